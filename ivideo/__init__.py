@@ -1,0 +1,32 @@
+"""Teach text-to-video diffusion models with human feedback: InstructVideo, usable.
+
+The names below are what the commands call; they load on first use, so that `import ivideo` is instant.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ivideo.api import compare, finetune, generate, score
+    from ivideo.errors import IvideoError, UsageError
+
+__version__ = version("ivideo")
+__all__ = ["IvideoError", "UsageError", "__version__", "compare", "finetune", "generate", "score"]
+
+_HOMES = {
+    "IvideoError": "ivideo.errors",
+    "UsageError": "ivideo.errors",
+    "compare": "ivideo.api",
+    "finetune": "ivideo.api",
+    "generate": "ivideo.api",
+    "score": "ivideo.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ivideo' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

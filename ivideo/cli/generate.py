@@ -1,0 +1,110 @@
+"""`ivideo generate`: options; the work is `ivideo.workflows.generate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ivideo.cli import options as o
+from ivideo.cli.output import Records, Reporter, known_errors
+from ivideo.errors import UsageError
+
+
+@known_errors
+def generate_cli(
+    prompts: Annotated[list[str] | None, typer.Argument(metavar="PROMPT...", help="What to show; - reads stdin.")] = None,
+    prompts_file: Annotated[
+        Path | None, typer.Option("--prompts", metavar="FILE", help="Text file, a prompt a line.")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="PATH", help="Folder, or a .mp4 / .gif for a single video.")
+    ] = Path("videos"),
+    lora: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Run folder or PEFT adapter.", rich_help_panel=o.CLIPS)
+    ] = None,
+    lora_scale: o.LoraScaleOpt = 1.0,
+    num_videos: Annotated[
+        int, typer.Option(min=1, help="Videos a prompt; video k uses seed + k.", rich_help_panel=o.CLIPS)
+    ] = 1,
+    negative_prompt: o.NegativeOpt = None,
+    num_frames: o.NumFramesOpt = None,
+    height: o.HeightOpt = None,
+    width: o.WidthOpt = None,
+    fps: o.FpsOpt = None,
+    num_inference_steps: o.StepsOpt = None,
+    guidance_scale: o.GuidanceOpt = None,
+    model: o.ModelOpt = None,
+    seed: o.SeedOpt = None,
+    device: o.DeviceOpt = None,
+    dtype: o.DtypeOpt = None,
+    config: o.ConfigOpt = None,
+    format: o.FormatOpt = None,
+    quiet: o.QuietOpt = False,
+) -> None:
+    """Make videos of prompts, with or without an adapter. Prints each path.
+
+    Example: ivideo generate "a cat surfing" --lora runs/mine | ivideo score -
+    """
+    texts = collect_prompts(prompts or [], prompts_file)
+    flags = {
+        "negative_prompt": negative_prompt,
+        "num_frames": num_frames,
+        "height": height,
+        "width": width,
+        "fps": fps,
+        "num_inference_steps": num_inference_steps,
+        "guidance_scale": guidance_scale,
+        "model": model,
+        "seed": seed,
+        "device": device,
+        "dtype": dtype,
+    }
+    from ivideo.config.settings import GenerationSettings
+    from ivideo.workflows.generate import generate
+    from ivideo.workflows.resolve import find_adapter, resolve_settings
+
+    reporter = Reporter(quiet)
+    adapter = find_adapter(lora) if lora else None
+    settings = resolve_settings(GenerationSettings, config=config, flags=flags, progress=reporter, adapter=adapter)
+    videos = generate(
+        texts,
+        output,
+        settings,
+        adapter=adapter,
+        lora_scale=lora_scale,
+        num_videos=num_videos,
+        progress=reporter,
+    )
+    records = Records(format, ("path",)) if format else None
+    try:
+        for path in videos:
+            if records:
+                records.add({"path": str(path)})
+            else:
+                typer.echo(str(path))
+    finally:
+        reporter.stop()
+    if records:
+        records.close()
+
+
+def collect_prompts(arguments: list[str], file: Path | None) -> list[str]:
+    """The prompts of arguments, file and stdin, in that order.
+
+    Raises:
+        UsageError: none, or an empty one.
+    """
+    from ivideo.io.prompts import read_prompts
+
+    texts = []
+    for argument in arguments:
+        texts += read_prompts("-") if argument == "-" else [argument.strip()]
+    if file is not None:
+        texts += read_prompts("-" if str(file) == "-" else file)
+    if not texts:
+        raise UsageError('no prompt: give one, as in ivideo generate "a cat surfing", or a file by --prompts')
+    if not all(texts):
+        raise UsageError("empty prompt: say what the video should show")
+    return texts

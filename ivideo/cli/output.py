@@ -1,0 +1,183 @@
+"""The two sinks: data on stdout in the asked format, everything for people on stderr."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+import typer
+
+from ivideo.cli.options import Format
+from ivideo.errors import IvideoError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def known_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Print our own errors as one line and exit with their code; any other exception is a bug and stays whole."""
+
+    @functools.wraps(command)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except IvideoError as error:
+            message = " ".join(str(error).split())
+            typer.echo(f"error: {message}", err=True)
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(130) from None
+        except BrokenPipeError:
+            # The reader of the pipe has had enough.
+            sys.stdout = None  # type: ignore[assignment]
+            raise typer.Exit(0) from None
+
+    return guarded
+
+
+def chosen_format(asked: Format | None) -> Format:
+    """The asked format, else a table on a terminal and JSON lines in a pipe."""
+    return asked or (Format.table if sys.stdout.isatty() else Format.jsonl)
+
+
+class Records:
+    """Prints records of one kind; `columns` are what tables and TSV show of them."""
+
+    def __init__(self, asked: Format | None, columns: Sequence[str]) -> None:
+        """Print in the asked format."""
+        self.format, self.columns = chosen_format(asked), columns
+        self._kept: list[Mapping[str, Any]] = []
+        if self.format is Format.tsv:
+            self._tsv.writerow(columns)
+
+    @functools.cached_property
+    def _tsv(self) -> Any:
+        return csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Print a record now, or keep it where the format needs all of them."""
+        if self.format is Format.jsonl:
+            typer.echo(json.dumps(record, ensure_ascii=False))
+        elif self.format is Format.tsv:
+            self._tsv.writerow([shorten(record[column]) for column in self.columns])
+            sys.stdout.flush()
+        else:
+            self._kept.append(record)
+
+    def close(self) -> None:
+        """Print what was kept."""
+        if self.format is Format.json:
+            typer.echo(json.dumps(self._kept, ensure_ascii=False, indent=2))
+        elif self.format is Format.table and self._kept:
+            print_table(self.columns, [[shorten(record[c]) for c in self.columns] for record in self._kept])
+
+
+def shorten(value: Any) -> str:
+    """A value as a cell: floats with four decimals."""
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, err: bool = False) -> None:
+    """A plain table on stdout (or stderr), as wide as its content."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console(stderr=err, markup=False, highlight=False).print(table)
+
+
+class Reporter:
+    """A workflow's progress on stderr: bars on a terminal, a line now and then elsewhere, nothing when quiet."""
+
+    SECONDS_BETWEEN_LINES = 20.0
+
+    def __init__(self, quiet: bool) -> None:
+        """Report, or keep quiet."""
+        self.quiet = quiet
+        self.is_terminal = sys.stderr.isatty()
+        self._bar: Any = None
+        self._title, self._total, self._done = "", 0, 0
+        self._started = self._last_line = 0.0
+
+    def say(self, message: str) -> None:
+        """Print one line."""
+        if not self.quiet:
+            typer.echo(message, err=True)
+
+    def warn(self, message: str) -> None:
+        """Print one line that begins with "warning"."""
+        self.say(f"warning: {message}")
+
+    def start(self, title: str, total: int) -> None:
+        """Begin a phase."""
+        self._title, self._total, self._done = title, total, 0
+        self._started = self._last_line = time.monotonic()
+        if self.quiet or total == 0:
+            return
+        if not self.is_terminal:
+            typer.echo(f"{title}: {total}", err=True)
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import TimeRemainingColumn as Remaining
+
+        self._bar = Progress(
+            TextColumn("{task.description:24}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            Remaining(),
+            TextColumn("{task.fields[note]}"),
+            console=Console(stderr=True),
+        )
+        self._bar.start()
+        self._bar.add_task(title, total=total, note="")
+
+    def advance(self, note: str = "") -> None:
+        """One part is done; the phase ends with its last one."""
+        self._done += 1
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], advance=1, note=note)
+            if self._done >= self._total:
+                self.stop()
+        elif not self.quiet:
+            self._print_line(note)
+
+    def _print_line(self, note: str) -> None:
+        now = time.monotonic()
+        is_early_estimate = self._done == 3 and self._total > 10
+        if not (is_early_estimate or self._done == self._total or now - self._last_line > self.SECONDS_BETWEEN_LINES):
+            return
+        self._last_line = now
+        elapsed = now - self._started
+        left = elapsed / self._done * (self._total - self._done)
+        timing = f"about {format_seconds(left)} left" if left else f"{format_seconds(elapsed)}"
+        typer.echo("  ".join(filter(None, (f"{self._title} {self._done}/{self._total}", timing, note))), err=True)
+
+    def stop(self) -> None:
+        """Take the bar away; safe to call at any time."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration for people: 42 s, 3 min 5 s, 2 h 10 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

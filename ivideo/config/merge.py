@@ -1,0 +1,74 @@
+"""Joins defaults, a TOML file and flags into validated settings: flags win over the file, the file over defaults."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from ivideo.config.settings import Settings
+from ivideo.errors import IvideoError, UsageError
+
+S = TypeVar("S", bound=Settings)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The settings of a TOML file; dashes in names may stand for underscores.
+
+    Raises:
+        IvideoError: no such file, or no TOML.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise IvideoError(f"config file {path} does not exist") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise IvideoError(f"config file {path} cannot be read: {error}") from None
+    return {key.replace("-", "_"): value for key, value in content.items()}
+
+
+def write_toml(settings: Settings) -> str:
+    """The settings as TOML; what is None is left out, except that no attenuation is written as "none"."""
+    lines = []
+    for key, value in settings.model_dump().items():
+        if value is None and key == "attenuation_rate":
+            value = "none"
+        if value is not None:
+            lines.append(f"{key} = {json.dumps(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def merge_settings(
+    kind: type[S], defaults: Mapping[str, Any], file: Mapping[str, Any], flags: Mapping[str, Any]
+) -> S:
+    """Validated settings; a flag that is None was not given.
+
+    Raises:
+        UsageError: an unknown key, or a value that cannot be; names every one of them.
+    """
+    known = {key: value for key, value in defaults.items() if key in kind.model_fields}
+    given = {key: value for key, value in flags.items() if value is not None}
+    values = {**known, **file, **given}
+    if str(values.get("attenuation_rate", "")).lower() in ("none", "off"):
+        values["attenuation_rate"] = None
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        raise UsageError("; ".join(_describe(problem, flags) for problem in error.errors())) from None
+
+
+def _describe(problem: Any, flags: Mapping[str, Any]) -> str:
+    name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"unknown setting {name!r}"
+    if not name:
+        return str(problem["msg"]).removeprefix("Value error, ")
+    shown = f"--{name.replace('_', '-')}" if flags.get(name) is not None else name
+    if problem["type"] == "missing":
+        return f"{shown} is missing"
+    message = str(problem["msg"])
+    return f"{shown} {problem['input']!r}: {message[0].lower()}{message[1:]}"

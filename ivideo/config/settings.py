@@ -1,0 +1,73 @@
+"""The settings of each command, validated by pydantic: unknown names and impossible values are errors."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+class Settings(BaseModel):
+    """What every command shares."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(min_length=1, description="name, local diffusers folder, or hub id")
+    reward: str = Field(min_length=1, description="judge whose score is the reward")
+    seed: int = Field(0, ge=0, lt=2**63, description="fixes every draw")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
+    dtype: DtypeName = Field("auto", description="type of the U-Net")
+    num_segments: int = Field(4, ge=1, description="segments of a clip; one frame of each is scored")
+    attenuation_rate: float | None = Field(1.0, ge=0, description="lambda of TAR, per frame; none: no attenuation")
+
+
+class GenerationSettings(Settings):
+    """How clips are generated; frames, size, steps and guidance default by model."""
+
+    num_frames: int = Field(ge=1, description="frames a clip")
+    height: int | None = Field(None, ge=8, multiple_of=8, description="pixels; none: the model's own")
+    width: int | None = Field(None, ge=8, multiple_of=8, description="pixels; none: the model's own")
+    fps: float = Field(gt=0, le=240, description="frames a second")
+    num_inference_steps: int = Field(ge=1, le=1000, description="DDIM steps of the full chain (D)")
+    guidance_scale: float = Field(ge=0, description="classifier-free guidance; 1: none")
+    negative_prompt: str = Field("", description="what the clip should not show")
+
+    @model_validator(mode="after")
+    def _segments_fit(self) -> Self:
+        if self.num_segments > self.num_frames:
+            raise ValueError(f"num_segments {self.num_segments} is more than num_frames {self.num_frames}")
+        return self
+
+
+class FinetuneSettings(GenerationSettings):
+    """Every quantity of the method (paper symbols in the descriptions).
+
+    `guidance_scale` and `num_inference_steps` are those of the edit that is trained through; the clips that are edited,
+    and the clips before and after, are generated at `generation_guidance_scale`.
+    """
+
+    generation_guidance_scale: float = Field(ge=0, description="guidance of full generations")
+    strength: float = Field(gt=0, le=1, description="share of the chain that is run (tau)")
+    num_grad_steps: int = Field(ge=1, description="last steps that gradients flow through (K)")
+    offset_noise: float = Field(ge=0, description="weight of the noise shared by the pixels of a frame")
+    lora_rank: int = Field(ge=1, description="inner width of the adapter")
+    lora_alpha: float = Field(gt=0, description="the adapter is scaled by alpha / rank")
+    learning_rate: float = Field(gt=0, description="of AdamW")
+    num_warmup_steps: int = Field(ge=0, description="steps of linear learning-rate warm-up")
+    batch_size: int = Field(ge=1, description="clips a step, over all processes")
+    gradient_accumulation: int = Field(ge=1, description="parts that a batch goes through the network in")
+    max_steps: int = Field(ge=1, description="optimiser steps")
+    num_eval_prompts: int = Field(24, ge=1, description="held-out prompts of the before / after")
+    evaluate: bool = Field(True, description="whether to score held-out prompts before and after")
+
+    @model_validator(mode="after")
+    def _gradient_steps_fit(self) -> Self:
+        steps = max(1, int(self.strength * self.num_inference_steps + 0.5))
+        if self.num_grad_steps > steps:
+            raise ValueError(
+                f"num_grad_steps {self.num_grad_steps} is more than the {steps} steps that "
+                f"strength {self.strength} of {self.num_inference_steps} runs"
+            )
+        return self

@@ -1,0 +1,51 @@
+"""Segmental sampling: a clip is split into even segments and one frame of each is scored."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def first_frame_indices(num_frames: int, num_segments: int) -> Tensor:
+    """Return the first frame of each segment, the frames that evaluation scores: `i_s = s * (F // S)`.
+
+    For 16 frames in 4 segments these are 0, 4, 8 and 12.
+
+    Args:
+        num_frames: F, pixel frames of the clip.
+        num_segments: S, from 1 to F.
+
+    Returns:
+        Frame indices (num_segments,), int64, ascending.
+
+    Raises:
+        ValueError: If `num_segments` is not within 1 and `num_frames`.
+    """
+    if not 1 <= num_segments <= num_frames:
+        raise ValueError(f"num_segments must be from 1 to num_frames ({num_frames}), got {num_segments}")
+    return torch.arange(num_segments) * (num_frames // num_segments)
+
+
+def sample_frame_indices(num_frames: int, num_segments: int, generator: torch.Generator, batch_size: int = 1) -> Tensor:
+    """Draw one frame uniformly in each segment: `i_s = s * (F // S) + u` with `u` in `[0, F // S)`.
+
+    Of 16 frames in 4 segments: one of 0-3, one of 4-7, one of 8-11, one of 12-15. Where S does not divide F, the
+    last `F - S * (F // S)` frames are never drawn.
+
+    Args:
+        num_frames: F, pixel frames of the clip.
+        num_segments: S, from 1 to F.
+        generator: CPU generator, the only source of randomness; it is advanced.
+        batch_size: B, clips that get a draw of their own.
+
+    Returns:
+        Frame indices (batch_size, num_segments), int64, ascending in each row.
+
+    Raises:
+        ValueError: If `num_segments` is not within 1 and `num_frames`.
+
+    Source: InstructVideo, "Segmental Video Reward". The authors' code draws from the process-wide generator.
+    """
+    starts = first_frame_indices(num_frames, num_segments)
+    offsets = torch.randint(num_frames // num_segments, (batch_size, num_segments), generator=generator)
+    return starts + offsets

@@ -1,0 +1,174 @@
+"""Files that are whole or not there at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ivideo.errors import IvideoError
+
+
+def explain_os_error(action: str, path: Path, error: OSError) -> IvideoError:
+    """Turn an operating system's error into one line, e.g. "cannot write runs/a.json: No space left on device".
+
+    Args:
+        action: what was tried: "read", "write", "create".
+        path: the file or folder that it was tried on.
+        error: what the operating system said.
+
+    Returns:
+        The error to raise.
+    """
+    return IvideoError(f"cannot {action} {path}: {error.strerror or error}")
+
+
+def prepare_folder(path: Path) -> Path:
+    """Create a folder with its parents and prove that it can be written to.
+
+    Args:
+        path: folder that may exist already.
+
+    Returns:
+        The same path.
+
+    Raises:
+        IvideoError: a file is in the way, or the folder can't be created or written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except (FileExistsError, NotADirectoryError) as error:
+        raise IvideoError(f"cannot use {path} as a folder: a file is in the way; choose another output") from error
+    except OSError as error:
+        raise explain_os_error("write to folder", path, error) from error
+    return path
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Lend a temporary path that becomes `path` when the block ends well and vanishes when it doesn't.
+
+    The temporary file lies in the same folder (created where missing) under the same suffix, is flushed to the disk
+    and then renamed, so that a reader sees the old file or the new one and never a half. The block should do
+    nothing but write: its `OSError`s are reported as failures to write `path`.
+
+    Args:
+        path: the file to create or replace.
+
+    Yields:
+        The path to write to; the block must create a file there.
+
+    Raises:
+        IvideoError: `path` is a folder, or the file can't be written.
+    """
+    temporary = prepare_folder(path.parent) / f".ivideo-{secrets.token_hex(8)}{path.suffix}"
+    try:
+        if path.is_dir():
+            raise IvideoError(f"cannot write {path}: it is a folder; name a file")
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise explain_os_error("write", path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a UTF-8 text file atomically.
+
+    Args:
+        path: the file to create or replace.
+        text: its whole content.
+
+    Returns:
+        The same path.
+
+    Raises:
+        IvideoError: the file can't be written.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+    return path
+
+
+def write_json(path: Path, value: Any, indent: int | None = 2) -> Path:
+    """Write a JSON file atomically, as strict JSON that every parser accepts.
+
+    Args:
+        path: the file to create or replace.
+        value: what `json.dumps` takes; numbers must be finite.
+        indent: spaces a level, None for one line.
+
+    Returns:
+        The same path.
+
+    Raises:
+        IvideoError: the file can't be written.
+        ValueError: `value` holds NaN or infinity, which JSON has no word for.
+    """
+    return write_text(path, json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+class JsonLines:
+    """A log of JSON objects, one a line, that is appended to and can be read while it grows.
+
+    with JsonLines(folder / "metrics.jsonl") as log:
+        log.write({"step": 1, "loss": 0.9})
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the log, after its last line if it exists.
+
+        Args:
+            path: the file; its folder is created where missing.
+
+        Raises:
+            IvideoError: the file can't be opened for writing.
+        """
+        self.path = path
+        prepare_folder(path.parent)
+        try:
+            self._file = path.open("a", encoding="utf-8", newline="\n")
+        except OSError as error:
+            raise explain_os_error("write", path, error) from error
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Append one line and flush it.
+
+        Args:
+            record: what `json.dumps` takes; numbers must be finite.
+
+        Raises:
+            IvideoError: the line can't be written, e.g. because the disk is full.
+            ValueError: `record` holds NaN or infinity.
+        """
+        line = json.dumps(dict(record), ensure_ascii=False, allow_nan=False)
+        try:
+            self._file.write(line + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise explain_os_error("write", self.path, error) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> JsonLines:
+        """Return the log itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the file."""
+        self.close()

@@ -1,0 +1,90 @@
+"""Where a fine-tuning run keeps what: one place that names its files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ivideo.errors import IvideoError
+from ivideo.io.files import prepare_folder
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run.
+
+    Attributes:
+        root: the folder itself.
+    """
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """Resolved settings, TOML; `--config` takes it."""
+        return self.root / "config.toml"
+
+    @property
+    def prompts(self) -> Path:
+        """Prompts that were trained on, a line each."""
+        return self.root / "prompts.txt"
+
+    @property
+    def heldout(self) -> Path:
+        """Prompts of the before / after, a line each."""
+        return self.root / "heldout.txt"
+
+    @property
+    def clips(self) -> Path:
+        """Latents of the base model's clips, a file a prompt."""
+        return self.root / "clips"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON line a training step."""
+        return self.root / "metrics.jsonl"
+
+    @property
+    def adapter(self) -> Path:
+        """The adapter in PEFT's format."""
+        return self.root / "adapter"
+
+    @property
+    def curve(self) -> Path:
+        """The reward over the training steps, PNG."""
+        return self.root / "curve.png"
+
+    @property
+    def videos(self) -> Path:
+        """Before / after videos of held-out prompts."""
+        return self.root / "videos"
+
+    @property
+    def summary(self) -> Path:
+        """What came out, JSON."""
+        return self.root / "summary.json"
+
+
+def create_run_folder(path: Path) -> RunFolder:
+    """Make the folder of a new run.
+
+    Raises:
+        IvideoError: it exists and is not empty, or cannot be written to.
+    """
+    if path.is_dir() and any(path.iterdir()):
+        raise IvideoError(f"output {path} is not empty; choose another --output, or remove it first")
+    return RunFolder(prepare_folder(path))
+
+
+def open_run_folder(path: Path) -> RunFolder:
+    """The folder of an earlier run.
+
+    Raises:
+        IvideoError: nothing there, or no run.
+    """
+    if not path.is_dir():
+        raise IvideoError(f"run folder {path} does not exist")
+    run = RunFolder(path)
+    if not run.config.is_file():
+        raise IvideoError(f"{path} is not a run folder: {run.config.name} is missing")
+    return run

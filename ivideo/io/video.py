@@ -1,0 +1,210 @@
+"""Clips on disk: mp4 (H.264) and gif, with what made them inside or beside the file."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import imageio_ffmpeg
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageSequence, UnidentifiedImageError
+
+from ivideo.errors import IvideoError, UsageError
+from ivideo.io.files import atomic_path, explain_os_error, write_json
+from ivideo.io.mp4 import read_mp4_header
+
+Frames = NDArray[np.uint8]
+
+MAX_GIF_FPS = 50
+# CRF 12: nearly lossless, because clips may be only 64 pixels wide. BT.709 is named so that players need not guess it.
+_MP4_OPTIONS = (
+    "-vf scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int,format=yuv420p -crf 12 "
+    "-colorspace bt709 -color_primaries bt709 -color_trc bt709 -color_range tv "
+    "-movflags +faststart -fflags +bitexact -flags +bitexact"
+).split()
+_GIF_OPTIONS = "-vf split[a][b];[a]palettegen=stats_mode=full[p];[b][p]paletteuse -fflags +bitexact".split()
+
+
+@dataclass(frozen=True)
+class Video:
+    """A clip: frames uint8 (num_frames, height, width, 3) RGB, frames per second, and what is known about it."""
+
+    frames: Frames
+    fps: float
+    metadata: dict[str, Any]
+
+
+def write_video(path: Path, frames: Frames, fps: float, metadata: Mapping[str, Any]) -> Path:
+    """Write a clip as .mp4 or .gif, whole or not at all; the same input gives the same bytes.
+
+    An .mp4 is H.264 in yuv420p, which needs even sides: an odd height or width is filled up by repeating the last row
+    or column, so that 63 x 65 pixels come back as 64 x 66. Its metadata is JSON in the tag `comment`, and the title
+    is `metadata["prompt"]`. A .gif has at most 256 colours, and its metadata goes into `<stem>.json` beside it.
+
+    Args:
+        path: the file, ending in .mp4 or .gif; its folder is created where missing.
+        frames: (num_frames, height, width, 3), uint8, RGB, at least one frame.
+        fps: frames per second, kept to 1/100 (.gif: at most 50, in delays of 1/100 s).
+        metadata: what `json.dumps` takes; "prompt", if it is there, is text.
+
+    Returns:
+        The same path.
+
+    Raises:
+        UsageError: another suffix, or a .gif of more than 50 frames per second.
+        IvideoError: the file can't be written.
+        ValueError: frames of another shape or type, or fps not above 0.
+    """
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or 0 in frames.shape:
+        raise ValueError(f"frames must be uint8 (num_frames, height, width, 3), got {frames.dtype} {frames.shape}")
+    if not (math.isfinite(fps) and fps >= 0.01):
+        raise ValueError(f"fps must be a number above 0, got {fps}")
+    match path.suffix.lower():
+        case ".mp4":
+            with atomic_path(path) as temporary:
+                _write_mp4(temporary, frames, fps, metadata)
+        case ".gif":
+            if fps > MAX_GIF_FPS:
+                raise UsageError(f"a gif shows at most {MAX_GIF_FPS} frames per second, not {fps:g}; write an .mp4")
+            with atomic_path(path) as temporary, atomic_path(path.with_suffix(".json")) as sidecar:
+                _write_gif(temporary, frames, fps)
+                write_json(sidecar, dict(metadata))
+        case suffix:
+            raise UsageError(f"cannot write {path}: a video ends in .mp4 or .gif, not {suffix or 'without a suffix'}")
+    return path
+
+
+def read_video(path: Path) -> Video:
+    """Read every frame of an .mp4 or .gif, or fail: no frame is ever made up.
+
+    A decoder ends quietly where a cut-off file ends (moviepy then repeats the last frame), so the frames that were
+    decoded are counted against those that the container announces. An edit list that hides frames is not followed.
+
+    Args:
+        path: the file; what it is is told from its content.
+
+    Returns:
+        The clip. Its metadata is the JSON in the file, else that in `<stem>.json` beside it, else empty.
+
+    Raises:
+        IvideoError: missing, a folder, not a video, cut off, without frames, or its sidecar isn't a JSON object.
+    """
+    if path.is_dir():
+        raise IvideoError(f"{path} is a folder, not a video")
+    try:
+        with path.open("rb") as file:
+            is_gif = file.read(4) == b"GIF8"
+        frames, fps, metadata = _read_gif(path) if is_gif else _read_mp4(path)
+    except FileNotFoundError as error:
+        raise IvideoError(f"video {path} does not exist") from error
+    except OSError as error:
+        raise explain_os_error("read", path, error) from error
+    return Video(frames, fps, _read_sidecar(path.with_suffix(".json")) if metadata is None else metadata)
+
+
+def _write_mp4(path: Path, frames: Frames, fps: float, metadata: Mapping[str, Any]) -> None:
+    _, height, width, _ = frames.shape
+    even = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    tags = ["-metadata", f"comment={json.dumps(dict(metadata), allow_nan=False)}"]
+    if "prompt" in metadata:
+        tags += ["-metadata", "title=" + metadata["prompt"].replace("\0", " ")]
+    _encode(path, even, fps, "libx264", [*_MP4_OPTIONS, *tags])
+
+
+def _write_gif(path: Path, frames: Frames, fps: float) -> None:
+    last_start = math.floor(100 * (len(frames) - 1) / fps + 0.5)
+    final_delay = max(round(100 * len(frames) / fps) - last_start, 1)
+    _encode(path, frames, fps, "gif", [*_GIF_OPTIONS, "-final_delay", str(final_delay)])
+
+
+def _encode(path: Path, frames: Frames, fps: float, codec: str, options: list[str]) -> None:
+    """Encode with moviepy's writer, on one thread: the number of threads would change the bytes."""
+    from moviepy.video.io.ffmpeg_writer import FFMPEG_VideoWriter
+
+    _, height, width, _ = frames.shape
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
+        writer = FFMPEG_VideoWriter(
+            f"file:{path}", (width, height), fps, codec=codec, threads=1, logfile=log, ffmpeg_params=options
+        )
+        process = writer.proc
+        with suppress(OSError), writer:  # a broken pipe says less than ffmpeg's exit status and log
+            for frame in frames:
+                writer.write_frame(frame)
+        if process.wait() != 0:
+            log.seek(0)
+            raise OSError(f"ffmpeg: {_last_line(log.read())}")
+
+
+def _read_mp4(path: Path) -> tuple[Frames, float, dict[str, Any] | None]:
+    header = read_mp4_header(path)
+    frames = _decode(path)
+    if len(frames) < header.num_frames:
+        raise IvideoError(
+            f"{path} is truncated or damaged: {len(frames)} of its {header.num_frames} frames can be read; "
+            "get a whole copy"
+        )
+    try:
+        metadata = json.loads(header.tags.get("©cmt", ""))
+    except json.JSONDecodeError:
+        metadata = None
+    return frames, header.fps, metadata if isinstance(metadata, dict) else None
+
+
+def _decode(path: Path) -> Frames:
+    """Decode all frames to PPM pictures: each is the lines "P6", "width height" and "255", then its pixels."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-fflags", "+discardcorrupt"]
+    command += ["-ignore_editlist", "1", "-i", f"file:{path}", "-map", "0:V:0", "-fps_mode", "passthrough"]
+    command += ["-sws_flags", "bicubic+accurate_rnd+full_chroma_int"]
+    command += ["-pix_fmt", "rgb24", "-c:v", "ppm", "-f", "image2pipe", "-"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if not done.stdout:
+        reason = _last_line(done.stderr.decode("utf-8", "replace"))
+        raise IvideoError(f"{path} is damaged, no frame can be read: {reason}")
+    header_size = done.stdout.index(b"\n255\n") + 5
+    width, height = map(int, done.stdout[:header_size].split()[1:3])
+    frame_size = header_size + height * width * 3
+    num_frames = len(done.stdout) // frame_size
+    pictures = np.frombuffer(done.stdout, np.uint8, num_frames * frame_size).reshape(num_frames, frame_size)
+    return pictures[:, header_size:].reshape(num_frames, height, width, 3)
+
+
+def _read_gif(path: Path) -> tuple[Frames, float, None]:
+    pictures, milliseconds = [], 0.0
+    try:
+        with Image.open(path) as gif:
+            for picture in ImageSequence.Iterator(gif):
+                pictures.append(np.asarray(picture.convert("RGB")))
+                milliseconds += picture.info.get("duration", 0)
+    except (UnidentifiedImageError, OSError, SyntaxError, EOFError, ValueError, IndexError) as error:
+        raise IvideoError(f"{path} is truncated or damaged: {_last_line(str(error))}") from error
+    with path.open("rb") as file:
+        if not file.read().rstrip(b"\0").endswith(b";"):
+            raise IvideoError(f"{path} is truncated: it ends before the gif's end mark; get a whole copy")
+    return np.stack(pictures), 1000 * len(pictures) / milliseconds if milliseconds else 10.0, None
+
+
+def _read_sidecar(path: Path) -> dict[str, Any]:
+    try:
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise explain_os_error("read", path, error) from error
+    except ValueError as error:
+        raise IvideoError(f"{path} should hold the video's metadata, but is not JSON: {error}") from error
+    if not isinstance(metadata, dict):
+        raise IvideoError(f"{path} should hold the video's metadata, but is not a JSON object")
+    return metadata
+
+
+def _last_line(log: str) -> str:
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    return lines[-1] if lines else "no reason given"

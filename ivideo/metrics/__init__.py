@@ -1,0 +1,1 @@
+"""Numbers about finished videos: how much they move and flicker, and whether one set beats another."""

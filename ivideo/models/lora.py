@@ -1,0 +1,125 @@
+"""Low-rank adapters in every attention of the U-Net, in PEFT's own format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ivideo.errors import IvideoError
+
+TARGET_MODULES = ["to_q", "to_k", "to_v", "to_out.0"]
+PEFT_PREFIX = "base_model.model."  # where PeftModel keeps the network that it wraps
+CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
+
+
+def add_lora(unet: nn.Module, rank: int, alpha: float, seed: int) -> None:
+    """Inject a fresh adapter: down normal with deviation 1 / rank, up zero, both float32; the rest stays frozen.
+
+    Args:
+        unet: changed in place.
+        rank: inner width of the adapter (paper: 4).
+        alpha: the adapter is scaled by alpha / rank (paper: 1).
+        seed: fixes the initial weights.
+
+    Source: InstructVideo, section 4.1; the authors adapt the projections of spatial and temporal attention alike.
+    """
+    from peft import LoraConfig
+
+    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=TARGET_MODULES, init_lora_weights="gaussian")
+    _inject(unet, config)
+    generator = torch.Generator().manual_seed(seed)
+    for layer in _lora_layers(unet):
+        for down in layer.lora_A.values():
+            weight = torch.randn(down.weight.shape, generator=generator) / rank
+            down.weight.data.copy_(weight)
+
+
+def _inject(unet: nn.Module, config: Any) -> None:
+    from peft import inject_adapter_in_model
+
+    inject_adapter_in_model(config, unet)
+    for parameter in lora_parameters(unet):
+        parameter.data = parameter.data.float()
+
+
+def _lora_layers(unet: nn.Module) -> Iterator[Any]:
+    from peft.tuners.lora import LoraLayer
+
+    return (module for module in unet.modules() if isinstance(module, LoraLayer))
+
+
+def lora_parameters(unet: nn.Module) -> list[nn.Parameter]:
+    """The adapter's weights, in a fixed order; empty without an adapter."""
+    return [parameter for name, parameter in unet.named_parameters() if ".lora_" in name]
+
+
+@contextmanager
+def lora_disabled(unet: nn.Module) -> Iterator[None]:
+    """The base model: the same network with its adapter switched off."""
+    layers = list(_lora_layers(unet))
+    for layer in layers:
+        layer.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)
+            # PEFT also marks the weights as trainable when it switches them on again, which is what they were.
+
+
+def save_lora(unet: nn.Module, folder: Path, base_model: str) -> None:
+    """Write the adapter as PEFT does (`PeftModel.from_pretrained(unet, folder)` loads it)."""
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {PEFT_PREFIX + k: v.detach().cpu().contiguous() for k, v in get_peft_model_state_dict(unet).items()}
+    save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    config = unet.peft_config["default"]  # type: ignore[index, union-attr]
+    config.base_model_name_or_path = base_model
+    config.inference_mode = True
+    config.save_pretrained(str(folder))
+
+
+def load_lora(unet: nn.Module, folder: Path, scale: float = 1.0) -> None:
+    """Load an adapter that `save_lora` (or PEFT) wrote into the U-Net.
+
+    Args:
+        unet: changed in place.
+        folder: holds adapter_config.json and adapter_model.safetensors.
+        scale: multiplies the adapter's effect; 0 is the base model.
+
+    Raises:
+        IvideoError: no adapter there, a damaged one, or one whose weights do not fit this model.
+    """
+    from peft import LoraConfig, set_peft_model_state_dict
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (folder / name).is_file():
+            raise IvideoError(f"no adapter in {folder}: {name} is missing")
+    try:
+        config = LoraConfig.from_pretrained(str(folder))
+        weights = load_file(folder / WEIGHTS_FILE)
+    except (SafetensorError, ValueError, TypeError) as error:
+        raise IvideoError(f"adapter {folder} is damaged: {error}") from None
+    weights = {key.removeprefix(PEFT_PREFIX): value for key, value in weights.items()}
+    config.inference_mode = False
+    try:
+        _inject(unet, config)
+        result = set_peft_model_state_dict(unet, weights)
+    except (ValueError, RuntimeError):
+        raise IvideoError(f"adapter {folder} was trained on another model: its weights do not fit this one") from None
+    loaded = sum(".lora_" in name for name, _ in unet.named_parameters())
+    if result.unexpected_keys or len(weights) != loaded:
+        raise IvideoError(
+            f"adapter {folder} was trained on another model: {len(weights)} weights for {loaded} places in this one"
+        )
+    for layer in _lora_layers(unet):
+        layer.scale_layer(scale)

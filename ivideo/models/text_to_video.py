@@ -1,0 +1,163 @@
+"""A text-to-video latent diffusion model: prompts in, noise predictions, and latents to frames and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ivideo.models.stepper import DDIMStepper
+
+SMALL_VOCABULARY = 10_000  # below this, a word that falls into pieces is a word that the model never saw
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What the denoiser needs to know of a batch of prompts.
+
+    Attributes:
+        prompt_embeds: (batch, num_tokens, width).
+        negative_prompt_embeds: (batch, num_tokens, width).
+    """
+
+    prompt_embeds: Tensor
+    negative_prompt_embeds: Tensor
+
+
+@dataclass
+class TextToVideoModel:
+    """A U-Net with its autoencoder, text encoder and noise schedule, all frozen and in eval mode.
+
+    Attributes:
+        name: how the user called it.
+        unet: diffusers' UNet3DConditionModel.
+        vae: diffusers' AutoencoderKL; works frame by frame.
+        text_encoder: transformers' CLIPTextModel.
+        tokenizer: transformers' CLIPTokenizer.
+        scheduler: a diffusers scheduler, read for its schedule only.
+        device: where everything lives.
+    """
+
+    name: str
+    unet: Any
+    vae: Any
+    text_encoder: Any
+    tokenizer: Any
+    scheduler: Any
+    device: torch.device
+
+    def __post_init__(self) -> None:
+        """Freeze every part and switch dropout off."""
+        for part in (self.unet, self.vae, self.text_encoder):
+            part.requires_grad_(False).eval()
+
+    @property
+    def spatial_factor(self) -> int:
+        """Pixels a latent cell, along height and width."""
+        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+
+    @property
+    def size_multiple(self) -> int:
+        """Height and width must be multiples of this, in pixels, to survive the U-Net's halvings."""
+        return self.spatial_factor * int(2 ** (len(self.unet.config.block_out_channels) - 1))
+
+    @property
+    def default_size(self) -> int:
+        """Height and width, in pixels, that the U-Net was trained at."""
+        return int(self.unet.config.sample_size) * self.spatial_factor
+
+    def latents_shape(self, num_frames: int, height: int, width: int) -> tuple[int, int, int, int]:
+        """Shape (channels, num_frames, height, width) of one clip's latents, sizes given in pixels."""
+        factor = self.spatial_factor
+        return int(self.unet.config.in_channels), num_frames, height // factor, width // factor
+
+    def stepper(self, num_inference_steps: int) -> DDIMStepper:
+        """The model's noise schedule for a chain of that many steps."""
+        return DDIMStepper(self.scheduler, num_inference_steps)
+
+    @torch.no_grad()
+    def encode_prompts(self, prompts: Sequence[str], negative_prompt: str = "") -> Conditioning:
+        """Text embeddings of the prompts, and of the negative prompt for each of them."""
+        embeds = self._encode_text([*prompts, negative_prompt])
+        negative = embeds[-1:].expand(len(prompts), -1, -1)
+        return Conditioning(embeds[:-1], negative)
+
+    def _encode_text(self, texts: list[str]) -> Tensor:
+        tokens = self.tokenizer(
+            texts, padding="max_length", truncation=True, max_length=self._context_length, return_tensors="pt"
+        )
+        embeds: Tensor = self.text_encoder(tokens.input_ids.to(self.device)).last_hidden_state
+        return embeds.to(self.unet.dtype)
+
+    @property
+    def _context_length(self) -> int:
+        return int(self.text_encoder.config.max_position_embeddings)
+
+    def find_prompt_problems(self, prompt: str) -> list[str]:
+        """What the text encoder cannot read in a prompt: unknown words (small vocabularies) and a cut-off end."""
+        problems = []
+        words = re.findall(r"[^\W_]+", prompt)
+        if len(self.tokenizer) < SMALL_VOCABULARY:
+            unknown = [word for word in words if len(self.tokenizer.tokenize(word)) != 1]
+            if unknown:
+                problems.append(f"{self.name} does not know: {', '.join(dict.fromkeys(unknown))}")
+        tokens = self.tokenizer(prompt, truncation=False, verbose=False).input_ids
+        if len(tokens) > self._context_length:
+            kept = self.tokenizer.decode(tokens[: self._context_length - 1], skip_special_tokens=True)
+            problems.append(f"cut to {self._context_length - 2} tokens, read as {kept!r}")
+        return problems
+
+    def denoiser(self, guidance_scale: float) -> Callable[[Tensor, Tensor, Conditioning], Tensor]:
+        """The denoiser call of the sampler: `denoise(latents, timestep, conditioning) -> noise_pred`.
+
+        noise_pred = noise_pred_uncond + guidance_scale * (noise_pred_text - noise_pred_uncond), both branches in one
+        batched forward; at guidance scale 1 the unconditional branch is left out. Latents may be float32 while the
+        U-Net runs in half precision: the prediction comes back in the latents' dtype.
+
+        Source: Ho and Salimans 2022; InstructVideo trains and samples through both branches.
+        """
+
+        def denoise(latents: Tensor, timestep: Tensor, conditioning: Conditioning) -> Tensor:
+            if guidance_scale == 1:
+                return self._predict(latents, timestep, conditioning.prompt_embeds)
+            embeds = torch.cat([conditioning.negative_prompt_embeds, conditioning.prompt_embeds])
+            noise_pred = self._predict(torch.cat([latents, latents]), timestep, embeds)
+            noise_pred_uncond, noise_pred_text = noise_pred.chunk(2)
+            return noise_pred_uncond + guidance_scale * (noise_pred_text - noise_pred_uncond)
+
+        return denoise
+
+    def _predict(self, latents: Tensor, timestep: Tensor, embeds: Tensor) -> Tensor:
+        noise_pred: Tensor = self.unet(latents.to(self.unet.dtype), timestep, embeds, return_dict=False)[0]
+        return noise_pred.to(latents.dtype)
+
+    def decode_frames(self, latents: Tensor, frame_indices: Tensor) -> Tensor:
+        """Decode the named frames of each clip, and no others.
+
+        Args:
+            latents: (batch, channels, num_frames, height, width).
+            frame_indices: (batch, num_drawn) pixel-frame indices.
+
+        Returns:
+            frames (batch, num_drawn, 3, height, width) float32 in [0, 1].
+        """
+        batch, num_drawn = frame_indices.shape
+        rows = torch.arange(batch, device=latents.device)[:, None]
+        drawn = latents[rows, :, frame_indices.to(latents.device)]  # (batch, num_drawn, channels, height, width)
+        scaled = drawn.flatten(0, 1).to(self.vae.dtype) / self.vae.config.scaling_factor
+        images: Tensor = self.vae.decode(scaled, return_dict=False)[0]
+        frames = (images.float() / 2 + 0.5).clamp(0, 1)
+        return frames.unflatten(0, (batch, num_drawn))
+
+    @torch.no_grad()
+    def decode_clip(self, latents: Tensor) -> Tensor:
+        """Decode all frames of one clip: (channels, num_frames, ...) to uint8 (num_frames, height, width, 3) on CPU."""
+        frames = [
+            self.decode_frames(latents[None], indices[None])[0]
+            for indices in torch.arange(latents.shape[1]).split(8)
+        ]
+        return (torch.cat(frames) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()

@@ -1,0 +1,1 @@
+"""What the commands do: each workflow joins settings, models, files and metrics over the core."""

@@ -1,0 +1,167 @@
+"""The training loop: InstructVideo's objective on LoRA weights, a step at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from ivideo.config.settings import FinetuneSettings
+from ivideo.core.draws import draw_frame_indices, draw_normal, item_at
+from ivideo.core.objective import Objective, editing_objective
+from ivideo.core.sampler import add_offset_noise
+from ivideo.models.judges import Judge
+from ivideo.models.lora import lora_parameters
+from ivideo.models.text_to_video import Conditioning, TextToVideoModel
+
+ClipOf = Callable[[int], Tensor]
+"""`clip_of(item) -> latents` (channels, num_frames, height, width) of a prompt's clip."""
+
+
+@dataclass(frozen=True)
+class StepMetrics:
+    """One line of metrics.jsonl: reward is the mean score of the drawn frames, attenuated_reward what is maximised."""
+
+    step: int
+    loss: float
+    reward: float
+    attenuated_reward: float
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One clip of a step: which prompt, and the key of its draws.
+
+    Attributes:
+        item: index of the prompt.
+        epoch: how often the list was gone through before.
+        position: index of the sample in the whole run; draws depend on it, so they do not depend on the batch size.
+    """
+
+    item: int
+    epoch: int
+    position: int
+
+
+def samples_of_step(step: int, batch_size: int, num_items: int, seed: int) -> list[Sample]:
+    """The samples of an optimiser step, over all processes."""
+    positions = range(step * batch_size, (step + 1) * batch_size)
+    return [Sample(item_at(p, num_items, seed), p // num_items, p) for p in positions]
+
+
+class Trainer:
+    """Trains a model's adapter; everything that a sample sees comes from the seed and the sample's position."""
+
+    def __init__(
+        self,
+        model: TextToVideoModel,
+        judge: Judge,
+        prompts: Sequence[str],
+        clip_of: ClipOf,
+        settings: FinetuneSettings,
+        accelerator: Accelerator,
+    ) -> None:
+        """Encode the prompts once and make the optimiser (AdamW, no weight decay, linear warm-up)."""
+        self.model, self.judge, self.prompts = model, judge, list(prompts)
+        self.clip_of, self.settings, self.accelerator = clip_of, settings, accelerator
+        self.conditioning = model.encode_prompts(self.prompts, settings.negative_prompt)
+        self.denoise = model.denoiser(settings.guidance_scale)
+        self.stepper = model.stepper(settings.num_inference_steps)
+        self.parameters = lora_parameters(model.unet)
+        warmup = max(1, settings.num_warmup_steps)
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=settings.learning_rate, weight_decay=0.0)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda s: min(1.0, (s + 1) / warmup))
+        # float16 gradients of the last step underflow: they are scaled up for the backward pass.
+        self.scaler = torch.amp.GradScaler(model.device.type, enabled=model.unet.dtype == torch.float16)
+
+    def run(self) -> Iterator[StepMetrics]:
+        """Train for `max_steps` steps, giving each one's metrics as it is done."""
+        for step in range(self.settings.max_steps):
+            yield self.train_step(step)
+
+    def train_step(self, step: int) -> StepMetrics:
+        """One optimiser step over the whole batch, in `gradient_accumulation` parts."""
+        started = time.perf_counter()
+        settings, accelerator = self.settings, self.accelerator
+        samples = samples_of_step(step, settings.batch_size, len(self.prompts), settings.seed)
+        own = samples[accelerator.process_index :: accelerator.num_processes]
+        totals = torch.zeros(2, device=self.model.device)
+        size = -(-len(own) // settings.gradient_accumulation)
+        for start in range(0, len(own), size):
+            part = own[start : start + size]
+            objective = self.evaluate(part)
+            # Each part's loss is a mean over its own clips; their sum must be the mean over the whole batch.
+            self.scaler.scale(objective.loss * (len(part) / len(samples))).backward()
+            totals += torch.stack(
+                [objective.frame_scores.detach().mean(1).sum(), objective.video_rewards.detach().sum()]
+            )
+        self._apply_gradients()
+        reward, attenuated = (accelerator.reduce(totals, "sum") / len(samples)).tolist()
+        learning_rate = self.schedule.get_last_lr()[0]
+        self.schedule.step()
+        seconds = time.perf_counter() - started
+        return StepMetrics(step + 1, 1 - attenuated, reward, attenuated, learning_rate, seconds)
+
+    def _apply_gradients(self) -> None:
+        if self.accelerator.num_processes > 1:
+            for parameter in self.parameters:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                parameter.grad = self.accelerator.reduce(parameter.grad, "sum")
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def evaluate(self, samples: Sequence[Sample]) -> Objective:
+        """The objective of some samples: their clips, corrupted, edited and scored at the drawn frames."""
+        settings, model = self.settings, self.model
+        latents = torch.stack([self.clip_of(sample.item) for sample in samples]).to(model.device)
+        items = torch.tensor([sample.item for sample in samples], device=model.device)
+        prompts = [self.prompts[sample.item] for sample in samples]
+        return editing_objective(
+            latents=latents,
+            noise=self.draw_noise(samples, tuple(latents.shape[1:])).to(model.device),
+            frame_indices=self.draw_frames(samples),
+            conditioning=Conditioning(
+                self.conditioning.prompt_embeds[items], self.conditioning.negative_prompt_embeds[items]
+            ),
+            denoise=self.denoise,
+            stepper=self.stepper,
+            decode_frames=model.decode_frames,
+            score_frames=lambda frames: self.judge.score_frames(frames, prompts)[self.judge.name],
+            num_frames=settings.num_frames,
+            strength=settings.strength,
+            num_grad_steps=settings.num_grad_steps,
+            attenuation_rate=settings.attenuation_rate,
+        )
+
+    def draw_noise(self, samples: Sequence[Sample], shape: tuple[int, ...]) -> Tensor:
+        """Noise (len(samples), *shape) with temporal offset noise; each row depends on its sample only."""
+        rows = []
+        for sample in samples:
+            key = {"seed": self.settings.seed, "step": sample.epoch, "sample_indices": [sample.position]}
+            noise = draw_normal(shape, **key, purpose="noise")
+            offset = draw_normal((*shape[:2], 1, 1), **key, purpose="offset noise")
+            rows.append(add_offset_noise(noise, offset, self.settings.offset_noise))
+        return torch.cat(rows)
+
+    def draw_frames(self, samples: Sequence[Sample]) -> Tensor:
+        """One frame of each segment, (len(samples), num_segments)."""
+        settings = self.settings
+        rows = [
+            draw_frame_indices(
+                settings.num_frames,
+                settings.num_segments,
+                seed=settings.seed,
+                step=sample.epoch,
+                sample_indices=[sample.position],
+            )
+            for sample in samples
+        ]
+        return torch.cat(rows)
