@@ -1,1 +1,1 @@
-"""The emoji world: a small, fully known world of captioned clips, and the scripts that train the bundled models on it."""
+"""The emoji world: a small, fully known world of captioned clips, and the scripts that train the bundled models."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -43,14 +43,14 @@ class Pose:
     squash: float = 1.0
 
 
-@lru_cache(maxsize=1)
+@cache
 def _font() -> ImageFont.FreeTypeFont:
     if not FONT_PATH.exists():
         raise FileNotFoundError(f"{FONT_PATH} is missing: apt-get install fonts-noto-color-emoji, or set EMOJI_FONT")
     return ImageFont.truetype(str(FONT_PATH), 109)
 
 
-@lru_cache(maxsize=None)
+@cache
 def sprite(subject: str) -> Image.Image:
     """The subject's emoji, facing left, cropped to its ink, its longer side 128 px (premultiplied RGBa)."""
     canvas = Image.new("RGBA", (160, 160))
@@ -96,9 +96,7 @@ def poses(motion: str, rng: np.random.Generator) -> list[Pose]:
             for t in times
         ]
     if motion == "spinning":
-        return [
-            Pose(centre + 2 * jitter_x, 35 + jitter_y, 0.95, angle=math.degrees(phase) - 360 * t) for t in times
-        ]
+        return [Pose(centre + 2 * jitter_x, 35 + jitter_y, 0.95, angle=math.degrees(phase) - 360 * t) for t in times]
     if motion == "surfing":
         travel = rng.uniform(10, 16)
         return [
@@ -111,9 +109,7 @@ def poses(motion: str, rng: np.random.Generator) -> list[Pose]:
             for t in times
         ]
     if motion == "approaching":
-        return [
-            Pose(centre + jitter_x, 34 + jitter_y / 2 + 5 * t, 0.32 + 0.95 * t**1.2) for t in times
-        ]
+        return [Pose(centre + jitter_x, 34 + jitter_y / 2 + 5 * t, 0.32 + 0.95 * t**1.2) for t in times]
     raise ValueError(f"unknown motion {motion!r}")
 
 

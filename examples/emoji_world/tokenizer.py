@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -36,7 +37,7 @@ def merges_used(words: Iterable[str], merges: list[tuple[str, str]]) -> list[tup
     for word in words:
         pieces = [*word[:-1], word[-1] + "</w>"]
         while True:
-            pairs = list(zip(pieces, pieces[1:], strict=False))
+            pairs = list(itertools.pairwise(pieces))
             best = min(pairs, key=lambda pair: ranks.get(pair, len(ranks)), default=None)
             if best is None or best not in ranks:
                 break
@@ -53,9 +54,7 @@ def make_tokenizer(words: Iterable[str]) -> CLIPTokenizer:
     # The end token has the highest id: CLIP pools there.
     tokens = [*alphabet, *(a + "</w>" for a in alphabet), *("".join(m) for m in merges), START, END]
     vocabulary = {token: index for index, token in enumerate(tokens)}
-    return CLIPTokenizer(
-        vocab=vocabulary, merges=merges, model_max_length=CONTEXT_LENGTH, unk_token=END, pad_token=END
-    )
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=CONTEXT_LENGTH, unk_token=END, pad_token=END)
 
 
 def save_tokenizer(tokenizer: CLIPTokenizer, folder: Path) -> None:

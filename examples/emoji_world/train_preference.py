@@ -50,7 +50,9 @@ def network_config(vocabulary_size: int) -> dict:
 
 def degrade(frames: Tensor, rng: np.random.Generator) -> Tensor:
     """Each frame (batch, 3, 64, 64) in [0, 1] spoiled in one of several ways, at a random strength."""
-    return torch.stack([DEGRADATIONS[rng.integers(len(DEGRADATIONS))](frame, rng.uniform(0.15, 1), rng) for frame in frames])
+    return torch.stack(
+        [DEGRADATIONS[rng.integers(len(DEGRADATIONS))](frame, rng.uniform(0.15, 1), rng) for frame in frames]
+    )
 
 
 def blur(frame: Tensor, strength: float, rng: np.random.Generator) -> Tensor:

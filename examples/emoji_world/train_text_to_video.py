@@ -177,9 +177,7 @@ def sample(
             ).float()
         uncond, text = both.chunk(2)
         latents = scheduler.step(uncond + guidance_scale * (text - uncond), timestep, latents).prev_sample
-    clips = [
-        vae.decode(clip.permute(1, 0, 2, 3) / vae.config.scaling_factor).sample.clamp(-1, 1) for clip in latents
-    ]
+    clips = [vae.decode(clip.permute(1, 0, 2, 3) / vae.config.scaling_factor).sample.clamp(-1, 1) for clip in latents]
     return ((torch.stack(clips) + 1) * 127.5).round().byte().permute(0, 1, 3, 4, 2).numpy()
 
 
@@ -225,8 +223,12 @@ def main() -> None:
     torch.manual_seed(arguments.seed)
     parts = build_models(arguments.folder)
     started = time.monotonic()
-    scenes, latents = encode_clips(parts["vae"], arguments.num_clips, arguments.seed, arguments.folder / "latents.safetensors")
-    print(f"{len(latents)} clips encoded in {time.monotonic() - started:.0f} s, std {latents[::50].std():.3f}", flush=True)
+    scenes, latents = encode_clips(
+        parts["vae"], arguments.num_clips, arguments.seed, arguments.folder / "latents.safetensors"
+    )
+    print(
+        f"{len(latents)} clips encoded in {time.monotonic() - started:.0f} s, std {latents[::50].std():.3f}", flush=True
+    )
     trainer = Trainer(parts, scenes, latents, arguments)
     clock = Clock(arguments.folder / "text_to_video.ckpt")
     first = 0
@@ -241,7 +243,10 @@ def main() -> None:
         losses[is_video].append(loss)
         if (step + 1) % 20 == 0:
             recent = {name: np.mean(losses[key][-40:] or [np.nan]) for name, key in (("image", False), ("video", True))}
-            print(f"step {step + 1} image {recent['image']:.4f} video {recent['video']:.4f} {clock.seconds:.0f} s", flush=True)
+            print(
+                f"step {step + 1} image {recent['image']:.4f} video {recent['video']:.4f} {clock.seconds:.0f} s",
+                flush=True,
+            )
         if (step + 1) % arguments.save_every == 0 or step + 1 == arguments.steps:
             clock.save(
                 model=trainer.model.state_dict(),

@@ -1,6 +1,6 @@
 """Trains the emoji world's video autoencoder (frame by frame, 64 px to 8 x 8 latents with 8 channels).
 
-    python -m examples.emoji_world.train_vae build/emoji_world
+Run it by `python -m examples.emoji_world.train_vae build/emoji_world`.
 """
 
 from __future__ import annotations
@@ -109,7 +109,10 @@ def main() -> None:
         update_average(average, vae, min(0.99, step / (step + 10)))
         if (step + 1) % 250 == 0 or step + 1 == arguments.steps:
             psnr, std = evaluate(average, heldout)
-            print(f"step {step + 1} loss {loss.item():.4f} psnr {psnr:.2f} dB std {std:.3f} {clock.seconds:.0f} s", flush=True)
+            print(
+                f"step {step + 1} loss {loss.item():.4f} psnr {psnr:.2f} dB std {std:.3f} {clock.seconds:.0f} s",
+                flush=True,
+            )
             clock.save(
                 model=vae.state_dict(), average=average.state_dict(), optimisers=optimisers.state_dict(), step=step + 1
             )

@@ -1,6 +1,6 @@
 """Writes the prompt lists: the training prompts for people, the held-out ones into the package.
 
-    python -m examples.emoji_world.write_splits
+Run it by `python -m examples.emoji_world.write_splits`.
 """
 
 from __future__ import annotations

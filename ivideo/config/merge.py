@@ -38,13 +38,16 @@ def write_toml(settings: Settings) -> str:
         if value is None and key == "attenuation_rate":
             value = "none"
         if value is not None:
-            lines.append(f"{key} = {json.dumps(value)}")
+            lines.append(f"{key} = {_to_toml(value)}")
     return "\n".join(lines) + "\n"
 
 
-def merge_settings(
-    kind: type[S], defaults: Mapping[str, Any], file: Mapping[str, Any], flags: Mapping[str, Any]
-) -> S:
+def _to_toml(value: str | int | float | bool) -> str:
+    """JSON's notation, which is TOML's but for characters outside the basic plane and DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def merge_settings(kind: type[S], defaults: Mapping[str, Any], file: Mapping[str, Any], flags: Mapping[str, Any]) -> S:
     """Validated settings; a flag that is None was not given.
 
     Raises:

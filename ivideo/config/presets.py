@@ -46,7 +46,10 @@ EMOJI_WORLD: dict[str, Any] = {
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "emoji-world": {"default": EMOJI_WORLD, "quick": {**EMOJI_WORLD, "max_steps": 15, "num_eval_prompts": 8}},
     # Quick: an evening on one GPU. Fewer, larger steps on smaller batches; the method is unchanged.
-    "modelscope": {"default": PAPER, "quick": {**PAPER, "learning_rate": 1e-4, "batch_size": 4, "gradient_accumulation": 4, "max_steps": 600}},
+    "modelscope": {
+        "default": PAPER,
+        "quick": {**PAPER, "learning_rate": 1e-4, "batch_size": 4, "gradient_accumulation": 4, "max_steps": 600},
+    },
 }
 
 

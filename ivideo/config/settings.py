@@ -12,7 +12,7 @@ DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 class Settings(BaseModel):
     """What every command shares."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     model: str = Field(min_length=1, description="name, local diffusers folder, or hub id")
     reward: str = Field(min_length=1, description="judge whose score is the reward")

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Protocol
 
 import torch
@@ -154,7 +155,7 @@ def find_hps_checkpoint(name: str) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
-    file_name = hpsv2.utils.hps_version_map[HPS_VERSIONS[name]]
+    file_name: str = hpsv2.utils.hps_version_map[HPS_VERSIONS[name]]
     root = Path(os.environ.get("HPS_ROOT", hpsv2.utils.root_path)).expanduser()
     if (root / file_name).is_file():
         return root / file_name
@@ -168,13 +169,23 @@ def find_hps_checkpoint(name: str) -> Path:
 
 
 def load_hps(name: str, device: torch.device) -> ClipJudge:
-    """HPSv2 itself: open_clip's ViT-H-14 with the published weights (no LAION weights are fetched)."""
+    """HPSv2 itself: open_clip's ViT-H-14 with the published weights (no LAION weights are fetched).
+
+    Raises:
+        IvideoError: the checkpoint is nowhere, is damaged, or holds another network.
+    """
     import open_clip
 
     checkpoint = find_hps_checkpoint(name)
     network = open_clip.create_model("ViT-H-14", pretrained=None)
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-    network.load_state_dict(state["state_dict"])
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+        network.load_state_dict(state["state_dict"])
+    except (OSError, EOFError, RuntimeError, UnpicklingError, KeyError, TypeError):
+        raise IvideoError(
+            f"reward {name}: {checkpoint} is damaged or no checkpoint of HPSv2; "
+            f"fetch it anew from https://huggingface.co/{HPS_REPOSITORY}"
+        ) from None
     label = f"HPSv2 {HPS_VERSIONS[name]}"
     return ClipJudge(name, label, network, open_clip.get_tokenizer("ViT-H-14"), 224, device)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ivideo.errors import IvideoError
 
@@ -60,7 +61,7 @@ def lora_parameters(unet: nn.Module) -> list[nn.Parameter]:
 
 @contextmanager
 def lora_disabled(unet: nn.Module) -> Iterator[None]:
-    """The base model: the same network with its adapter switched off."""
+    """The base model: the same network with its adapter switched off; afterwards it is on, and trainable."""
     layers = list(_lora_layers(unet))
     for layer in layers:
         layer.enable_adapters(False)
@@ -69,7 +70,6 @@ def lora_disabled(unet: nn.Module) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.enable_adapters(True)
-            # PEFT also marks the weights as trainable when it switches them on again, which is what they were.
 
 
 def save_lora(unet: nn.Module, folder: Path, base_model: str) -> None:
@@ -78,9 +78,12 @@ def save_lora(unet: nn.Module, folder: Path, base_model: str) -> None:
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {PEFT_PREFIX + k: v.detach().cpu().contiguous() for k, v in get_peft_model_state_dict(unet).items()}
+    # Without being told that there are no embedding layers, PEFT asks the hub about the base model.
+    state = get_peft_model_state_dict(unet, save_embedding_layers=False)
+    weights = {PEFT_PREFIX + name: weight.detach().cpu().contiguous() for name, weight in state.items()}
     save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
-    config = unet.peft_config["default"]  # type: ignore[index, union-attr]
+    config = cast(Any, unet).peft_config["default"]
+    config.target_modules = sorted(config.target_modules)  # PEFT makes it a set, whose order changes from run to run
     config.base_model_name_or_path = base_model
     config.inference_mode = True
     config.save_pretrained(str(folder))
@@ -95,9 +98,26 @@ def load_lora(unet: nn.Module, folder: Path, scale: float = 1.0) -> None:
         scale: multiplies the adapter's effect; 0 is the base model.
 
     Raises:
-        IvideoError: no adapter there, a damaged one, or one whose weights do not fit this model.
+        IvideoError: no adapter there, a damaged one, or one whose weights do not fit this model (then parts of it may
+            be left in the U-Net).
     """
-    from peft import LoraConfig, set_peft_model_state_dict
+    from peft import set_peft_model_state_dict
+
+    config, weights = _read_lora(folder)
+    try:
+        _inject(unet, config)
+        unexpected = set_peft_model_state_dict(unet, weights).unexpected_keys
+        fits = not unexpected and len(weights) == len(lora_parameters(unet))
+    except (ValueError, RuntimeError, TypeError, KeyError):  # what PEFT makes of other shapes and places
+        fits = False
+    if not fits:
+        raise IvideoError(f"adapter {folder} was trained on another model: its weights do not fit this one")
+    for layer in _lora_layers(unet):
+        layer.scale_layer(scale)
+
+
+def _read_lora(folder: Path) -> tuple[Any, dict[str, Tensor]]:
+    from peft import LoraConfig
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -105,21 +125,12 @@ def load_lora(unet: nn.Module, folder: Path, scale: float = 1.0) -> None:
         if not (folder / name).is_file():
             raise IvideoError(f"no adapter in {folder}: {name} is missing")
     try:
+        fields = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        if not isinstance(fields, dict) or fields.get("peft_type") != "LORA":
+            raise IvideoError(f"no LoRA adapter in {folder}: {CONFIG_FILE} does not describe one")
         config = LoraConfig.from_pretrained(str(folder))
         weights = load_file(folder / WEIGHTS_FILE)
-    except (SafetensorError, ValueError, TypeError) as error:
+    except (OSError, SafetensorError, ValueError, TypeError) as error:
         raise IvideoError(f"adapter {folder} is damaged: {error}") from None
-    weights = {key.removeprefix(PEFT_PREFIX): value for key, value in weights.items()}
     config.inference_mode = False
-    try:
-        _inject(unet, config)
-        result = set_peft_model_state_dict(unet, weights)
-    except (ValueError, RuntimeError):
-        raise IvideoError(f"adapter {folder} was trained on another model: its weights do not fit this one") from None
-    loaded = sum(".lora_" in name for name, _ in unet.named_parameters())
-    if result.unexpected_keys or len(weights) != loaded:
-        raise IvideoError(
-            f"adapter {folder} was trained on another model: {len(weights)} weights for {loaded} places in this one"
-        )
-    for layer in _lora_layers(unet):
-        layer.scale_layer(scale)
+    return config, {key.removeprefix(PEFT_PREFIX): value for key, value in weights.items()}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from ivideo.errors import IvideoError, UsageError
+from ivideo.models.stepper import to_ddim
 from ivideo.models.text_to_video import TextToVideoModel
 
 PACKAGE_DATA = Path(__file__).parent / "emoji_world"
@@ -17,6 +20,8 @@ MODEL_SOURCES: dict[str, str] = {
     "modelscope": "damo-vilab/text-to-video-ms-1.7b",
 }
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+SUPPORTED_CLASSES = {"unet": "UNet3DConditionModel", "vae": "AutoencoderKL", "text_encoder": "CLIPTextModel"}
+NUM_BYTE_TOKENS = 512  # every vocabulary of CLIP starts with the bytes, inside and at the end of a word
 
 
 def choose_model(name: str) -> str:
@@ -59,7 +64,8 @@ def heldout_prompts_path(name: str) -> Path | None:
 def load_text_to_video(name: str, device: torch.device, dtype: torch.dtype) -> TextToVideoModel:
     """Load a model by name, from a diffusers folder, or from the hub.
 
-    Nothing but the five parts is read or downloaded. On CPU the autoencoder runs in float32 whatever the dtype.
+    Nothing but the five parts is read or downloaded. On CPU the autoencoder and the text encoder run in float32
+    whatever the dtype.
 
     Args:
         name: a key of MODEL_SOURCES, a local folder, or a hub id (`owner/name`).
@@ -68,58 +74,110 @@ def load_text_to_video(name: str, device: torch.device, dtype: torch.dtype) -> T
 
     Raises:
         UsageError: nothing of that name.
-        IvideoError: a part is missing or is of a class that is not supported.
+        IvideoError: a part is missing, damaged, or of a class that is not supported.
     """
-    source = MODEL_SOURCES.get(name, name)
-    folder = Path(source).expanduser()
-    if not folder.is_dir() and (folder.exists() or source.count("/") != 1 or source.startswith((".", "~", "/"))):
-        known = ", ".join(MODEL_SOURCES)
-        raise UsageError(f"unknown model {name!r}: not one of {known}, not a folder, not a hub id like owner/name")
-    location = str(folder) if folder.is_dir() else source
-    try:
-        check_parts(location, name)
-        return TextToVideoModel(name=name, device=device, **_load_parts(location, device, dtype))
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise IvideoError(f"model {name!r} cannot be loaded: {reason}") from error
-
-
-def check_parts(location: str, name: str) -> None:
-    """Hold a pipeline's index against what is supported, before any weights are touched.
-
-    Raises:
-        IvideoError: no index, a missing part, or another family of model.
-    """
-    from diffusers import DiffusionPipeline
-
-    folder = Path(location)
-    if folder.is_dir() and not (folder / "model_index.json").is_file():
-        raise IvideoError(f"model {name!r} is no diffusers folder: {folder / 'model_index.json'} is missing")
-    index: dict[str, Any] = DiffusionPipeline.load_config(location)
-    missing = [part for part in PARTS if not isinstance(index.get(part), (list, tuple))]
-    if missing:
-        raise IvideoError(f"model {name!r} has no {', '.join(missing)}; it is a {index.get('_class_name')}")
-    found = index["unet"][1]
-    if found != "UNet3DConditionModel":
-        raise IvideoError(f"model {name!r} has a {found}; supported: UNet3DConditionModel")
-
-
-def _load_parts(location: str, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
     import diffusers
-    from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
-    from transformers import CLIPTextModel, CLIPTokenizer
+    from transformers import CLIPTextModel
     from transformers.utils import logging as transformers_logging
 
     diffusers.logging.set_verbosity_error()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    vae_dtype = torch.float32 if device.type == "cpu" else dtype
-    return {
-        "unet": UNet3DConditionModel.from_pretrained(location, subfolder="unet", torch_dtype=dtype).to(device),
-        "vae": AutoencoderKL.from_pretrained(location, subfolder="vae", torch_dtype=vae_dtype).to(device),
-        "text_encoder": CLIPTextModel.from_pretrained(
-            location, subfolder="text_encoder", dtype=torch.float32 if device.type == "cpu" else dtype
-        ).to(device),
-        "tokenizer": CLIPTokenizer.from_pretrained(location, subfolder="tokenizer"),
-        "scheduler": DDIMScheduler.from_pretrained(location, subfolder="scheduler"),
-    }
+    location = find_location(name)
+    index = read_index(name, location)
+    other_dtype = torch.float32 if device.type == "cpu" else dtype
+    unet = _load_network(diffusers.UNet3DConditionModel, name, location, "unet", torch_dtype=dtype)
+    vae = _load_network(diffusers.AutoencoderKL, name, location, "vae", torch_dtype=other_dtype)
+    text_encoder = _load_network(CLIPTextModel, name, location, "text_encoder", dtype=other_dtype)
+    with _explain_failure(name, "scheduler"):
+        kind = getattr(diffusers, index["scheduler"][1])
+        scheduler = to_ddim(kind.from_pretrained(location, subfolder="scheduler"))
+    return TextToVideoModel(
+        name=name,
+        unet=unet.to(device),
+        vae=vae.to(device),
+        text_encoder=text_encoder.to(device),
+        tokenizer=_load_tokenizer(name, location),
+        scheduler=scheduler,
+        device=device,
+    )
+
+
+def find_location(name: str) -> str:
+    """Where a model is: a local folder, else a hub id.
+
+    Raises:
+        UsageError: the name can be neither.
+    """
+    source = MODEL_SOURCES.get(name, name)
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return str(folder)
+    if folder.exists() or source.count("/") != 1 or source.startswith((".", "~", "/")):
+        known = ", ".join(MODEL_SOURCES)
+        raise UsageError(f"unknown model {name!r}: not one of {known}, not a folder, not a hub id like owner/name")
+    return source
+
+
+def read_index(name: str, location: str) -> dict[str, Any]:
+    """A pipeline's index, held against what is supported before any weights are touched.
+
+    Returns:
+        (library, class) by part.
+
+    Raises:
+        IvideoError: no index, a missing part, or another family of model.
+    """
+    import diffusers
+
+    folder = Path(location)
+    if folder.is_dir() and not (folder / "model_index.json").is_file():
+        raise IvideoError(f"model {name!r} is no diffusers folder: {folder / 'model_index.json'} is missing")
+    try:
+        index: Any = diffusers.DiffusionPipeline.load_config(location)
+    except OSError as error:
+        cure = "" if folder.is_dir() else " (is this machine online? a local folder can be named instead)"
+        raise IvideoError(f"model {name!r} cannot be loaded: {_first_line(error)}{cure}") from error
+    if not isinstance(index, dict):
+        raise IvideoError(f"model {name!r} cannot be loaded: its model_index.json is no table of parts")
+    missing = [part for part in PARTS if not isinstance(index.get(part), (list, tuple)) or len(index[part]) != 2]
+    if missing:
+        raise IvideoError(f"model {name!r} has no {', '.join(missing)}; it is a {index.get('_class_name')}")
+    for part, supported in SUPPORTED_CLASSES.items():
+        if index[part][1] != supported:
+            raise IvideoError(f"model {name!r} has the {part} {index[part][1]}; supported: {supported}")
+    return index
+
+
+def _load_network(kind: Any, name: str, location: str, part: str, **dtype: torch.dtype) -> Any:
+    with _explain_failure(name, part):
+        network, report = kind.from_pretrained(location, subfolder=part, output_loading_info=True, **dtype)
+    if report["missing_keys"]:
+        lacking = sorted(report["missing_keys"])
+        raise IvideoError(
+            f"model {name!r}: its {part} is incomplete: {lacking[0]} is one of {len(lacking)} missing weights"
+        )
+    return network
+
+
+def _load_tokenizer(name: str, location: str) -> Any:
+    from transformers import CLIPTokenizer
+
+    with _explain_failure(name, "tokenizer"):
+        tokenizer = CLIPTokenizer.from_pretrained(location, subfolder="tokenizer")
+    if len(tokenizer) < NUM_BYTE_TOKENS:  # transformers makes an empty one where there are no files
+        raise IvideoError(f"model {name!r}: its tokenizer is incomplete: it has no vocabulary")
+    return tokenizer
+
+
+@contextmanager
+def _explain_failure(name: str, part: str) -> Iterator[None]:
+    """Turn what diffusers and transformers raise on files that they cannot use into one line."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+        raise IvideoError(f"model {name!r}: its {part} is damaged or incomplete: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -9,6 +9,23 @@ from torch import Tensor
 from ivideo.errors import IvideoError
 
 
+def to_ddim(scheduler: Any) -> Any:
+    """The DDIM scheduler with the betas, spacing and prediction type of another diffusers scheduler.
+
+    Schedulers that do not say `clip_sample` (PNDM, DPM-Solver) do not clip; diffusers' DDIM would by default, which
+    would spoil latents.
+
+    Raises:
+        IvideoError: the scheduler has no betas (flow matching).
+    """
+    from diffusers import DDIMScheduler
+
+    if not hasattr(scheduler, "betas"):
+        found = type(scheduler).__name__
+        raise IvideoError(f"scheduler {found} has no noise schedule of betas; supported: the DDIM/DDPM family")
+    return DDIMScheduler.from_config({"clip_sample": False, **scheduler.config})
+
+
 class DDIMStepper:
     """Deterministic DDIM (eta 0) over a diffusers scheduler's betas and spacing, for one number of steps.
 
@@ -28,16 +45,15 @@ class DDIMStepper:
         Raises:
             IvideoError: the scheduler has no betas (flow matching), or cannot make that many steps.
         """
-        from diffusers import DDIMScheduler
-
-        if not hasattr(scheduler, "betas"):
-            found = type(scheduler).__name__
-            raise IvideoError(f"scheduler {found} has no noise schedule of betas; supported: the DDIM/DDPM family")
-        self._scheduler = DDIMScheduler.from_config(scheduler.config)
-        try:
+        self._scheduler = to_ddim(scheduler)
+        limit = int(self._scheduler.config.num_train_timesteps)
+        if num_inference_steps <= limit:
             self._scheduler.set_timesteps(num_inference_steps)
-        except ValueError as error:
-            raise IvideoError(f"the scheduler cannot make {num_inference_steps} steps: {error}") from None
+        # With an offset, as many steps as the model was trained with would start beyond the last of them.
+        if num_inference_steps > limit or int(self._scheduler.timesteps[0]) >= limit:
+            raise IvideoError(
+                f"the model's schedule of {limit} steps cannot make {num_inference_steps} of them: ask fewer"
+            )
         self.timesteps: Tensor = self._scheduler.timesteps
 
     def corrupt(self, latents: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ivideo.models.stepper import DDIMStepper
 
+WORD = re.compile(r"[^\s!-/:-@\[-`{-~]+")  # all but spaces and ASCII punctuation: an emoji is a word, too
 SMALL_VOCABULARY = 10_000  # below this, a word that falls into pieces is a word that the model never saw
 
 
@@ -100,7 +101,7 @@ class TextToVideoModel:
     def find_prompt_problems(self, prompt: str) -> list[str]:
         """What the text encoder cannot read in a prompt: unknown words (small vocabularies) and a cut-off end."""
         problems = []
-        words = re.findall(r"[^\W_]+", prompt)
+        words = WORD.findall(prompt)
         if len(self.tokenizer) < SMALL_VOCABULARY:
             unknown = [word for word in words if len(self.tokenizer.tokenize(word)) != 1]
             if unknown:
@@ -150,14 +151,13 @@ class TextToVideoModel:
         drawn = latents[rows, :, frame_indices.to(latents.device)]  # (batch, num_drawn, channels, height, width)
         scaled = drawn.flatten(0, 1).to(self.vae.dtype) / self.vae.config.scaling_factor
         images: Tensor = self.vae.decode(scaled, return_dict=False)[0]
-        frames = (images.float() / 2 + 0.5).clamp(0, 1)
-        return frames.unflatten(0, (batch, num_drawn))
+        frames: Tensor = (images.float() / 2 + 0.5).clamp(0, 1).unflatten(0, (batch, num_drawn))
+        return frames
 
     @torch.no_grad()
     def decode_clip(self, latents: Tensor) -> Tensor:
         """Decode all frames of one clip: (channels, num_frames, ...) to uint8 (num_frames, height, width, 3) on CPU."""
         frames = [
-            self.decode_frames(latents[None], indices[None])[0]
-            for indices in torch.arange(latents.shape[1]).split(8)
+            self.decode_frames(latents[None], indices[None])[0] for indices in torch.arange(latents.shape[1]).split(8)
         ]
         return (torch.cat(frames) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from ivideo.config.presets import preset_for
+from ivideo.config.settings import FinetuneSettings, GenerationSettings, Settings
+from ivideo.core.sampler import num_steps_to_run
+
+
+def finetune_settings(**changes):
+    return FinetuneSettings(**{**preset_for("emoji-world"), "model": "emoji-world", **changes})
+
+
+def test_settings_do_not_change():
+    with pytest.raises(ValidationError, match="frozen"):
+        finetune_settings().seed = 3
+
+
+@pytest.mark.parametrize("strength", [0.01, 0.025, 0.1, 0.3, 0.58, 0.6, 0.625, 1.0])
+@pytest.mark.parametrize("num_inference_steps", [1, 4, 20, 50])
+def test_gradient_steps_may_be_as_many_as_the_core_runs(strength, num_inference_steps):
+    most = num_steps_to_run(strength, num_inference_steps)
+    chain = {"strength": strength, "num_inference_steps": num_inference_steps}
+    assert finetune_settings(**chain, num_grad_steps=most).num_grad_steps == most
+    with pytest.raises(ValidationError, match=f"more than the {most} steps"):
+        finetune_settings(**chain, num_grad_steps=most + 1)
+
+
+def test_a_segment_has_at_least_one_frame():
+    assert finetune_settings(num_segments=16).num_segments == 16
+    with pytest.raises(ValidationError, match="num_segments 5 is more than num_frames 4"):
+        finetune_settings(num_segments=5, num_frames=4)
+
+
+@pytest.mark.parametrize("kind", [Settings, GenerationSettings, FinetuneSettings])
+def test_every_setting_says_what_it_means(kind):
+    assert [name for name, field in kind.model_fields.items() if not field.description] == []
