@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ivideo.config.settings import FinetuneSettings, GenerationSettings, Settings
+from ivideo.errors import UsageError
 from ivideo.workflows import compare as compare_workflow
 from ivideo.workflows import finetune as finetune_workflow
 from ivideo.workflows import generate as generate_workflow
 from ivideo.workflows import score as score_workflow
+from ivideo.workflows.contestants import find_contestant, settle_sides
 from ivideo.workflows.progress import Progress, Silence
 from ivideo.workflows.resolve import find_adapter, resolve_settings
 
 PathLike = str | Path
+T = TypeVar("T")
 
 
 def finetune(
@@ -43,9 +46,7 @@ def finetune(
         IvideoError: bad input; its message is one line.
     """
     progress = progress or Silence()
-    resolved = resolve_settings(
-        FinetuneSettings, config=_path(config), flags=settings, progress=progress
-    )
+    resolved = resolve_settings(FinetuneSettings, config=_path(config), flags=settings, progress=progress)
     run = finetune_workflow.finetune(prompts, Path(output), resolved, heldout=heldout, progress=progress)
     return run.root
 
@@ -55,8 +56,9 @@ def generate(
     output: PathLike = "videos",
     *,
     lora: PathLike | None = None,
-    lora_scale: float = 1.0,
+    lora_scale: float | None = None,
     num_videos: int = 1,
+    each: Callable[[Path], object] | None = None,
     config: PathLike | None = None,
     progress: Progress | None = None,
     **settings: Any,
@@ -67,8 +69,9 @@ def generate(
         prompts: one prompt or several.
         output: a folder, or a .mp4 / .gif for a single video.
         lora: run folder or PEFT adapter folder.
-        lora_scale: multiplies the adapter's effect; 0 is the base model.
+        lora_scale: multiplies the adapter's effect, 1 by default; 0 is the base model.
         num_videos: videos a prompt; video k uses seed + k.
+        each: gets each file's path as soon as it is written.
         config: TOML file of settings.
         progress: is told what happens; default: nobody.
         settings: fields of `GenerationSettings`.
@@ -80,28 +83,24 @@ def generate(
         IvideoError: bad input; its message is one line.
     """
     progress = progress or Silence()
-    adapter = find_adapter(Path(lora)) if lora is not None else None
+    if lora is None and lora_scale is not None:
+        raise UsageError("--lora-scale without --lora: there is no adapter to scale")
+    adapter = find_adapter(Path(lora), _scale(lora_scale)) if lora is not None else None
     resolved = resolve_settings(
         GenerationSettings, config=_path(config), flags=settings, progress=progress, adapter=adapter
     )
     texts = [prompts] if isinstance(prompts, str) else prompts
-    return list(
-        generate_workflow.generate(
-            texts,
-            Path(output),
-            resolved,
-            adapter=adapter,
-            lora_scale=lora_scale,
-            num_videos=num_videos,
-            progress=progress,
-        )
+    videos = generate_workflow.generate(
+        texts, Path(output), resolved, adapter=adapter, num_videos=num_videos, progress=progress
     )
+    return _collect(videos, each)
 
 
 def score(
     paths: Sequence[PathLike] | PathLike,
     *,
     prompt: str | None = None,
+    each: Callable[[dict[str, Any]], object] | None = None,
     config: PathLike | None = None,
     progress: Progress | None = None,
     **settings: Any,
@@ -111,6 +110,7 @@ def score(
     Args:
         paths: one file or several.
         prompt: what all of them should show; default: what each says of itself.
+        each: gets each record as soon as it is known.
         config: TOML file of settings.
         progress: is told what happens; default: nobody.
         settings: fields of `Settings`.
@@ -122,12 +122,12 @@ def score(
         IvideoError: bad input; its message is one line.
     """
     progress = progress or Silence()
-    files = [Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths]
-    hint = score_workflow.hint_model(files[0]) if files else None
+    files = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
+    videos = score_workflow.find_videos(files, prompt)
     resolved = resolve_settings(
-        Settings, config=_path(config), flags=settings, progress=progress, model_hint=hint
+        Settings, config=_path(config), flags=settings, progress=progress, model_hint=videos[0].model
     )
-    return list(score_workflow.score(files, resolved, prompt=prompt, progress=progress))
+    return _collect(score_workflow.score(videos, resolved, progress=progress), each)
 
 
 def compare(
@@ -136,7 +136,7 @@ def compare(
     *,
     prompts: Sequence[str] | None = None,
     output: PathLike | None = None,
-    lora_scale: float = 1.0,
+    lora_scale: float | None = None,
     config: PathLike | None = None,
     progress: Progress | None = None,
     **settings: Any,
@@ -148,7 +148,7 @@ def compare(
         b: the other.
         prompts: what to generate; default: the run's held-out prompts.
         output: folder for side-by-side videos, contact sheet and results.json.
-        lora_scale: multiplies the effect of adapters.
+        lora_scale: multiplies the effect of adapters, 1 by default.
         config: TOML file of settings.
         progress: is told what happens; default: nobody.
         settings: fields of `GenerationSettings`.
@@ -160,27 +160,25 @@ def compare(
         IvideoError: bad input; its message is one line.
     """
     progress = progress or Silence()
-    sides = [compare_workflow.find_contestant(str(name)) for name in (a, b)]
-    adapter = next((side.adapter for side in reversed(sides) if side.adapter), None)
-    hint = next((side.model for side in sides if side.model), None)
-    resolved = resolve_settings(
-        GenerationSettings,
-        config=_path(config),
-        flags=settings,
-        progress=progress,
-        adapter=adapter,
-        model_hint=hint,
-    )
-    return compare_workflow.compare(
-        sides[0],
-        sides[1],
-        resolved,
-        prompts=prompts,
-        output=_path(output),
-        lora_scale=lora_scale,
-        progress=progress,
-    )
+    first, second = (find_contestant(str(name), _scale(lora_scale)) for name in (a, b))
+    if lora_scale is not None and not (first.adapter or second.adapter):
+        raise UsageError("--lora-scale without a run or adapter: there is nothing to scale")
+    sides = settle_sides(first, second, config=_path(config), flags=settings, progress=progress)
+    return compare_workflow.compare(first, second, sides, prompts=prompts, output=_path(output), progress=progress)
 
 
 def _path(value: PathLike | None) -> Path | None:
     return None if value is None else Path(value)
+
+
+def _scale(value: float | None) -> float:
+    return 1.0 if value is None else value
+
+
+def _collect(items: Iterable[T], each: Callable[[T], object] | None) -> list[T]:
+    collected = []
+    for item in items:
+        collected.append(item)
+        if each is not None:
+            each(item)
+    return collected

@@ -21,7 +21,8 @@ FILES = {
 }
 MIDDLE = {"config", "models", "io", "metrics"}
 MAY_IMPORT = {
-    "cli": {"cli", "workflows", *MIDDLE, "core"},
+    "cli": {"cli", "api", "workflows", *MIDDLE, "core"},
+    "api": {"workflows", *MIDDLE, "core"},
     "workflows": {"workflows", *MIDDLE, "core"},
     **{layer: {layer, "core"} for layer in MIDDLE},
     "core": {"core"},

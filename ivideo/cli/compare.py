@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ivideo.cli import options as o
-from ivideo.cli.output import Records, Reporter, chosen_format, known_errors, shorten
+from ivideo.cli.output import Records, Reporter, chosen_format, known_errors, print_json
 
-COLUMNS = ("metric", "mean_a", "mean_b", "difference", "ci_low", "ci_high", "win_share", "n")
+COLUMNS = ("metric", "mean_a", "mean_b", "difference", "ci_low", "ci_high", "win_share", "n", "judge")
 
 
 @known_errors
 def compare_cli(
+    context: typer.Context,
     a: Annotated[str, typer.Argument(metavar="A", help="base, a model, a run folder, or a folder of videos.")],
     b: Annotated[str, typer.Argument(metavar="B", help="The other side, likewise.")],
     prompts: Annotated[
-        Path | None, typer.Option("--prompts", metavar="FILE", help="Prompts. Default: the run's held-out ones.")
+        Path | None,
+        typer.Option(
+            "--prompts",
+            metavar="FILE",
+            help="Text file, a prompt a line; - is stdin. Default: the run's held-out ones.",
+        ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Folder for side-by-side mp4s, contact sheet, results.json."),
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Folder for side-by-side mp4s, contact sheet, results.json."
+        ),
     ] = None,
-    lora_scale: o.LoraScaleOpt = 1.0,
+    lora_scale: o.LoraScaleOpt = None,
     num_segments: o.SegmentsOpt = None,
     attenuation_rate: o.AttenuationOpt = None,
     negative_prompt: o.NegativeOpt = None,
@@ -48,47 +55,33 @@ def compare_cli(
 
     Example: ivideo compare base runs/mine --output compared
     """
-    flags = {
-        "num_segments": num_segments,
-        "attenuation_rate": attenuation_rate,
-        "negative_prompt": negative_prompt,
-        "num_frames": num_frames,
-        "height": height,
-        "width": width,
-        "fps": fps,
-        "num_inference_steps": num_inference_steps,
-        "guidance_scale": guidance_scale,
-        "model": model,
-        "reward": reward,
-        "seed": seed,
-        "device": device,
-        "dtype": dtype,
-    }
     from ivideo.io.prompts import read_prompts
 
-    texts = read_prompts("-" if str(prompts) == "-" else prompts) if prompts else None
-    import ivideo
+    texts = read_prompts(prompts) if prompts else None
+    from ivideo.api import compare
 
-    reporter = Reporter(quiet)
-    try:
-        result = ivideo.compare(
-            a, b, prompts=texts, output=output, lora_scale=lora_scale, config=config, progress=reporter, **flags
+    with Reporter(quiet) as reporter:
+        result = compare(
+            a,
+            b,
+            prompts=texts,
+            output=output,
+            lora_scale=lora_scale,
+            config=config,
+            progress=reporter,
+            **o.pick_settings(context.params),
         )
-    finally:
-        reporter.stop()
-    print_result(result, format)
-    if output is not None:
-        reporter.say(f"pictures and results: {output}")
+        print_result(result, format)
+        if output is not None:
+            reporter.say(f"videos, contact sheet and results: {output}")
 
 
 def print_result(result: dict[str, Any], asked: o.Format | None) -> None:
     """The whole result as JSON, or its metrics as a table."""
     chosen = chosen_format(asked)
     if chosen in (o.Format.json, o.Format.jsonl):
-        indent = 2 if chosen is o.Format.json else None
-        typer.echo(json.dumps(result, ensure_ascii=False, indent=indent))
+        print_json(result, indent=2 if chosen is o.Format.json else None)
         return
-    records = Records(chosen, COLUMNS)
-    for name, metric in result["metrics"].items():
-        records.add({"metric": name, **{key: shorten(value) for key, value in metric.items()}})
-    records.close()
+    with Records(chosen, COLUMNS) as records:
+        for name, metric in result["metrics"].items():
+            records.add({"metric": name, **metric, "judge": result["judge"]})

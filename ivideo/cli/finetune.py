@@ -10,23 +10,30 @@ from typing import Annotated, Any
 import typer
 
 from ivideo.cli import options as o
-from ivideo.cli.output import Reporter, format_seconds, known_errors, print_table
+from ivideo.cli.output import Records, Reporter, format_seconds, known_errors
 
 
 @known_errors
 def finetune_cli(
-    prompts: Annotated[str, typer.Argument(metavar="PROMPTS", help="Text file, a prompt a line (# comments); - is stdin.")],
+    context: typer.Context,
+    prompts: Annotated[
+        str, typer.Argument(metavar="PROMPTS", help="Text file, a prompt a line (# comments); - is stdin.")
+    ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Run folder, new or empty. Default: runs/MODEL-TIME.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Run folder, new or empty. Default: runs/DATE_TIME."),
     ] = None,
     preset: Annotated[o.Preset | None, typer.Option(help="Which of the model's defaults: quick is shorter.")] = None,
     max_steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
     no_eval: Annotated[bool, typer.Option("--no-eval", help="Skip the held-out clips before and after.")] = False,
     eval_prompts: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Held-out prompts. Default: the model's own, else a tenth of PROMPTS.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Held-out prompts. Default: the model's own, else a tenth of PROMPTS."),
     ] = None,
     num_eval_prompts: Annotated[int | None, typer.Option(help="How many of them at most.")] = None,
-    strength: Annotated[float | None, typer.Option(help="tau: share of the chain that is run.", rich_help_panel=o.METHOD)] = None,
+    strength: Annotated[
+        float | None, typer.Option(help="tau: share of the chain that is run.", rich_help_panel=o.METHOD)
+    ] = None,
     num_inference_steps: o.StepsOpt = None,
     num_segments: o.SegmentsOpt = None,
     attenuation_rate: o.AttenuationOpt = None,
@@ -65,7 +72,7 @@ def finetune_cli(
     device: o.DeviceOpt = None,
     dtype: o.DtypeOpt = None,
     config: o.ConfigOpt = None,
-    format: o.FormatOpt = None,
+    format: o.PathFormatOpt = None,
     quiet: o.QuietOpt = False,
 ) -> None:
     """Train a LoRA that raises the preference score (InstructVideo).
@@ -73,89 +80,34 @@ def finetune_cli(
     The base model makes each prompt's clip once; training edits those clips and scores the result. Prints the run
     folder. Example: ivideo finetune examples/prompts.txt --model emoji-world
     """
-    flags = {
-        "preset": preset,
-        "max_steps": max_steps,
-        "evaluate": False if no_eval else None,
-        "num_eval_prompts": num_eval_prompts,
-        "strength": strength,
-        "num_inference_steps": num_inference_steps,
-        "num_segments": num_segments,
-        "attenuation_rate": attenuation_rate,
-        "num_grad_steps": num_grad_steps,
-        "guidance_scale": guidance_scale,
-        "generation_guidance_scale": generation_guidance_scale,
-        "offset_noise": offset_noise,
-        "lora_rank": lora_rank,
-        "lora_alpha": lora_alpha,
-        "learning_rate": learning_rate,
-        "num_warmup_steps": num_warmup_steps,
-        "batch_size": batch_size,
-        "gradient_accumulation": gradient_accumulation,
-        "num_frames": num_frames,
-        "height": height,
-        "width": width,
-        "fps": fps,
-        "negative_prompt": negative_prompt,
-        "model": model,
-        "reward": reward,
-        "seed": seed,
-        "device": device,
-        "dtype": dtype,
-    }
     from ivideo.io.prompts import read_prompts
 
     texts = read_prompts(prompts)
     heldout = read_prompts(eval_prompts) if eval_prompts else None
-    reporter = Reporter(quiet)
-    try:
-        run = run_finetune(texts, output, heldout, config, flags, reporter)
-    finally:
-        reporter.stop()
-    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
-    if not quiet:
-        report(summary)
-    if format is None:
-        typer.echo(str(run))
-    else:
-        from ivideo.cli.output import Records
+    from ivideo.api import finetune
 
-        records = Records(format, ("run", "model", "num_steps", "adapter"))
-        records.add(summary)
-        records.close()
-
-
-def run_finetune(
-    texts: list[str],
-    output: Path | None,
-    heldout: list[str] | None,
-    config: Path | None,
-    flags: dict[str, Any],
-    reporter: Reporter,
-) -> Path:
-    """Resolve the settings, name the run, and train."""
-    import ivideo
-
+    flags = {**o.pick_settings(context.params), "preset": preset, "evaluate": False if no_eval else None}
     folder = output or Path("runs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
-    return ivideo.finetune(texts, folder, heldout=heldout, config=config, progress=reporter, **flags)
+    with Reporter(quiet) as reporter:
+        run = finetune(texts, folder, heldout=heldout, config=config, progress=reporter, **flags)
+        summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+        for line in describe_run(summary):
+            reporter.say(line)
+        with Records(format, ("run", "model", "num_steps", "adapter"), bare="run") as records:
+            records.add(summary)
 
 
-def report(summary: dict[str, Any]) -> None:
-    """Tell people what the run changed and where everything is."""
-    changes = summary["heldout"]
-    if changes:
-        n = changes["reward"]["n"]
-        typer.echo(f"\n{n} held-out prompts, reward: {summary['reward_label']}", err=True)
-        rows = []
+def describe_run(summary: dict[str, Any]) -> list[str]:
+    """What the run changed and where everything is, for people."""
+    lines = []
+    if changes := summary["heldout"]:
+        lines.append(f"{changes['reward']['n']} held-out prompts, reward: {summary['reward_label']}")
+        lines.append(f"{'':10}{'before':>9}{'after':>9}{'change':>9}   95 % interval")
         for name in ("reward", "motion"):
             change = changes[name]
-            interval = f"{change['ci_low']:+.4f} .. {change['ci_high']:+.4f}"
-            rows.append(
-                [name, f"{change['mean_a']:.4f}", f"{change['mean_b']:.4f}", f"{change['difference']:+.4f}", interval]
-            )
-        print_table(("", "before", "after", "change", "95 % interval"), rows, err=True)
-    typer.echo(f"adapter  {summary['adapter']}", err=True)
-    typer.echo(f"curve    {summary['curve']}", err=True)
+            values = f"{change['mean_a']:9.4f}{change['mean_b']:9.4f}{change['difference']:+9.4f}"
+            lines.append(f"{name:10}{values}   {change['ci_low']:+.4f} to {change['ci_high']:+.4f}")
+    lines += [f"{name:10}{summary[name]}" for name in ("adapter", "curve")]
     if summary["videos"]:
-        typer.echo(f"videos   {Path(summary['videos'][0]).parent}", err=True)
-    typer.echo(f"time     {format_seconds(summary['seconds'])}", err=True)
+        lines.append(f"{'videos':10}{Path(summary['videos'][0]).parent}")
+    return [*lines, f"{'time':10}{format_seconds(summary['seconds'])}"]

@@ -1,4 +1,4 @@
-"""`ivideo generate`: options; the work is `ivideo.workflows.generate`."""
+"""`ivideo generate`: options; the work is `ivideo.generate`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from ivideo.errors import UsageError
 
 @known_errors
 def generate_cli(
-    prompts: Annotated[list[str] | None, typer.Argument(metavar="PROMPT...", help="What to show; - reads stdin.")] = None,
+    context: typer.Context,
+    prompts: Annotated[
+        list[str] | None, typer.Argument(metavar="PROMPT", help="What to show; - reads prompts from stdin, one a line.")
+    ] = None,
     prompts_file: Annotated[
-        Path | None, typer.Option("--prompts", metavar="FILE", help="Text file, a prompt a line.")
+        Path | None, typer.Option("--prompts", metavar="FILE", help="Text file, a prompt a line; - is stdin.")
     ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="PATH", help="Folder, or a .mp4 / .gif for a single video.")
@@ -24,7 +27,7 @@ def generate_cli(
     lora: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Run folder or PEFT adapter.", rich_help_panel=o.CLIPS)
     ] = None,
-    lora_scale: o.LoraScaleOpt = 1.0,
+    lora_scale: o.LoraScaleOpt = None,
     num_videos: Annotated[
         int, typer.Option(min=1, help="Videos a prompt; video k uses seed + k.", rich_help_panel=o.CLIPS)
     ] = 1,
@@ -40,7 +43,7 @@ def generate_cli(
     device: o.DeviceOpt = None,
     dtype: o.DtypeOpt = None,
     config: o.ConfigOpt = None,
-    format: o.FormatOpt = None,
+    format: o.PathFormatOpt = None,
     quiet: o.QuietOpt = False,
 ) -> None:
     """Make videos of prompts, with or without an adapter. Prints each path.
@@ -48,46 +51,20 @@ def generate_cli(
     Example: ivideo generate "a cat surfing" --lora runs/mine | ivideo score -
     """
     texts = collect_prompts(prompts or [], prompts_file)
-    flags = {
-        "negative_prompt": negative_prompt,
-        "num_frames": num_frames,
-        "height": height,
-        "width": width,
-        "fps": fps,
-        "num_inference_steps": num_inference_steps,
-        "guidance_scale": guidance_scale,
-        "model": model,
-        "seed": seed,
-        "device": device,
-        "dtype": dtype,
-    }
-    from ivideo.config.settings import GenerationSettings
-    from ivideo.workflows.generate import generate
-    from ivideo.workflows.resolve import find_adapter, resolve_settings
+    from ivideo.api import generate
 
-    reporter = Reporter(quiet)
-    adapter = find_adapter(lora) if lora else None
-    settings = resolve_settings(GenerationSettings, config=config, flags=flags, progress=reporter, adapter=adapter)
-    videos = generate(
-        texts,
-        output,
-        settings,
-        adapter=adapter,
-        lora_scale=lora_scale,
-        num_videos=num_videos,
-        progress=reporter,
-    )
-    records = Records(format, ("path",)) if format else None
-    try:
-        for path in videos:
-            if records:
-                records.add({"path": str(path)})
-            else:
-                typer.echo(str(path))
-    finally:
-        reporter.stop()
-    if records:
-        records.close()
+    with Reporter(quiet) as reporter, Records(format, ("path",), bare="path") as records:
+        generate(
+            texts,
+            output,
+            lora=lora,
+            lora_scale=lora_scale,
+            num_videos=num_videos,
+            each=lambda path: records.add({"path": str(path)}),
+            config=config,
+            progress=reporter,
+            **o.pick_settings(context.params),
+        )
 
 
 def collect_prompts(arguments: list[str], file: Path | None) -> list[str]:
@@ -102,7 +79,7 @@ def collect_prompts(arguments: list[str], file: Path | None) -> list[str]:
     for argument in arguments:
         texts += read_prompts("-") if argument == "-" else [argument.strip()]
     if file is not None:
-        texts += read_prompts("-" if str(file) == "-" else file)
+        texts += read_prompts(file)
     if not texts:
         raise UsageError('no prompt: give one, as in ivideo generate "a cat surfing", or a file by --prompts')
     if not all(texts):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -44,7 +45,7 @@ ModelOpt = Annotated[
         "--model",
         "-m",
         metavar="NAME",
-        help="emoji-world (bundled), modelscope, a diffusers folder, or a hub id. Default: the run's own, "
+        help="emoji-world (bundled), modelscope, a diffusers folder, or a hub id. Default: the run's own, else "
         "IVIDEO_MODEL, else auto (modelscope with CUDA, emoji-world without).",
         rich_help_panel=SHARED,
     ),
@@ -52,28 +53,41 @@ ModelOpt = Annotated[
 RewardOpt = Annotated[
     str | None,
     typer.Option(
-        help="Judge: emoji-preference (bundled, trained on simulated preferences), hpsv2, hpsv2.1. Default: by model.",
+        metavar="JUDGE",
+        help="emoji-preference (bundled, trained on simulated preferences), hpsv2 or hpsv2.1. Default: by model.",
         rich_help_panel=SHARED,
     ),
 ]
 SeedOpt = Annotated[int | None, typer.Option(help="Fixes every draw. Default: 0.", rich_help_panel=SHARED)]
 DeviceOpt = Annotated[
-    str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps. Default: auto.", rich_help_panel=SHARED)
+    str | None,
+    typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, mps. Default: auto.", rich_help_panel=SHARED),
 ]
 DtypeOpt = Annotated[
-    Dtype | None, typer.Option(help="Type of the U-Net. Default: auto.", rich_help_panel=SHARED)
+    Dtype | None,
+    typer.Option(help="Type of the U-Net. Default: auto (float32 on CPU, half on CUDA).", rich_help_panel=SHARED),
 ]
-QuietOpt = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.", rich_help_panel=SHARED)
-]
+QuietOpt = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.", rich_help_panel=SHARED)]
 FormatOpt = Annotated[
     Format | None,
-    typer.Option("--format", "-f", help="Of the data on stdout.", show_default=False, rich_help_panel=SHARED),
+    typer.Option(
+        "--format",
+        "-f",
+        help="Of what stdout gets. Default: a table on a terminal, JSON lines in a pipe.",
+        rich_help_panel=SHARED,
+    ),
+]
+PathFormatOpt = Annotated[
+    Format | None,
+    typer.Option("--format", "-f", help="Of what stdout gets. Default: bare paths.", rich_help_panel=SHARED),
 ]
 ConfigOpt = Annotated[
     Path | None,
     typer.Option(
-        "--config", metavar="FILE", help="TOML file of settings, named as the options; flags win.", rich_help_panel=SHARED
+        "--config",
+        metavar="FILE",
+        help="TOML file of settings, named as the options; flags win.",
+        rich_help_panel=SHARED,
     ),
 ]
 SegmentsOpt = Annotated[
@@ -81,17 +95,27 @@ SegmentsOpt = Annotated[
 ]
 AttenuationOpt = Annotated[
     str | None,
-    typer.Option(metavar="RATE", help="lambda of the attenuated reward, per frame; 'none' for off.", rich_help_panel=METHOD),
+    typer.Option(
+        metavar="RATE", help="lambda of the attenuated reward, per frame; none switches it off.", rich_help_panel=METHOD
+    ),
 ]
 NumFramesOpt = Annotated[int | None, typer.Option(help="Frames a clip.", rich_help_panel=CLIPS)]
-HeightOpt = Annotated[int | None, typer.Option(help="Pixels.", rich_help_panel=CLIPS)]
-WidthOpt = Annotated[int | None, typer.Option(help="Pixels.", rich_help_panel=CLIPS)]
+HeightOpt = Annotated[int | None, typer.Option(help="Pixels from top to bottom.", rich_help_panel=CLIPS)]
+WidthOpt = Annotated[int | None, typer.Option(help="Pixels from left to right.", rich_help_panel=CLIPS)]
 FpsOpt = Annotated[float | None, typer.Option(help="Frames a second.", rich_help_panel=CLIPS)]
 StepsOpt = Annotated[int | None, typer.Option(help="DDIM steps of a full chain.", rich_help_panel=CLIPS)]
-GuidanceOpt = Annotated[
-    float | None, typer.Option(help="Classifier-free guidance; 1 is none.", rich_help_panel=CLIPS)
+GuidanceOpt = Annotated[float | None, typer.Option(help="Classifier-free guidance; 1 is none.", rich_help_panel=CLIPS)]
+NegativeOpt = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="What clips should not show.", rich_help_panel=CLIPS)
 ]
-NegativeOpt = Annotated[str | None, typer.Option(help="What clips should not show.", rich_help_panel=CLIPS)]
 LoraScaleOpt = Annotated[
-    float, typer.Option(help="Multiplies the adapter's effect; 0 is the base model.", rich_help_panel=CLIPS)
+    float | None,
+    typer.Option(help="Multiplies the adapter's effect; 0 is the base model. Default: 1.", rich_help_panel=CLIPS),
 ]
+
+
+def pick_settings(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a command's options (`context.params`) that are settings: they have the settings' names."""
+    from ivideo.config.settings import FinetuneSettings
+
+    return {name: value for name, value in options.items() if name in FinetuneSettings.model_fields}

@@ -8,7 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 import typer
 
@@ -17,6 +17,7 @@ from ivideo.errors import IvideoError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+JUDGE = "judge"  # the column that says what a reward is
 
 
 def known_errors(command: Callable[P, R]) -> Callable[P, R]:
@@ -35,7 +36,7 @@ def known_errors(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(130) from None
         except BrokenPipeError:
             # The reader of the pipe has had enough.
-            sys.stdout = None  # type: ignore[assignment]
+            sys.stdout = None
             raise typer.Exit(0) from None
 
     return guarded
@@ -46,36 +47,59 @@ def chosen_format(asked: Format | None) -> Format:
     return asked or (Format.table if sys.stdout.isatty() else Format.jsonl)
 
 
+def print_json(value: Any, indent: int | None = None) -> None:
+    """Strict JSON on stdout: NaN is a bug, not a number."""
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False))
+
+
 class Records:
-    """Prints records of one kind; `columns` are what tables and TSV show of them."""
+    """Prints records of one kind, as a context: what a format has to keep is printed when it ends well."""
 
-    def __init__(self, asked: Format | None, columns: Sequence[str]) -> None:
-        """Print in the asked format."""
-        self.format, self.columns = chosen_format(asked), columns
+    def __init__(self, asked: Format | None, columns: Sequence[str], *, bare: str | None = None) -> None:
+        """Print in the asked format.
+
+        Args:
+            asked: None for a table on a terminal and JSON lines in a pipe.
+            columns: what tables and TSV show.
+            bare: the one value that is printed, without a name, if no format was asked for.
+        """
+        self.columns = columns
+        self.bare = bare if asked is None else None
+        self.format = chosen_format(asked)
         self._kept: list[Mapping[str, Any]] = []
-        if self.format is Format.tsv:
-            self._tsv.writerow(columns)
+        self._has_header = False
 
-    @functools.cached_property
-    def _tsv(self) -> Any:
-        return csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Print a record now, or keep it where the format needs all of them."""
-        if self.format is Format.jsonl:
-            typer.echo(json.dumps(record, ensure_ascii=False))
+        if self.bare:
+            typer.echo(record[self.bare])
+        elif self.format is Format.jsonl:
+            print_json(record)
         elif self.format is Format.tsv:
-            self._tsv.writerow([shorten(record[column]) for column in self.columns])
-            sys.stdout.flush()
+            self._print_tsv(record)
         else:
             self._kept.append(record)
 
-    def close(self) -> None:
-        """Print what was kept."""
+    def _print_tsv(self, record: Mapping[str, Any]) -> None:
+        writer = csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
+        if not self._has_header:
+            writer.writerow(self.columns)
+            self._has_header = True
+        writer.writerow([shorten(record[column]) for column in self.columns])
+        sys.stdout.flush()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Print what was kept, unless something went wrong."""
+        if kind is not None or self.bare:
+            return
         if self.format is Format.json:
-            typer.echo(json.dumps(self._kept, ensure_ascii=False, indent=2))
+            print_json(self._kept, indent=2)
         elif self.format is Format.table and self._kept:
-            print_table(self.columns, [[shorten(record[c]) for c in self.columns] for record in self._kept])
+            print_table(self.columns, self._kept)
 
 
 def shorten(value: Any) -> str:
@@ -83,18 +107,23 @@ def shorten(value: Any) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, err: bool = False) -> None:
-    """A plain table on stdout (or stderr), as wide as its content."""
+def print_table(columns: Sequence[str], records: Sequence[Mapping[str, Any]]) -> None:
+    """A plain table on stdout, as wide as its content: text left, numbers right; the judge is named below it, once."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD)
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    Console(stderr=err, markup=False, highlight=False).print(table)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    shown = [column for column in columns if column != JUDGE]
+    for column in shown:
+        is_text = isinstance(records[0][column], str)
+        table.add_column(column, justify="left" if is_text else "right", overflow="fold")
+    for record in records:
+        table.add_row(*(shorten(record[column]) for column in shown))
+    console = Console(markup=False, highlight=False)
+    console.print(table)
+    if JUDGE in columns:
+        console.print(f"reward: {', '.join(dict.fromkeys(record[JUDGE] for record in records))}")
 
 
 class Reporter:
@@ -109,6 +138,14 @@ class Reporter:
         self._bar: Any = None
         self._title, self._total, self._done = "", 0, 0
         self._started = self._last_line = 0.0
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave no bar behind."""
+        self.stop()
 
     def say(self, message: str) -> None:
         """Print one line."""
@@ -126,7 +163,7 @@ class Reporter:
         if self.quiet or total == 0:
             return
         if not self.is_terminal:
-            typer.echo(f"{title}: {total}", err=True)
+            typer.echo(f"{title} 0/{total}", err=True)
             return
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

@@ -1,4 +1,4 @@
-"""`ivideo score`: options; the work is `ivideo.workflows.score`."""
+"""`ivideo score`: options; the work is `ivideo.score`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ COLUMNS = ("path", "prompt", "reward", "attenuated_reward", "motion", "flicker",
 
 @known_errors
 def score_cli(
+    context: typer.Context,
     videos: Annotated[
-        list[str], typer.Argument(metavar="VIDEO...", help=".mp4 or .gif files; - reads paths from stdin, one a line.")
+        list[str], typer.Argument(metavar="VIDEO", help=".mp4 or .gif files; - reads paths from stdin, one a line.")
     ],
     prompt: Annotated[
-        str | None, typer.Option(help="What the videos should show. Default: what each says in its metadata or sidecar.")
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="What the videos should show. Default: what each says in its metadata or sidecar."
+        ),
     ] = None,
     num_segments: o.SegmentsOpt = None,
     attenuation_rate: o.AttenuationOpt = None,
@@ -41,51 +45,30 @@ def score_cli(
     motion: mean optical flow in pixels a frame. flicker: VBench's temporal flickering, 1 for a frozen clip.
     """
     paths = collect_paths(videos)
-    if prompt is not None and not prompt.strip():
-        raise UsageError("empty prompt: say what the videos should show, or leave --prompt out")
-    flags = {
-        "num_segments": num_segments,
-        "attenuation_rate": attenuation_rate,
-        "model": model,
-        "reward": reward,
-        "seed": seed,
-        "device": device,
-        "dtype": dtype,
-    }
-    from ivideo.config.settings import Settings
-    from ivideo.workflows.resolve import resolve_settings
-    from ivideo.workflows.score import hint_model, score
+    from ivideo.api import score
 
-    reporter = Reporter(quiet)
-    settings = resolve_settings(
-        Settings, config=config, flags=flags, progress=reporter, model_hint=hint_model(paths[0])
-    )
-    records = Records(format, COLUMNS)
-    try:
-        for record in score(paths, settings, prompt=prompt, progress=reporter):
-            records.add(record)
-    finally:
-        reporter.stop()
-    records.close()
+    with Reporter(quiet) as reporter, Records(format, COLUMNS) as records:
+        settings = o.pick_settings(context.params)
+        score(paths, prompt=prompt, each=records.add, config=config, progress=reporter, **settings)
 
 
 def collect_paths(arguments: list[str]) -> list[Path]:
-    """The files of arguments and stdin; a line of stdin may be a path or a JSON object with one.
-
-    Raises:
-        UsageError: none.
-    """
+    """The files of arguments and stdin; a line of stdin may be a path or a JSON object with one."""
     paths: list[Path] = []
     for argument in arguments:
-        lines = sys.stdin.read().splitlines() if argument == "-" else [argument]
-        paths += [Path(path_in(line.strip())) for line in lines if line.strip()]
-    if not paths:
-        raise UsageError("no videos: give files, or paths on stdin")
+        if argument == "-":
+            paths += [Path(path_in(line.strip())) for line in sys.stdin.read().splitlines() if line.strip()]
+        else:
+            paths.append(Path(argument))
     return paths
 
 
 def path_in(line: str) -> str:
-    """The path that a line names, bare or as `path` in a JSON object."""
+    """The path that a line names, bare or as `path` in a JSON object.
+
+    Raises:
+        UsageError: an object without one.
+    """
     if not line.startswith("{"):
         return line
     try:

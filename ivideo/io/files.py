@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +30,33 @@ def explain_os_error(action: str, path: Path, error: OSError) -> IvideoError:
     return IvideoError(f"cannot {action} {path}: {error.strerror or error}")
 
 
+def check_folder(path: Path) -> Path:
+    """Prove that a folder can be created and written to, without leaving anything behind.
+
+    The nearest folder above that exists must take a temporary file.
+
+    Args:
+        path: folder that may exist already.
+
+    Returns:
+        The same path.
+
+    Raises:
+        IvideoError: a file is in the way, or nothing can be written there.
+    """
+    nearest = path
+    try:
+        while not os.path.lexists(nearest) and nearest != nearest.parent:
+            nearest = nearest.parent
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except (FileExistsError, NotADirectoryError) as error:
+        raise IvideoError(f"cannot use {path} as a folder: a file is in the way; choose another output") from error
+    except OSError as error:
+        raise explain_os_error("write to folder", path, error) from error
+    return path
+
+
 def prepare_folder(path: Path) -> Path:
     """Create a folder with its parents and prove that it can be written to.
 
@@ -41,15 +69,36 @@ def prepare_folder(path: Path) -> Path:
     Raises:
         IvideoError: a file is in the way, or the folder can't be created or written to.
     """
+    check_folder(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except (FileExistsError, NotADirectoryError) as error:
-        raise IvideoError(f"cannot use {path} as a folder: a file is in the way; choose another output") from error
     except OSError as error:
-        raise explain_os_error("write to folder", path, error) from error
-    return path
+        raise explain_os_error("create folder", path, error) from error
+    return check_folder(path)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Lend a temporary folder that becomes `path` when the block ends well and vanishes when it doesn't.
+
+    Args:
+        path: the folder to create; nothing may be there.
+
+    Yields:
+        An existing empty folder beside it.
+
+    Raises:
+        IvideoError: the folder or what is in it can't be written.
+    """
+    temporary = prepare_folder(path.parent) / f".ivideo-{secrets.token_hex(8)}"
+    try:
+        temporary.mkdir()
+        yield temporary
+        os.rename(temporary, path)
+    except OSError as error:
+        raise explain_os_error("write", path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager

@@ -51,6 +51,20 @@ def annotate(frames: Frames, text: str) -> Frames:
     return np.concatenate([np.broadcast_to(np.asarray(strip), (num_frames, STRIP_HEIGHT, width, 3)), frames], axis=1)
 
 
+def label_clip(frames: Frames, text: str, min_height: int = 256) -> Frames:
+    """Enlarge a small clip by a whole factor and put a line of text on top: a panel of a side-by-side video.
+
+    Args:
+        frames: (num_frames, height, width, 3), uint8.
+        text: what to say.
+        min_height: clips are enlarged as far as this allows, in pixels: 64 become 256, 100 become 200.
+
+    Returns:
+        (num_frames, STRIP_HEIGHT + height * factor, width * factor, 3), uint8.
+    """
+    return annotate(enlarge(frames, max(1, min_height // frames.shape[1])), text)
+
+
 def stack_side_by_side(panels: Sequence[Frames], gap: int = 8) -> Frames:
     """Join clips from left to right into one; shorter clips hold their last frame, lower ones end in white.
 

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from ivideo.io.files import atomic_path
@@ -86,6 +87,7 @@ def plot_reward_curve(
     _draw_curve(lower, steps, attenuated_rewards, _ATTENUATED_COLOUR, "training prompts")
     lower.set_ylabel("temporally attenuated\n(what is trained on)")
     lower.set_xlabel("training step")
+    lower.xaxis.set_major_locator(MaxNLocator(integer=True))
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png")
     return path
@@ -94,7 +96,8 @@ def plot_reward_curve(
 def _draw_curve(axes: Axes, steps: Sequence[int], values: Sequence[float], colour: str, label: str) -> None:
     window = max(len(values) // 10, 1) // 2 * 2 + 1
     axes.plot(steps, values, "o", color=colour, alpha=0.25, markersize=4, markeredgewidth=0)
-    axes.plot(steps, smooth(values, window), color=colour, linewidth=2, label=f"{label}, mean of {window} steps")
+    name = f"{label}, mean of {window} steps" if window > 1 else label
+    axes.plot(steps, smooth(values, window), color=colour, linewidth=2, label=name)
     axes.grid(color="#dadce0", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ivideo.errors import IvideoError
-from ivideo.io.files import prepare_folder
+from ivideo.io.files import check_folder, prepare_folder
 
 
 @dataclass(frozen=True)
@@ -65,15 +65,24 @@ class RunFolder:
         return self.root / "summary.json"
 
 
-def create_run_folder(path: Path) -> RunFolder:
-    """Make the folder of a new run.
+def check_new_run(path: Path) -> Path:
+    """Prove that a new run can be kept in a folder, without creating it.
 
     Raises:
         IvideoError: it exists and is not empty, or cannot be written to.
     """
     if path.is_dir() and any(path.iterdir()):
         raise IvideoError(f"output {path} is not empty; choose another --output, or remove it first")
-    return RunFolder(prepare_folder(path))
+    return check_folder(path)
+
+
+def create_run_folder(path: Path) -> RunFolder:
+    """Make the folder of a new run.
+
+    Raises:
+        IvideoError: it exists and is not empty, or cannot be written to.
+    """
+    return RunFolder(prepare_folder(check_new_run(path)))
 
 
 def open_run_folder(path: Path) -> RunFolder:
@@ -83,8 +92,8 @@ def open_run_folder(path: Path) -> RunFolder:
         IvideoError: nothing there, or no run.
     """
     if not path.is_dir():
-        raise IvideoError(f"run folder {path} does not exist")
+        raise IvideoError(f"run folder {path} {'is a file' if path.exists() else 'does not exist'}")
     run = RunFolder(path)
     if not run.config.is_file():
-        raise IvideoError(f"{path} is not a run folder: {run.config.name} is missing")
+        raise IvideoError(f"{path} is neither a run folder ({run.config.name}) nor an adapter (adapter_config.json)")
     return run

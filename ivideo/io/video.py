@@ -23,7 +23,8 @@ from ivideo.io.mp4 import read_mp4_header
 
 Frames = NDArray[np.uint8]
 
-MAX_GIF_FPS = 50
+VIDEO_SUFFIXES = (".mp4", ".gif")
+MIN_FPS, MAX_GIF_FPS = 0.01, 50
 # CRF 12: nearly lossless, because clips may be only 64 pixels wide. BT.709 is named so that players need not guess it.
 _MP4_OPTIONS = (
     "-vf scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int,format=yuv420p -crf 12 "
@@ -59,27 +60,40 @@ def write_video(path: Path, frames: Frames, fps: float, metadata: Mapping[str, A
         The same path.
 
     Raises:
-        UsageError: another suffix, or a .gif of more than 50 frames per second.
+        UsageError: another suffix, or a frame rate that the format does not know.
         IvideoError: the file can't be written.
-        ValueError: frames of another shape or type, or fps not above 0.
+        ValueError: frames of another shape or type.
     """
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or 0 in frames.shape:
         raise ValueError(f"frames must be uint8 (num_frames, height, width, 3), got {frames.dtype} {frames.shape}")
-    if not (math.isfinite(fps) and fps >= 0.01):
-        raise ValueError(f"fps must be a number above 0, got {fps}")
-    match path.suffix.lower():
-        case ".mp4":
-            with atomic_path(path) as temporary:
-                _write_mp4(temporary, frames, fps, metadata)
-        case ".gif":
-            if fps > MAX_GIF_FPS:
-                raise UsageError(f"a gif shows at most {MAX_GIF_FPS} frames per second, not {fps:g}; write an .mp4")
-            with atomic_path(path) as temporary, atomic_path(path.with_suffix(".json")) as sidecar:
-                _write_gif(temporary, frames, fps)
-                write_json(sidecar, dict(metadata))
-        case suffix:
-            raise UsageError(f"cannot write {path}: a video ends in .mp4 or .gif, not {suffix or 'without a suffix'}")
+    check_video_format(path, fps)
+    if path.suffix.lower() == ".mp4":
+        with atomic_path(path) as temporary:
+            _write_mp4(temporary, frames, fps, metadata)
+    else:
+        with atomic_path(path) as temporary, atomic_path(path.with_suffix(".json")) as sidecar:
+            _write_gif(temporary, frames, fps)
+            write_json(sidecar, dict(metadata))
     return path
+
+
+def check_video_format(path: Path, fps: float) -> None:
+    """Hold a name and a frame rate against what `write_video` can write, before there is anything to write.
+
+    Args:
+        path: the file.
+        fps: frames per second.
+
+    Raises:
+        UsageError: another suffix than .mp4 and .gif, fps below 0.01, or a .gif of more than 50 frames per second.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in VIDEO_SUFFIXES:
+        raise UsageError(f"cannot write {path}: a video ends in .mp4 or .gif, not {suffix or 'without a suffix'}")
+    if not (math.isfinite(fps) and fps >= MIN_FPS):
+        raise UsageError(f"a video shows at least {MIN_FPS} frames per second, not {fps:g}")
+    if suffix == ".gif" and fps > MAX_GIF_FPS:
+        raise UsageError(f"a gif shows at most {MAX_GIF_FPS} frames per second, not {fps:g}; write an .mp4")
 
 
 def read_video(path: Path) -> Video:

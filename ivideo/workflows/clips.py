@@ -7,12 +7,12 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ivideo.config.settings import FinetuneSettings, GenerationSettings
+from ivideo.config.settings import FinetuneSettings
 from ivideo.core.draws import generator_for
 from ivideo.io.files import atomic_path
 from ivideo.models.text_to_video import TextToVideoModel
 from ivideo.workflows.generation import generate_latents
-from ivideo.workflows.resolve import generation_defaults
+from ivideo.workflows.resolve import generation_settings
 
 
 class ClipCache:
@@ -25,7 +25,7 @@ class ClipCache:
         """Keep the clips in a folder, a safetensors file a prompt."""
         self.folder, self.model, self.prompts = folder, model, prompts
         self.seed = settings.seed
-        self.generation = GenerationSettings(**generation_defaults(settings.model_dump()))
+        self.generation = generation_settings(settings)
 
     def path_of(self, item: int) -> Path:
         """The file of a prompt's clip."""

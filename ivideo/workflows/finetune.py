@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,67 +13,25 @@ import numpy as np
 from accelerate import Accelerator
 
 from ivideo.config.merge import write_toml
-from ivideo.config.settings import FinetuneSettings, GenerationSettings
+from ivideo.config.settings import FinetuneSettings
 from ivideo.errors import IvideoError
-from ivideo.io.files import JsonLines, write_json, write_text
-from ivideo.io.panels import annotate, enlarge, stack_side_by_side
+from ivideo.io.files import JsonLines, atomic_folder, write_json, write_text
 from ivideo.io.plots import plot_reward_curve
-from ivideo.io.prompts import read_prompts
-from ivideo.io.run_folder import RunFolder, create_run_folder
-from ivideo.io.video import write_video
-from ivideo.metrics.statistics import paired_difference
+from ivideo.io.run_folder import RunFolder, check_new_run, create_run_folder
+from ivideo.io.video import check_video_format
 from ivideo.models.judges import Judge, load_judge
 from ivideo.models.lora import add_lora, save_lora
-from ivideo.models.registry import heldout_prompts_path
+from ivideo.models.registry import choose_device, find_location
 from ivideo.models.text_to_video import TextToVideoModel
 from ivideo.workflows.clips import ClipCache
-from ivideo.workflows.generate import file_stem
-from ivideo.workflows.generation import describe_generation, generate_clip, open_model
+from ivideo.workflows.generation import open_model, warn_of_prompts
+from ivideo.workflows.heldout import HeldoutClips, evaluate_heldout, split_heldout, write_before_after
 from ivideo.workflows.progress import Progress, Silence
-from ivideo.workflows.resolve import generation_defaults
-from ivideo.workflows.scoring import ClipScore, mean_of, score_clip
+from ivideo.workflows.resolve import check_prompts, generation_settings
+from ivideo.workflows.scoring import compare_scores, mean_of
 from ivideo.workflows.training import StepMetrics, Trainer, samples_of_step
 
 SCHEMA_VERSION = 1
-NUM_SHOWN = 6  # held-out prompts whose before / after videos are kept
-METRICS = ("reward", "attenuated_reward", "motion", "flicker")
-
-
-@dataclass(frozen=True)
-class HeldoutClips:
-    """Clips of the held-out prompts at one moment, and their scores."""
-
-    clips: list[np.ndarray]
-    scores: list[ClipScore]
-
-
-def split_heldout(
-    prompts: Sequence[str], settings: FinetuneSettings, heldout: Sequence[str] | None
-) -> tuple[list[str], list[str]]:
-    """Which prompts are trained on, and which are kept for the before / after.
-
-    Held out are the given ones, else those that a bundled model brings, else every tenth prompt of the list; a prompt
-    that is trained on is never evaluated on.
-
-    Raises:
-        IvideoError: nothing would be left to evaluate on.
-    """
-    training = list(prompts)
-    if not settings.evaluate:
-        return training, []
-    own = heldout_prompts_path(settings.model)
-    if heldout is None and own is not None:
-        heldout = read_prompts(own)
-    if heldout is None:
-        if len(training) < 2:
-            raise IvideoError("one prompt cannot be trained on and held out: add prompts, --eval-prompts or --no-eval")
-        heldout = training[::10]
-    if list(heldout) == training[::10]:
-        training = [prompt for prompt in training if prompt not in set(heldout)]
-    kept = [prompt for prompt in heldout if prompt not in set(training)]
-    if not kept:
-        raise IvideoError("every held-out prompt is also trained on: give others by --eval-prompts, or use --no-eval")
-    return training, kept[: settings.num_eval_prompts]
 
 
 def finetune(
@@ -96,74 +55,55 @@ def finetune(
         The run's folder: config, metrics, adapter, curve, videos, summary.
 
     Raises:
-        IvideoError: bad input, or an output that cannot be used.
+        IvideoError: bad input, an output that cannot be used, or a training that diverged.
     """
     progress = progress or Silence()
     started = time.monotonic()
+    check_prompts(prompts)
+    find_location(settings.model)
     training, kept = split_heldout(prompts, settings, heldout)
+    check_new_run(output)
+    check_video_format(RunFolder(output).videos / "clip.mp4", settings.fps)
+    judge = load_trainable_judge(settings)
     accelerator = Accelerator(cpu=settings.device == "cpu")
-    model = open_model(GenerationSettings(**generation_defaults(settings.model_dump())))
-    judge = load_judge(settings.reward, model.device)
-    if not judge.is_differentiable:
-        raise IvideoError(f"reward {settings.reward} gives no gradients and cannot be trained on")
+    model = open_model(generation_settings(settings))
     warn_of_prompts(model, [*training, *kept], progress)
-    run = create_run_folder(output)
-    write_text(run.config, write_toml(settings))
-    write_text(run.prompts, "\n".join(training) + "\n")
-    write_text(run.heldout, "\n".join(kept) + "\n")
+    run = start_run(output, settings, training, kept)
 
     before = evaluate_heldout(model, judge, kept, settings, progress, "before")
     cache = prepare_clips(run, model, training, settings, progress)
     add_lora(model.unet, settings.lora_rank, settings.lora_alpha, settings.seed)
-    trainer = Trainer(model, judge, training, cache.load, settings, accelerator)
-    history = train(trainer, run, progress)
+    history = train(Trainer(model, judge, training, cache.load, settings, accelerator), run, progress)
     after = evaluate_heldout(model, judge, kept, settings, progress, "after")
 
-    heldout_points = [(0, mean_of(before.scores, "reward")), (len(history), mean_of(after.scores, "reward"))] if kept else []
-    plot_reward_curve(
-        run.curve,
-        [metrics.step for metrics in history],
-        [metrics.reward for metrics in history],
-        [metrics.attenuated_reward for metrics in history],
-        title=f"{settings.model}: {len(training)} prompts",
-        reward_label=judge.label,
-        heldout_points=heldout_points,
-    )
-    videos = write_before_after(run, kept, before, after, settings, judge)
-    summary = summarise(run, settings, judge, history, before, after, videos)
+    title = f"{settings.model}: {len(training)} prompts"
+    draw_curve(run, history, title, judge.label, [before, after] if kept else [])
+    videos = write_before_after(run, kept, before, after, settings)
+    changes = compare_scores(kept, before.scores, after.scores) if kept else {}
+    summary = summarise(run, settings, judge, history, changes, videos)
     write_json(run.summary, {**summary, "seconds": round(time.monotonic() - started, 1)})
     return run
 
 
-def warn_of_prompts(model: TextToVideoModel, prompts: Sequence[str], progress: Progress) -> None:
-    """Name the prompts that the text encoder cannot read as they are."""
-    for prompt in prompts:
-        for problem in model.find_prompt_problems(prompt):
-            progress.warn(f"prompt {prompt!r}: {problem}")
+def load_trainable_judge(settings: FinetuneSettings) -> Judge:
+    """The settings' judge.
+
+    Raises:
+        IvideoError: it gives no gradients, or cannot be loaded.
+    """
+    judge = load_judge(settings.reward, choose_device(settings.device))
+    if not judge.is_differentiable:
+        raise IvideoError(f"reward {settings.reward} gives no gradients and cannot be trained on")
+    return judge
 
 
-def evaluate_heldout(
-    model: TextToVideoModel,
-    judge: Judge,
-    prompts: Sequence[str],
-    settings: FinetuneSettings,
-    progress: Progress,
-    moment: str,
-) -> HeldoutClips:
-    """Generate and score one clip a held-out prompt; prompt i uses seed + i, before and after alike."""
-    generation = GenerationSettings(**generation_defaults(settings.model_dump()))
-    result = HeldoutClips([], [])
-    if prompts:
-        progress.start(f"held-out clips, {moment}", len(prompts))
-    for index, prompt in enumerate(prompts):
-        clip = generate_clip(model, generation, prompt, settings.seed + index)
-        score = score_clip(
-            judge, clip, prompt, num_segments=settings.num_segments, attenuation_rate=settings.attenuation_rate
-        )
-        result.clips.append(clip)
-        result.scores.append(score)
-        progress.advance(f"reward {mean_of(result.scores, 'reward'):.4f}")
-    return result
+def start_run(output: Path, settings: FinetuneSettings, training: Sequence[str], kept: Sequence[str]) -> RunFolder:
+    """Create the run's folder with its configuration and prompts."""
+    run = create_run_folder(output)
+    write_text(run.config, write_toml(settings))
+    write_text(run.prompts, "".join(f"{prompt}\n" for prompt in training))
+    write_text(run.heldout, "".join(f"{prompt}\n" for prompt in kept))
+    return run
 
 
 def prepare_clips(
@@ -186,48 +126,51 @@ def prepare_clips(
 
 
 def train(trainer: Trainer, run: RunFolder, progress: Progress) -> list[StepMetrics]:
-    """Run the training, a line of metrics a step; the adapter is saved even when it is interrupted."""
+    """Run the training, a line of metrics a step; the adapter is saved even when it is interrupted.
+
+    Raises:
+        IvideoError: the loss is no number any more; no adapter is saved then.
+    """
     history: list[StepMetrics] = []
     progress.start("training", trainer.settings.max_steps)
     try:
         with JsonLines(run.metrics) as lines:
             for metrics in trainer.run():
+                if not math.isfinite(metrics.loss):
+                    raise IvideoError(f"training diverged at step {metrics.step}: lower --learning-rate")
                 history.append(metrics)
                 lines.write(asdict(metrics))
-                recent = history[-10:]
-                progress.advance(f"reward {np.mean([m.reward for m in recent]):.4f}")
-    finally:
+                progress.advance(f"reward {np.mean([recent.reward for recent in history[-10:]]):.4f}")
+    except KeyboardInterrupt:
         if history:
-            save_lora(trainer.model.unet, run.adapter, trainer.settings.model)
+            save_adapter(trainer, run)
+            progress.warn(f"interrupted after step {len(history)}; its adapter is kept in {run.adapter}")
+        raise
+    save_adapter(trainer, run)
     return history
 
 
-def write_before_after(
-    run: RunFolder,
-    prompts: Sequence[str],
-    before: HeldoutClips,
-    after: HeldoutClips,
-    settings: FinetuneSettings,
-    judge: Judge,
-) -> list[Path]:
-    """Write a few held-out prompts' clips before, after and side by side; returns the joined ones."""
-    generation = GenerationSettings(**generation_defaults(settings.model_dump()))
-    joined_paths = []
-    for index, prompt in list(enumerate(prompts))[:NUM_SHOWN]:
-        seed = settings.seed + index
-        stem = f"{index:02d}_{file_stem(prompt)}"
-        panels = []
-        for moment, side in (("before", before), ("after", after)):
-            adapter = None if moment == "before" else str(run.adapter)
-            metadata = describe_generation(generation, prompt, seed, adapter=adapter)
-            write_video(run.videos / f"{stem}_{moment}.mp4", side.clips[index], settings.fps, metadata)
-            factor = max(1, 256 // side.clips[index].shape[1])
-            text = f"{moment}: {side.scores[index].reward:.3f}"
-            panels.append(annotate(enlarge(side.clips[index], factor), text))
-        path = run.videos / f"{stem}_before_after.mp4"
-        about = {"prompt": prompt, "seed": seed, "reward": judge.label}
-        joined_paths.append(write_video(path, stack_side_by_side(panels), settings.fps, about))
-    return joined_paths
+def save_adapter(trainer: Trainer, run: RunFolder) -> None:
+    """Write the adapter, whole or not at all."""
+    with atomic_folder(run.adapter) as folder:
+        save_lora(trainer.model.unet, folder, trainer.settings.model)
+
+
+def draw_curve(
+    run: RunFolder, history: Sequence[StepMetrics], title: str, label: str, heldout: Sequence[HeldoutClips]
+) -> None:
+    """Draw the reward over the steps, with the held-out prompts' at its ends."""
+    plot_reward_curve(
+        run.curve,
+        [metrics.step for metrics in history],
+        [metrics.reward for metrics in history],
+        [metrics.attenuated_reward for metrics in history],
+        title=title,
+        reward_label=label,
+        heldout_points=[
+            (step, mean_of(clips.scores, "reward")) for step, clips in zip((0, len(history)), heldout, strict=False)
+        ],
+    )
 
 
 def summarise(
@@ -235,20 +178,10 @@ def summarise(
     settings: FinetuneSettings,
     judge: Judge,
     history: Sequence[StepMetrics],
-    before: HeldoutClips,
-    after: HeldoutClips,
+    changes: dict[str, dict[str, float]],
     videos: Sequence[Path],
 ) -> dict[str, Any]:
     """The run in one JSON object."""
-    changes = {
-        metric: asdict(
-            paired_difference(
-                [getattr(score, metric) for score in before.scores], [getattr(score, metric) for score in after.scores]
-            )
-        )
-        for metric in METRICS
-        if before.scores
-    }
     return {
         "schema_version": SCHEMA_VERSION,
         "run": str(run.root),

@@ -8,13 +8,11 @@ from pathlib import Path
 
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import UsageError
-from ivideo.io.files import prepare_folder
-from ivideo.io.video import write_video
-from ivideo.workflows.generation import describe_generation, generate_clip, open_model
+from ivideo.io.files import check_folder
+from ivideo.io.video import VIDEO_SUFFIXES, check_video_format, write_video
+from ivideo.workflows.generation import describe_generation, generate_clip, open_model, warn_of_prompts
 from ivideo.workflows.progress import Progress, Silence
-from ivideo.workflows.resolve import Adapter
-
-VIDEO_SUFFIXES = (".mp4", ".gif")
+from ivideo.workflows.resolve import Adapter, check_prompts
 
 
 def file_stem(prompt: str) -> str:
@@ -23,7 +21,7 @@ def file_stem(prompt: str) -> str:
 
 
 def plan_files(
-    prompts: Sequence[str], seeds: Sequence[int], output: Path, adapter_name: str | None, suffix: str = ".mp4"
+    prompts: Sequence[str], seeds: Sequence[int], output: Path, adapter_name: str | None
 ) -> list[tuple[str, int, Path]]:
     """Which clip goes where: (prompt, seed, path) for each prompt and seed, no path twice.
 
@@ -32,9 +30,9 @@ def plan_files(
     """
     if output.suffix and not output.is_dir():
         if output.suffix.lower() not in VIDEO_SUFFIXES:
-            raise UsageError(f"--output {output}: a video ends in .mp4 or .gif; a folder has no suffix")
-        if len(prompts) * len(seeds) != 1:
-            count = len(prompts) * len(seeds)
+            raise UsageError(f"--output {output}: a video ends in .mp4 or .gif; a new folder has no suffix")
+        count = len(prompts) * len(seeds)
+        if count != 1:
             raise UsageError(f"--output {output} is one file for {count} videos; give a folder")
         return [(prompts[0], seeds[0], output)]
     planned: list[tuple[str, int, Path]] = []
@@ -42,9 +40,9 @@ def plan_files(
     for prompt in prompts:
         for seed in seeds:
             stem = "_".join(filter(None, (file_stem(prompt), f"seed{seed}", adapter_name)))
-            path, number = output / f"{stem}{suffix}", 2
+            path, number = output / f"{stem}.mp4", 2
             while path in taken:
-                path, number = output / f"{stem}_{number}{suffix}", number + 1
+                path, number = output / f"{stem}_{number}.mp4", number + 1
             taken.add(path)
             planned.append((prompt, seed, path))
     return planned
@@ -56,7 +54,6 @@ def generate(
     settings: GenerationSettings,
     *,
     adapter: Adapter | None = None,
-    lora_scale: float = 1.0,
     num_videos: int = 1,
     progress: Progress | None = None,
 ) -> Iterator[Path]:
@@ -67,8 +64,7 @@ def generate(
         output: a .mp4 or .gif for a single video, else a folder.
         settings: see `GenerationSettings`; video k of a prompt uses seed + k.
         adapter: from `find_adapter`.
-        lora_scale: multiplies the adapter's effect; 0 is the base model.
-        num_videos: videos a prompt.
+        num_videos: videos a prompt, at least 1.
         progress: is told what happens.
 
     Yields:
@@ -78,18 +74,19 @@ def generate(
         UsageError: an empty prompt, or an output that cannot hold the videos.
     """
     progress = progress or Silence()
-    if not prompts or any(not prompt.strip() for prompt in prompts):
-        raise UsageError("empty prompt: say what the video should show")
+    check_prompts(prompts)
+    if num_videos < 1:
+        raise UsageError(f"--num-videos {num_videos}: must be at least 1")
     seeds = range(settings.seed, settings.seed + num_videos)
     planned = plan_files(prompts, seeds, output, adapter.name if adapter else None)
-    prepare_folder(planned[0][2].parent)
-    model = open_model(settings, adapter.folder if adapter else None, lora_scale)
-    for prompt in prompts:
-        for problem in model.find_prompt_problems(prompt):
-            progress.warn(f"prompt {prompt!r}: {problem}")
-    source = {"adapter": str(adapter.folder), "lora_scale": lora_scale} if adapter else {"adapter": None}
+    for _, _, path in planned:
+        check_video_format(path, settings.fps)
+    check_folder(planned[0][2].parent)
+    model = open_model(settings, adapter)
+    warn_of_prompts(model, prompts, progress)
     progress.start("videos", len(planned))
     for prompt, seed, path in planned:
         clip = generate_clip(model, settings, prompt, seed)
+        write_video(path, clip, settings.fps, describe_generation(settings, prompt, seed, clip, adapter))
         progress.advance(path.name)
-        yield write_video(path, clip, settings.fps, describe_generation(settings, prompt, seed, **source))
+        yield path

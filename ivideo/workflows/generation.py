@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,16 +16,23 @@ from ivideo.errors import UsageError
 from ivideo.models.lora import load_lora
 from ivideo.models.registry import choose_device, choose_dtype, load_text_to_video
 from ivideo.models.text_to_video import TextToVideoModel
+from ivideo.workflows.progress import Progress
+from ivideo.workflows.resolve import Adapter
 
 
-def open_model(
-    settings: GenerationSettings, adapter: Path | None = None, lora_scale: float = 1.0
-) -> TextToVideoModel:
-    """The settings' model on its device, with an adapter if one is given."""
+def open_model(settings: GenerationSettings, adapter: Adapter | None = None) -> TextToVideoModel:
+    """The settings' model on its device, with an adapter if one is given.
+
+    Raises:
+        UsageError: no such model or device, or a size or number of steps that the model cannot make.
+        IvideoError: the model or the adapter cannot be loaded.
+    """
     device = choose_device(settings.device)
     model = load_text_to_video(settings.model, device, choose_dtype(settings.dtype, device))
+    latents_shape(model, settings)
+    model.stepper(settings.num_inference_steps)
     if adapter is not None:
-        load_lora(model.unet, adapter, lora_scale)
+        load_lora(model.unet, adapter.folder, adapter.scale)
         model.unet.to(device)
     return model
 
@@ -42,6 +48,13 @@ def latents_shape(model: TextToVideoModel, settings: GenerationSettings) -> tupl
         if value % model.size_multiple:
             raise UsageError(f"--{name} {value}: {settings.model} needs a multiple of {model.size_multiple}")
     return model.latents_shape(settings.num_frames, height, width)
+
+
+def warn_of_prompts(model: TextToVideoModel, prompts: Sequence[str], progress: Progress) -> None:
+    """Name the prompts that the text encoder cannot read as they are."""
+    for prompt in prompts:
+        for problem in model.find_prompt_problems(prompt):
+            progress.warn(f"prompt {prompt!r}: {problem}")
 
 
 def draw_initial_noise(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:
@@ -67,16 +80,23 @@ def generate_clip(model: TextToVideoModel, settings: GenerationSettings, prompt:
     return clip
 
 
-def describe_generation(settings: GenerationSettings, prompt: str, seed: int, **more: Any) -> dict[str, Any]:
+def describe_generation(
+    settings: GenerationSettings, prompt: str, seed: int, frames: np.ndarray, adapter: Adapter | None = None
+) -> dict[str, Any]:
     """What a video file says of itself: enough to make it again."""
+    _, height, width, _ = frames.shape
     return {
         "prompt": prompt,
         "seed": seed,
         "model": settings.model,
+        "adapter": str(adapter.folder) if adapter else None,
+        "lora_scale": adapter.scale if adapter else None,
         "negative_prompt": settings.negative_prompt,
         "num_frames": settings.num_frames,
+        "height": height,
+        "width": width,
+        "fps": settings.fps,
         "num_inference_steps": settings.num_inference_steps,
         "guidance_scale": settings.guidance_scale,
-        "fps": settings.fps,
-        **more,
+        "dtype": settings.dtype,
     }

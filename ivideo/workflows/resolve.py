@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ivideo.config.merge import merge_settings, read_toml
-from ivideo.config.presets import PRESETS, preset_for
+from ivideo.config.presets import preset_for
 from ivideo.config.settings import FinetuneSettings, GenerationSettings, Settings
-from ivideo.errors import IvideoError
+from ivideo.errors import IvideoError, UsageError
 from ivideo.io.run_folder import open_run_folder
 from ivideo.models.lora import CONFIG_FILE
-from ivideo.models.registry import choose_model
+from ivideo.models.registry import choose_device, choose_model
 from ivideo.workflows.progress import Progress
 
 S = TypeVar("S", bound=Settings)
@@ -29,34 +31,49 @@ class Adapter:
         folder: holds adapter_config.json.
         name: how to call it.
         defaults: its run's model and generation settings, as far as they are known.
+        scale: multiplies its effect; 0 is the base model.
         heldout: its run's held-out prompts, if there are any.
     """
 
     folder: Path
     name: str
     defaults: Mapping[str, Any]
+    scale: float = 1.0
     heldout: Path | None = None
 
 
-def find_adapter(path: Path) -> Adapter:
+def find_adapter(path: Path, scale: float = 1.0) -> Adapter:
     """The adapter of a run folder, or of a folder in PEFT's format.
 
     Raises:
-        IvideoError: neither.
+        UsageError: the scale is no number.
+        IvideoError: neither a run nor an adapter.
     """
+    if not math.isfinite(scale):
+        raise UsageError(f"--lora-scale {scale}: must be a number")
     if (path / CONFIG_FILE).is_file():
-        try:
-            base = json.loads((path / CONFIG_FILE).read_text(encoding="utf-8")).get("base_model_name_or_path")
-        except (ValueError, AttributeError):
-            raise IvideoError(f"adapter {path} is damaged: {CONFIG_FILE} is no JSON object") from None
-        return Adapter(path, path.resolve().name, {"model": base} if base else {})
+        return Adapter(path, path.resolve().name, read_adapter_defaults(path), scale)
     run = open_run_folder(path)
     if not (run.adapter / CONFIG_FILE).is_file():
         raise IvideoError(f"run {path} has no adapter yet: {run.adapter / CONFIG_FILE} is missing")
-    settings = merge_settings(FinetuneSettings, {}, read_toml(run.config), {})
-    return Adapter(
-        run.adapter, path.resolve().name, generation_defaults(settings.model_dump()), run.heldout
-    )
+    try:
+        settings = merge_settings(FinetuneSettings, {}, read_toml(run.config), {})
+    except UsageError as error:
+        raise IvideoError(f"{run.config} is not a run's configuration: {error}") from None
+    return Adapter(run.adapter, path.resolve().name, generation_defaults(settings.model_dump()), scale, run.heldout)
+
+
+def read_adapter_defaults(folder: Path) -> dict[str, str]:
+    """The base model that a PEFT adapter names, as settings; empty if it names none.
+
+    Raises:
+        IvideoError: its configuration is damaged.
+    """
+    try:
+        base = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    except (ValueError, AttributeError):
+        raise IvideoError(f"adapter {folder} is damaged: {CONFIG_FILE} is no JSON object") from None
+    return {"model": base} if base else {}
 
 
 def generation_defaults(finetune_values: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,6 +81,11 @@ def generation_defaults(finetune_values: Mapping[str, Any]) -> dict[str, Any]:
     values = {key: value for key, value in finetune_values.items() if key in GenerationSettings.model_fields}
     values["guidance_scale"] = finetune_values["generation_guidance_scale"]
     return values
+
+
+def generation_settings(settings: FinetuneSettings) -> GenerationSettings:
+    """How a fine-tuning run generates its clips."""
+    return GenerationSettings(**generation_defaults(settings.model_dump()))
 
 
 def resolve_settings(
@@ -91,24 +113,49 @@ def resolve_settings(
         UsageError: unknown keys or impossible values.
         IvideoError: the file cannot be read.
     """
-    file = read_toml(config) if config else {}
-    preset = file.pop("preset", None)
+    file = read_settings_file(config, kind) if config else {}
     given = dict(flags)
-    preset = given.pop("preset", None) or preset or "default"
+    preset = given.pop("preset", None) or file.pop("preset", None) or "default"
+    file.pop("preset", None)
     own = adapter.defaults if adapter else {}
     asked = given.get("model") or file.get("model") or own.get("model") or model_hint
-    asked = asked or os.environ.get("IVIDEO_MODEL") or "auto"
-    model = choose_model(str(asked))
-    if asked == "auto":
-        progress.say(f"model: {model}")
+    asked = str(asked or os.environ.get("IVIDEO_MODEL") or "auto")
+    model = choose_model(asked)
     defaults: Mapping[str, Any] = preset_for(model, preset)
     if not issubclass(kind, FinetuneSettings):
         defaults = generation_defaults(defaults)
     if own.get("model") == model:
         defaults = {**defaults, **own}
-    return merge_settings(kind, {**defaults, "model": model}, {**file, "model": model}, {**given, "model": model})
+    settings = merge_settings(kind, {**defaults, "model": model}, {**file, "model": model}, {**given, "model": model})
+    choose_device(settings.device)
+    if asked == "auto":
+        progress.say(f"model: {model}")
+    return settings
 
 
-def reward_known_for(model: object) -> bool:
-    """Whether a model brings its own judge, so that its clips are best scored by that one."""
-    return model in PRESETS
+def read_settings_file(path: Path, kind: type[Settings]) -> dict[str, Any]:
+    """The settings of a TOML file, with names that the command knows.
+
+    Raises:
+        UsageError: an unknown name.
+        IvideoError: the file cannot be read.
+    """
+    file = read_toml(path)
+    known = {*kind.model_fields, "preset"}
+    for name in file.keys() - known:
+        close = difflib.get_close_matches(name, known, 1)
+        advice = f"; did you mean {close[0]}?" if close else ""
+        if name in FinetuneSettings.model_fields:
+            advice = " for this command"
+        raise UsageError(f"{path}: unknown setting {name!r}{advice}")
+    return file
+
+
+def check_prompts(prompts: Sequence[str]) -> None:
+    """Refuse to work for nothing.
+
+    Raises:
+        UsageError: no prompts, or an empty one.
+    """
+    if not prompts or any(not prompt.strip() for prompt in prompts):
+        raise UsageError("empty prompt: say what the video should show")

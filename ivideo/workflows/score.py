@@ -8,58 +8,72 @@ from pathlib import Path
 from typing import Any
 
 from ivideo.config.settings import Settings
-from ivideo.errors import IvideoError
+from ivideo.errors import IvideoError, UsageError
 from ivideo.io.video import Video, read_video
 from ivideo.models.judges import load_judge
 from ivideo.models.registry import choose_device
 from ivideo.workflows.progress import Progress, Silence
-from ivideo.workflows.scoring import score_clip
+from ivideo.workflows.scoring import check_num_frames, score_clip
 
 SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
-class ReadyVideo:
-    """A video file that was read, and the prompt that it is judged by."""
+class FoundVideo:
+    """A video file that can be read and scored.
+
+    Attributes:
+        path: the file.
+        prompt: what it is judged by.
+        num_frames: its length.
+        model: the model that it says it was made by, if it does.
+    """
 
     path: Path
     prompt: str
-    video: Video
+    num_frames: int
+    model: str | None
 
 
-def read_scored_video(path: Path, prompt: str | None) -> ReadyVideo:
-    """Read a video; its prompt is the given one, else the one in its metadata or sidecar.
-
-    Raises:
-        IvideoError: it cannot be read, or nothing says what it should show.
-    """
-    video = read_video(path)
-    prompt = prompt or video.metadata.get("prompt")
-    if not isinstance(prompt, str) or not prompt.strip():
-        raise IvideoError(f"{path} does not say its prompt: give it by --prompt")
-    return ReadyVideo(path, prompt, video)
-
-
-def hint_model(path: Path) -> str | None:
-    """The model that a video says it was made by; None when it does not say or cannot be read."""
-    try:
-        model = read_video(path).metadata.get("model")
-    except IvideoError:
-        return None
-    return model if isinstance(model, str) else None
-
-
-def score(
-    paths: Sequence[Path], settings: Settings, *, prompt: str | None = None, progress: Progress | None = None
-) -> Iterator[dict[str, Any]]:
-    """Score video files, one record each as soon as it is known.
-
-    Every file is looked at before the first is scored, so that a bad one stops the command before any work.
+def find_videos(paths: Sequence[Path], prompt: str | None = None) -> list[FoundVideo]:
+    """Look at every file before anything is done with one, so that a bad one stops the command before any work.
 
     Args:
         paths: .mp4 or .gif files.
+        prompt: what all of them should show; default: what each says in its metadata or sidecar.
+
+    Raises:
+        UsageError: no files, or an empty prompt.
+        IvideoError: a file that cannot be read, or without a prompt.
+    """
+    if not paths:
+        raise UsageError("no videos: give files, or paths on stdin")
+    if prompt is not None and not prompt.strip():
+        raise UsageError("empty prompt: say what the videos should show, or leave --prompt out")
+    return [find_video(path, read_video(path), prompt) for path in paths]
+
+
+def find_video(path: Path, video: Video, prompt: str | None) -> FoundVideo:
+    """What is known of one file.
+
+    Raises:
+        IvideoError: nothing says what it should show.
+    """
+    own, model = video.metadata.get("prompt"), video.metadata.get("model")
+    text = prompt or (own if isinstance(own, str) else "")
+    if not text.strip():
+        raise IvideoError(f"{path} does not say its prompt: give it by --prompt")
+    return FoundVideo(path, text, len(video.frames), model if isinstance(model, str) else None)
+
+
+def score(
+    videos: Sequence[FoundVideo], settings: Settings, *, progress: Progress | None = None
+) -> Iterator[dict[str, Any]]:
+    """Score video files, one record each as soon as it is known.
+
+    Args:
+        videos: from `find_videos`.
         settings: judge, segments, attenuation, device.
-        prompt: what all of them should show; default: what each says of itself.
         progress: is told what happens.
 
     Yields:
@@ -67,27 +81,20 @@ def score(
         judge (how the reward is to be read).
 
     Raises:
-        IvideoError: a file that cannot be read, or without a prompt.
+        IvideoError: a video with fewer frames than segments, or a judge that cannot be loaded.
     """
     progress = progress or Silence()
-    for path in paths:
-        read_scored_video(path, prompt)
+    for video in videos:
+        check_num_frames(video.path, video.num_frames, settings)
     judge = load_judge(settings.reward, choose_device(settings.device))
-    progress.start("scoring", len(paths))
-    for path in paths:
-        ready = read_scored_video(path, prompt)
-        result = score_clip(
-            judge,
-            ready.video.frames,
-            ready.prompt,
-            num_segments=settings.num_segments,
-            attenuation_rate=settings.attenuation_rate,
-        )
-        progress.advance(path.name)
+    progress.start("scoring", len(videos))
+    for video in videos:
+        result = score_clip(judge, read_video(video.path).frames, video.prompt, settings)
+        progress.advance(video.path.name)
         yield {
             "schema_version": SCHEMA_VERSION,
-            "path": str(path),
-            "prompt": ready.prompt,
+            "path": str(video.path),
+            "prompt": video.prompt,
             **asdict(result),
             "judge": judge.label,
         }

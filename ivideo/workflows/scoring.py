@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ivideo.config.settings import Settings
 from ivideo.core.attenuation import attenuated_mean, frame_weights
 from ivideo.core.segments import first_frame_indices
+from ivideo.errors import IvideoError
+from ivideo.metrics.statistics import group_by_prompt, paired_difference
 from ivideo.metrics.temporal import flicker, motion
 from ivideo.models.judges import Judge
+
+METRICS = ("reward", "attenuated_reward", "motion", "flicker")
 
 
 @dataclass(frozen=True)
@@ -38,23 +43,30 @@ class ClipScore:
     flicker: float
 
 
+def check_num_frames(name: object, num_frames: int, settings: Settings) -> None:
+    """Hold a ready clip's length against the segments that it is to be split into.
+
+    Raises:
+        IvideoError: fewer frames than segments.
+    """
+    if num_frames < settings.num_segments:
+        raise IvideoError(f"{name} has {num_frames} frames for {settings.num_segments} segments: lower --num-segments")
+
+
 @torch.no_grad()
-def score_clip(
-    judge: Judge, frames: np.ndarray, prompt: str, *, num_segments: int, attenuation_rate: float | None
-) -> ClipScore:
+def score_clip(judge: Judge, frames: np.ndarray, prompt: str, settings: Settings) -> ClipScore:
     """Score one clip.
 
     Args:
         judge: gives the reward.
-        frames: uint8 (num_frames, height, width, 3).
+        frames: uint8 (num_frames, height, width, 3), at least one a segment.
         prompt: what the clip should show.
-        num_segments: segments whose first frames are scored; at most one a frame.
-        attenuation_rate: per frame; None for no attenuation.
+        settings: its `num_segments`, whose first frames are scored, and its `attenuation_rate`.
     """
-    indices = first_frame_indices(len(frames), min(num_segments, len(frames)))
+    indices = first_frame_indices(len(frames), settings.num_segments)
     drawn = frames_to_tensor(frames[indices.tolist()])
     scores = judge.score_frames(drawn[None], [prompt])[judge.name][0].float().cpu()
-    weights = frame_weights(indices, len(frames), attenuation_rate)
+    weights = frame_weights(indices, len(frames), settings.attenuation_rate)
     reward = scores.mean().item()
     return ClipScore(
         reward=reward,
@@ -75,3 +87,15 @@ def frames_to_tensor(frames: np.ndarray) -> Tensor:
 def mean_of(scores: Sequence[ClipScore], metric: str) -> float:
     """Mean of one metric over clips."""
     return float(np.mean([getattr(score, metric) for score in scores]))
+
+
+def compare_scores(
+    prompts: Sequence[str], before: Sequence[ClipScore], after: Sequence[ClipScore]
+) -> dict[str, dict[str, float]]:
+    """Each metric's paired change with its interval; several clips of a prompt count as one observation."""
+    changes = {}
+    for metric in METRICS:
+        a = group_by_prompt(prompts, [getattr(score, metric) for score in before])
+        b = group_by_prompt(prompts, [getattr(score, metric) for score in after])
+        changes[metric] = asdict(paired_difference(a, b))
+    return changes

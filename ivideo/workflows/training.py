@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from accelerate import Accelerator
@@ -14,6 +15,7 @@ from ivideo.config.settings import FinetuneSettings
 from ivideo.core.draws import draw_frame_indices, draw_normal, item_at
 from ivideo.core.objective import Objective, editing_objective
 from ivideo.core.sampler import add_offset_noise
+from ivideo.errors import UsageError
 from ivideo.models.judges import Judge
 from ivideo.models.lora import lora_parameters
 from ivideo.models.text_to_video import Conditioning, TextToVideoModel
@@ -67,7 +69,13 @@ class Trainer:
         settings: FinetuneSettings,
         accelerator: Accelerator,
     ) -> None:
-        """Encode the prompts once and make the optimiser (AdamW, no weight decay, linear warm-up)."""
+        """Encode the prompts once and make the optimiser (AdamW, no weight decay, linear warm-up).
+
+        Raises:
+            UsageError: a batch that is too small for every process to get a clip of it.
+        """
+        if settings.batch_size < accelerator.num_processes:
+            raise UsageError(f"--batch-size {settings.batch_size} is less than {accelerator.num_processes} processes")
         self.model, self.judge, self.prompts = model, judge, list(prompts)
         self.clip_of, self.settings, self.accelerator = clip_of, settings, accelerator
         self.conditioning = model.encode_prompts(self.prompts, settings.negative_prompt)
@@ -103,7 +111,7 @@ class Trainer:
             )
         self._apply_gradients()
         reward, attenuated = (accelerator.reduce(totals, "sum") / len(samples)).tolist()
-        learning_rate = self.schedule.get_last_lr()[0]
+        learning_rate = float(self.schedule.get_last_lr()[0])
         self.schedule.step()
         seconds = time.perf_counter() - started
         return StepMetrics(step + 1, 1 - attenuated, reward, attenuated, learning_rate, seconds)
@@ -145,9 +153,8 @@ class Trainer:
         """Noise (len(samples), *shape) with temporal offset noise; each row depends on its sample only."""
         rows = []
         for sample in samples:
-            key = {"seed": self.settings.seed, "step": sample.epoch, "sample_indices": [sample.position]}
-            noise = draw_normal(shape, **key, purpose="noise")
-            offset = draw_normal((*shape[:2], 1, 1), **key, purpose="offset noise")
+            draw = partial(draw_normal, seed=self.settings.seed, step=sample.epoch, sample_indices=[sample.position])
+            noise, offset = draw(shape, purpose="noise"), draw((*shape[:2], 1, 1), purpose="offset noise")
             rows.append(add_offset_noise(noise, offset, self.settings.offset_noise))
         return torch.cat(rows)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ivideo.errors import IvideoError
-from ivideo.io.files import JsonLines, atomic_path, prepare_folder, write_json, write_text
+from ivideo.io.files import JsonLines, atomic_folder, atomic_path, check_folder, prepare_folder, write_json, write_text
 
 
 def test_atomic_path_lends_a_neighbour_with_the_same_suffix(tmp_path: Path) -> None:
@@ -116,3 +116,34 @@ def test_json_lines_are_readable_while_the_log_is_open(tmp_path: Path) -> None:
 def test_json_lines_refuse_a_folder(tmp_path: Path) -> None:
     with pytest.raises(IvideoError, match="cannot write"):
         JsonLines(tmp_path)
+
+
+def test_check_folder_creates_nothing(tmp_path: Path) -> None:
+    assert check_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["file", "file/a/b"])
+def test_check_folder_sees_a_file_in_the_way(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(IvideoError, match="a file is in the way"):
+        check_folder(tmp_path / name)
+
+
+def test_atomic_folder_appears_whole(tmp_path: Path) -> None:
+    with atomic_folder(tmp_path / "a" / "b") as folder:
+        (folder / "x").write_text("1")
+        assert not (tmp_path / "a" / "b").exists()
+    assert (tmp_path / "a" / "b" / "x").read_text() == "1"
+    assert os.listdir(tmp_path / "a") == ["b"]
+
+
+def test_atomic_folder_leaves_nothing_on_any_error(tmp_path: Path) -> None:
+    def break_off() -> None:
+        with atomic_folder(tmp_path / "a") as folder:
+            (folder / "x").write_text("1")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        break_off()
+    assert os.listdir(tmp_path) == []

@@ -1,0 +1,160 @@
+"""`ivideo finetune` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from ivideo.io.video import read_video
+from ivideo.models.registry import MODEL_SOURCES
+from ivideo.workflows.training import StepMetrics, Trainer
+
+FILES = ["adapter", "clips", "config.toml", "curve.png", "heldout.txt", "metrics.jsonl", "prompts.txt", "summary.json"]
+SHORT = ("--model", "emoji-world", "--max-steps", 2, "--batch-size", 2)
+
+
+def read_metrics(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> Path:
+    (tmp_path / "p.txt").write_text("a cat surfing\na dog running\na cow\n")
+    return tmp_path / "p.txt"
+
+
+def test_a_run_folder_holds_everything(trained_run: Path) -> None:
+    assert sorted(path.name for path in trained_run.iterdir()) == [*FILES, "videos"]
+    assert (trained_run / "prompts.txt").read_text() == "a cat surfing\na dog running\na cow\n"
+    assert (trained_run / "heldout.txt").read_text() == "a pig\na fox surfing\n"  # not the cow: it is trained on
+    assert sorted(path.name for path in (trained_run / "clips").iterdir()) == [f"0000{i}.safetensors" for i in range(3)]
+    latents = load_file(trained_run / "clips" / "00000.safetensors")["latents"]
+    assert latents.shape[1] == 4
+    names = [f"{stem}_{kind}.mp4" for stem in ("00_a-pig", "01_a-fox-surfing") for kind in ("before", "after")]
+    assert {path.name for path in (trained_run / "videos").iterdir()} >= set(names)
+    before, after = (read_video(trained_run / "videos" / name) for name in names[:2])
+    assert (before.metadata["adapter"], after.metadata["adapter"]) == (None, str(trained_run / "adapter"))
+    assert before.frames.shape == after.frames.shape == (4, 64, 64, 3)
+    assert not np.array_equal(before.frames, after.frames)
+    assert read_video(trained_run / "videos" / "00_a-pig_before_after.mp4").frames.shape == (4, 284, 520, 3)
+    assert Image.open(trained_run / "curve.png").size == (960, 720)
+
+
+def test_metrics_have_their_fields(trained_run: Path) -> None:
+    metrics = read_metrics(trained_run)
+    assert [line["step"] for line in metrics] == [1, 2]
+    for line in metrics:
+        assert line.keys() == {"step", "loss", "reward", "attenuated_reward", "learning_rate", "seconds"}
+        assert line["loss"] == pytest.approx(1 - line["attenuated_reward"])
+        assert line["learning_rate"] == 0.01
+
+
+def test_the_summary_says_what_changed_and_where_it_is(trained_run: Path) -> None:
+    summary = json.loads((trained_run / "summary.json").read_text())
+    assert (summary["schema_version"], summary["num_steps"], summary["model"]) == (1, 2, "emoji-world")
+    assert list(summary["heldout"]) == ["reward", "attenuated_reward", "motion", "flicker"]
+    assert summary["heldout"]["reward"]["n"] == 2
+    assert summary["reward_label"] == "emoji preference (simulated)"
+    for path in (summary["run"], summary["adapter"], summary["curve"], *summary["videos"]):
+        assert Path(path).exists()
+
+
+def test_the_adapter_loads_with_peft_alone(trained_run: Path) -> None:
+    from diffusers import UNet3DConditionModel
+    from peft import PeftModel
+
+    unet = UNet3DConditionModel.from_pretrained(
+        MODEL_SOURCES["emoji-world"], subfolder="unet", torch_dtype=torch.float32
+    )
+    loaded = PeftModel.from_pretrained(unet, str(trained_run / "adapter"))
+    found = {name: weight for name, weight in loaded.named_parameters() if "lora_B" in name}
+    assert len(found) > 0
+    assert all(weight.abs().max() > 0 for weight in found.values())
+
+
+def test_stdout_is_the_run_and_stderr_the_report(ivideo, prompts: Path, small, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    result = ivideo("finetune", prompts, *SHORT, *small, "--num-eval-prompts", 2, "-o", run)
+    assert result.stdout == f"{run}\n"
+    lines = result.stderr.splitlines()
+    start = lines.index("2 held-out prompts, reward: emoji preference (simulated)")
+    assert [line.split()[0] for line in lines[start + 1 :]] == [
+        *("before", "reward", "motion", "adapter", "curve", "videos", "time")
+    ]
+    assert len({line.index(word) for line, word in zip(lines[start + 1 : start + 3], ("95", "to"), strict=True)}) == 2
+    assert "" not in lines
+    assert any(line.startswith("training 2/2") and "reward" in line for line in lines)
+
+
+def test_the_same_seed_trains_the_same_and_its_config_reproduces_it(ivideo, prompts: Path, small, tmp_path) -> None:
+    flags = ("--no-eval", "--seed", 5, "--learning-rate", 0.01, "--negative-prompt", 'a "cow"')
+    first = ivideo("finetune", prompts, *SHORT, *small, *flags, "-o", tmp_path / "a", "--quiet")
+    assert (first.stdout, first.stderr) == (f"{tmp_path / 'a'}\n", "")
+    ivideo("finetune", prompts, "--config", tmp_path / "a" / "config.toml", "-o", tmp_path / "b")
+    ivideo("finetune", prompts, "--config", tmp_path / "a" / "config.toml", "--seed", 6, "-o", tmp_path / "c")
+    same, other = tmp_path / "b", tmp_path / "c"
+    for name in ("adapter/adapter_model.safetensors", "adapter/adapter_config.json", "config.toml", "prompts.txt"):
+        assert (tmp_path / "a" / name).read_bytes() == (same / name).read_bytes()
+    weights = "adapter/adapter_model.safetensors"
+    assert (same / weights).read_bytes() != (other / weights).read_bytes()
+    metrics, again = ([{**line, "seconds": 0} for line in read_metrics(run)] for run in (tmp_path / "a", same))
+    assert metrics == again
+    assert sorted(path.name for path in same.iterdir()) == FILES  # no videos without a before / after
+    assert (same / "heldout.txt").read_text() == ""
+
+
+def test_prompts_from_stdin_and_a_record(ivideo, small, tmp_path: Path) -> None:
+    result = ivideo(
+        *("finetune", "-", "--model", "emoji-world", "--max-steps", 1, "--batch-size", 1, "--no-eval", *small),
+        *("-o", tmp_path / "run", "--format", "jsonl"),
+        input="a cat\n# no\n",
+    )
+    assert json.loads(result.stdout)["run"] == str(tmp_path / "run")
+    assert (tmp_path / "run" / "prompts.txt").read_text() == "a cat\n"
+
+
+def break_at_second_step(monkeypatch: pytest.MonkeyPatch, loss: float | None) -> None:
+    """Let the second step give that loss, or be interrupted."""
+    whole = Trainer.train_step
+
+    def train_step(self: Trainer, step: int) -> StepMetrics:
+        if step < 1:
+            return whole(self, step)
+        if loss is None:
+            raise KeyboardInterrupt
+        return StepMetrics(step + 1, loss, loss, loss, 0.1, 0.1)
+
+    monkeypatch.setattr(Trainer, "train_step", train_step)
+
+
+def test_an_interrupted_training_keeps_what_it_has(ivideo, prompts: Path, small, tmp_path: Path, monkeypatch) -> None:
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        break_at_second_step(patch, None)
+        result = ivideo("finetune", prompts, *SHORT, *small, "--no-eval", "-o", run)
+    assert (result.exit_code, result.stdout) == (130, "")
+    warning = f"warning: interrupted after step 1; its adapter is kept in {run / 'adapter'}"
+    assert result.stderr.splitlines()[-2:] == [warning, "interrupted"]
+    assert [line["step"] for line in read_metrics(run)] == [1]
+    assert {path.name for path in run.iterdir()} == {*FILES} - {"curve.png", "summary.json"}
+    assert ivideo("generate", "a pig", "--lora", run, "-o", tmp_path).exit_code == 0
+
+
+def test_a_training_that_diverges_says_so_and_keeps_no_adapter(
+    ivideo, prompts: Path, small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_at_second_step(monkeypatch, float("nan"))
+    result = ivideo("finetune", prompts, *SHORT, *small, "--no-eval", "-o", tmp_path / "run")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.splitlines()[-1] == "error: training diverged at step 2: lower --learning-rate"
+    assert len(read_metrics(tmp_path / "run")) == 1
+    assert not (tmp_path / "run" / "adapter").exists()
+    result = ivideo("generate", "a pig", "--lora", tmp_path / "run", "-o", tmp_path / "videos")
+    assert (result.exit_code, (tmp_path / "videos").exists()) == (1, False)
+    assert "has no adapter yet" in result.stderr

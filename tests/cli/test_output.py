@@ -1,0 +1,159 @@
+"""What goes to stdout and what to stderr, and in which form."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import typer
+
+from ivideo.cli.options import Format
+from ivideo.cli.output import Records, Reporter, format_seconds, known_errors, print_json
+from ivideo.errors import IvideoError, UsageError
+
+RECORDS = [
+    {"path": "a.mp4", "reward": 0.123456, "n": 2, "judge": "someone"},
+    {"path": "b\tc.mp4", "reward": -1.0, "n": 10, "judge": "someone"},
+]
+COLUMNS = ("path", "reward", "judge")
+
+
+def print_records(asked: Format | None, **options: str) -> None:
+    with Records(asked, COLUMNS, **options) as records:
+        for record in RECORDS:
+            records.add(record)
+
+
+@pytest.mark.parametrize("asked", [None, Format.jsonl])
+def test_json_lines_are_whole_records_and_the_default_of_a_pipe(
+    capsys: pytest.CaptureFixture[str], asked: Format | None
+) -> None:
+    print_records(asked)
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == RECORDS
+
+
+def test_json_is_one_list(capsys: pytest.CaptureFixture[str]) -> None:
+    print_records(Format.json)
+    assert json.loads(capsys.readouterr().out) == RECORDS
+
+
+def test_tsv_has_the_columns_and_quotes_tabs(capsys: pytest.CaptureFixture[str]) -> None:
+    print_records(Format.tsv)
+    assert capsys.readouterr().out == 'path\treward\tjudge\na.mp4\t0.1235\tsomeone\n"b\tc.mp4"\t-1.0000\tsomeone\n'
+
+
+def test_table_names_the_judge_once(capsys: pytest.CaptureFixture[str]) -> None:
+    print_records(Format.table)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["path", "reward"]
+    assert lines[2].split() == ["a.mp4", "0.1235"]
+    assert lines[-1] == "reward: someone"
+
+
+def test_a_terminal_gets_a_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    print_records(None)
+    assert capsys.readouterr().out.splitlines()[-1] == "reward: someone"
+
+
+def test_bare_values_until_a_format_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    print_records(None, bare="path")
+    assert capsys.readouterr().out == "a.mp4\nb\tc.mp4\n"
+    print_records(Format.jsonl, bare="path")
+    assert json.loads(capsys.readouterr().out.splitlines()[0]) == RECORDS[0]
+
+
+@pytest.mark.parametrize("asked", [Format.json, Format.table])
+def test_nothing_is_printed_of_a_list_that_broke_off(capsys: pytest.CaptureFixture[str], asked: Format) -> None:
+    def break_off() -> None:
+        with Records(asked, COLUMNS) as records:
+            records.add(RECORDS[0])
+            raise IvideoError("broken")
+
+    with pytest.raises(IvideoError, match="broken"):
+        break_off()
+    assert capsys.readouterr().out == ""
+
+
+def test_nan_is_never_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        print_json({"reward": float("nan")})
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (IvideoError("no\n  such file"), 1, "error: no such file\n"),
+        (UsageError("too much"), 2, "error: too much\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (BrokenPipeError(), 0, ""),
+    ],
+)
+def test_known_errors_are_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, said: str
+) -> None:
+    def command() -> None:
+        raise error
+
+    monkeypatch.setattr("sys.stdout", open("/dev/null", "w"))
+    with pytest.raises(typer.Exit) as left:
+        known_errors(command)()
+    assert left.value.exit_code == code
+    assert capsys.readouterr().err == said
+
+
+def test_bugs_keep_their_traceback() -> None:
+    def command() -> None:
+        raise KeyError("bug")
+
+    with pytest.raises(KeyError, match="bug"):
+        known_errors(command)()
+
+
+def test_reporter_tells_phases_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    with Reporter(quiet=False) as reporter:
+        reporter.say("model: emoji-world")
+        reporter.warn("unknown word")
+        reporter.start("videos", 2)
+        reporter.advance("a.mp4")
+        reporter.advance("b.mp4")
+    said = capsys.readouterr()
+    assert said.out == ""
+    lines = ["model: emoji-world", "warning: unknown word", "videos 0/2", "videos 2/2  0 s  b.mp4"]
+    assert said.err.splitlines() == lines
+
+
+def test_reporter_estimates_the_time_left(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter(range(0, 1000, 2))
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    reporter = Reporter(quiet=False)
+    reporter.start("training", 60)
+    for _ in range(3):
+        reporter.advance("reward 0.1")
+    assert capsys.readouterr().err.splitlines()[-1] == "training 3/60  about 1 min 54 s left  reward 0.1"
+
+
+def test_a_terminal_gets_a_bar_that_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    with Reporter(quiet=False) as reporter:
+        reporter.is_terminal = True
+        reporter.start("videos", 2)
+        reporter.advance("a.mp4")
+        reporter.advance("b.mp4")
+    assert "2/2" in capsys.readouterr().err
+
+
+def test_quiet_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    with Reporter(quiet=True) as reporter:
+        reporter.say("model")
+        reporter.warn("word")
+        reporter.start("videos", 1)
+        reporter.advance()
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (59.6, "1 min 0 s"), (125, "2 min 5 s"), (7800, "2 h 10 min")]
+)
+def test_durations_are_for_people(seconds: float, text: str) -> None:
+    assert format_seconds(seconds) == text

@@ -1,0 +1,116 @@
+"""`ivideo score` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from ivideo.config.presets import PRESETS
+from ivideo.config.settings import Settings
+from ivideo.io.video import read_video, write_video
+from ivideo.models.judges import load_judge
+from ivideo.workflows.resolve import generation_defaults
+from ivideo.workflows.scoring import score_clip
+
+FIELDS = {
+    "schema_version",
+    "path",
+    "prompt",
+    "reward",
+    "rewards",
+    "attenuated_reward",
+    "frame_indices",
+    "frame_rewards",
+    "motion",
+    "flicker",
+    "judge",
+}
+
+
+@pytest.fixture
+def video(base_videos: Path) -> Path:
+    return base_videos / "a-pig_seed0.mp4"
+
+
+def score_in_memory(path: Path, prompt: str):
+    known = generation_defaults(PRESETS["emoji-world"]["default"])
+    settings = Settings(model="emoji-world", **{k: v for k, v in known.items() if k in Settings.model_fields})
+    judge = load_judge("emoji-preference", torch.device("cpu"))
+    return score_clip(judge, read_video(path).frames, prompt, settings)
+
+
+def test_a_record_has_every_field_and_holds_together(ivideo, video: Path) -> None:
+    result = ivideo("score", video)
+    record = json.loads(result.stdout)
+    assert record.keys() == FIELDS
+    assert (record["schema_version"], record["path"], record["prompt"]) == (1, str(video), "a pig")
+    assert record["frame_indices"] == [0, 1, 2, 3]
+    assert record["reward"] == pytest.approx(sum(record["frame_rewards"]) / 4, abs=1e-6)
+    assert record["rewards"] == {"emoji-preference": record["reward"]}
+    weights = [math.exp(-abs(frame - 2)) for frame in range(4)]
+    attenuated = sum(w * r for w, r in zip(weights, record["frame_rewards"], strict=True)) / 4
+    assert record["attenuated_reward"] == pytest.approx(attenuated, abs=1e-6)
+    assert record["judge"] == "emoji preference (simulated)"
+    assert result.stderr.splitlines()[0] == "scoring 0/1"
+
+
+def test_the_file_scores_as_its_frames_do(ivideo, video: Path) -> None:
+    record = json.loads(ivideo("score", video, "--quiet").stdout)
+    expected = score_in_memory(video, "a pig")
+    for name in ("reward", "attenuated_reward", "motion", "flicker", "frame_rewards"):
+        assert record[name] == pytest.approx(getattr(expected, name), abs=1e-5)
+
+
+def test_the_prompt_option_wins_over_the_metadata(ivideo, video: Path) -> None:
+    record = json.loads(ivideo("score", video, "--prompt", "a fox surfing").stdout)
+    assert record["prompt"] == "a fox surfing"
+    assert record["reward"] == pytest.approx(score_in_memory(video, "a fox surfing").reward, abs=1e-5)
+    assert record["reward"] != pytest.approx(score_in_memory(video, "a pig").reward, abs=1e-5)
+
+
+def test_a_sidecar_says_the_prompt(ivideo, video: Path, tmp_path: Path) -> None:
+    gif = write_video(tmp_path / "x.gif", read_video(video).frames, 8, {"prompt": "a dog"})
+    assert json.loads(ivideo("score", gif, "--model", "emoji-world").stdout)["prompt"] == "a dog"
+    (tmp_path / "x.json").unlink()
+    assert ivideo("score", gif).exit_code == 1
+
+
+def test_stdin_takes_paths_and_json_lines(ivideo, base_videos: Path) -> None:
+    first, second = sorted(base_videos.iterdir())[:2]
+    lines = f"{first}\n\n{json.dumps({'path': str(second)})}\n"
+    result = ivideo("score", "-", input=lines)
+    assert [json.loads(line)["path"] for line in result.stdout.splitlines()] == [str(first), str(second)]
+
+
+def test_formats(ivideo, base_videos: Path) -> None:
+    paths = sorted(base_videos.iterdir())[:2]
+    records = json.loads(ivideo("score", *paths, "--format", "json").stdout)
+    lines = [json.loads(line) for line in ivideo("score", *paths, "--format", "jsonl").stdout.splitlines()]
+    assert records == lines
+    header, *rows = (line.split("\t") for line in ivideo("score", *paths, "--format", "tsv").stdout.splitlines())
+    assert header == ["path", "prompt", "reward", "attenuated_reward", "motion", "flicker", "judge"]
+    assert [row[2] for row in rows] == [f"{record['reward']:.4f}" for record in records]
+    table = ivideo("score", *paths, "--format", "table").stdout
+    assert f"{records[0]['reward']:.4f}" in table
+    assert table.splitlines()[-1] == "reward: emoji preference (simulated)"
+
+
+def test_attenuation_can_be_switched_off(ivideo, video: Path) -> None:
+    record = json.loads(ivideo("score", video, "--attenuation-rate", "none", "--num-segments", 2).stdout)
+    assert record["frame_indices"] == [0, 2]
+    assert record["attenuated_reward"] == pytest.approx(record["reward"], abs=1e-6)
+
+
+def test_the_model_that_made_a_video_chooses_the_judge(ivideo, base_videos: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("IVIDEO_MODEL", "modelscope")
+    video = sorted(base_videos.iterdir())[0]
+    assert ivideo("score", video).exit_code == 0
+    write_video(tmp_path / "x.mp4", read_video(video).frames, 8, {"prompt": "a pig"})
+    monkeypatch.setenv("HPS_ROOT", str(tmp_path))
+    result = ivideo("score", tmp_path / "x.mp4")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: reward hpsv2: ")

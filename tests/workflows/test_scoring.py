@@ -1,0 +1,79 @@
+"""A clip's score by a judge that knows the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torch import Tensor
+
+import ivideo
+from ivideo.config.settings import Settings
+from ivideo.errors import IvideoError, UsageError
+from ivideo.workflows.scoring import ClipScore, check_num_frames, compare_scores, score_clip
+
+
+class Brightness:
+    """A judge that likes bright frames."""
+
+    name, label, is_differentiable = "brightness", "mean pixel", True
+
+    def score_frames(self, frames: Tensor, prompts: Sequence[str]) -> dict[str, Tensor]:
+        assert len(frames) == len(prompts) == 1
+        return {self.name: frames.mean((2, 3, 4))}
+
+
+def make_settings(**values: object) -> Settings:
+    return Settings(model="m", reward="r", **values)
+
+
+def make_clip(*levels: int) -> np.ndarray:
+    return np.stack([np.full((64, 64, 3), level, np.uint8) for level in levels])
+
+
+def test_the_first_frame_of_each_segment_is_scored() -> None:
+    clip = make_clip(*range(0, 160, 10))
+    score = score_clip(Brightness(), clip, "a cat", make_settings())
+    assert score.frame_indices == [0, 4, 8, 12]
+    assert score.frame_rewards == pytest.approx([0, 40 / 255, 80 / 255, 120 / 255])
+    assert score.reward == pytest.approx(60 / 255)
+    weights = np.exp(-np.abs(np.array([0, 4, 8, 12]) - 8))
+    assert score.attenuated_reward == pytest.approx((weights * np.array([0, 40, 80, 120]) / 255).mean())
+    assert score.flicker == pytest.approx(245 / 255)
+
+
+def test_no_attenuation_is_the_plain_mean() -> None:
+    score = score_clip(Brightness(), make_clip(0, 51, 102, 153), "a cat", make_settings(attenuation_rate=None))
+    assert score.attenuated_reward == pytest.approx(score.reward) == pytest.approx(76.5 / 255)
+
+
+def test_a_clip_shorter_than_its_segments_is_told() -> None:
+    check_num_frames("x.mp4", 4, make_settings())
+    with pytest.raises(IvideoError, match=r"x\.mp4 has 3 frames for 4 segments"):
+        check_num_frames("x.mp4", 3, make_settings())
+
+
+def test_changes_are_counted_by_prompt() -> None:
+    def scored(reward: float) -> ClipScore:
+        return ClipScore(reward, {}, 0.0, [], [], 1.0, 1.0)
+
+    before, after = [scored(r) for r in (0, 2, 4)], [scored(r) for r in (1, 3, 4)]
+    changes = compare_scores(["a cat", "a cat", "a dog"], before, after)
+    assert list(changes) == ["reward", "attenuated_reward", "motion", "flicker"]
+    reward = changes["reward"]
+    assert (reward["mean_a"], reward["mean_b"], reward["difference"], reward["n"]) == (2.5, 3.0, 0.5, 2)
+    assert reward["win_share"] == 0.75  # a win and a tie
+    assert changes["motion"]["difference"] == 0
+
+
+def test_the_function_gives_what_the_command_prints(base_videos: Path) -> None:
+    paths = sorted(base_videos.iterdir())[:2]
+    seen: list[dict[str, object]] = []
+    records = ivideo.score(paths, each=seen.append)
+    assert records == seen
+    assert [record["path"] for record in records] == [str(path) for path in paths]
+    assert ivideo.score(str(paths[0])) == records[:1]
+    with pytest.raises(UsageError, match="no videos"):
+        ivideo.score([])

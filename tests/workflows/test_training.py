@@ -1,0 +1,153 @@
+"""The training step: what a sample sees, what its gradient is, and that it goes uphill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from ivideo.config.presets import PRESETS
+from ivideo.config.settings import FinetuneSettings
+from ivideo.errors import UsageError
+from ivideo.models.judges import load_judge
+from ivideo.models.lora import add_lora
+from ivideo.workflows.clips import ClipCache
+from ivideo.workflows.generation import open_model
+from ivideo.workflows.resolve import generation_settings
+from ivideo.workflows.training import Sample, Trainer, samples_of_step
+
+PROMPTS = ["a cat surfing", "a dog running", "a cow"]
+TINY = {"num_frames": 4, "num_inference_steps": 2, "strength": 0.5, "num_warmup_steps": 0, "model": "emoji-world"}
+
+
+def make_settings(**values: Any) -> FinetuneSettings:
+    return FinetuneSettings(**{**PRESETS["emoji-world"]["default"], **TINY, **values})
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> ClipCache:
+    settings = make_settings()
+    model = open_model(generation_settings(settings))
+    cache = ClipCache(tmp_path_factory.mktemp("clips"), model, PROMPTS, settings)
+    for item in range(len(PROMPTS)):
+        cache.generate(item)
+    return cache
+
+
+@pytest.fixture
+def make_trainer(clips: ClipCache) -> Callable[..., Trainer]:
+    """`make_trainer(accelerator=None, **settings)` with an adapter that has left its start, where half is zero."""
+
+    def make(accelerator: Any = None, **values: Any) -> Trainer:
+        settings = make_settings(**values)
+        model = open_model(generation_settings(settings))
+        add_lora(model.unet, settings.lora_rank, settings.lora_alpha, seed=0)
+        judge = load_judge(settings.reward, torch.device("cpu"))
+        trainer = Trainer(model, judge, PROMPTS, clips.load, settings, accelerator or Accelerator(cpu=True))
+        generator = torch.Generator().manual_seed(1)
+        for parameter in trainer.parameters:
+            if parameter.abs().max() == 0:
+                parameter.data = torch.randn(parameter.shape, generator=generator) * 0.02
+        return trainer
+
+    return make
+
+
+def gradient_of_step(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> Tensor:
+    monkeypatch.setattr(trainer.optimizer, "zero_grad", lambda **_: None)
+    trainer.train_step(0)
+    return torch.cat([parameter.grad.flatten() for parameter in trainer.parameters if parameter.grad is not None])
+
+
+def test_samples_go_through_every_prompt_once_an_epoch() -> None:
+    samples = [sample for step in range(3) for sample in samples_of_step(step, 2, 3, seed=0)]
+    assert [sample.position for sample in samples] == list(range(6))
+    assert [sample.epoch for sample in samples] == [0, 0, 0, 1, 1, 1]
+    assert sorted(sample.item for sample in samples[:3]) == sorted(sample.item for sample in samples[3:]) == [0, 1, 2]
+
+
+def test_draws_do_not_depend_on_the_batch_size(make_trainer: Callable[..., Trainer]) -> None:
+    trainer = make_trainer()
+    shape = (4, 4, 8, 8)
+    drawn = {}
+    for size in (1, 2, 6):
+        batches = [samples_of_step(step, size, 3, seed=0) for step in range(6 // size)]
+        noise = torch.cat([trainer.draw_noise(batch, shape) for batch in batches])
+        drawn[size] = noise, torch.cat([trainer.draw_frames(batch) for batch in batches])
+    for noise, frames in drawn.values():
+        assert torch.equal(noise, drawn[1][0])
+        assert torch.equal(frames, drawn[1][1])
+    assert len({row.sum().item() for row in drawn[1][0]}) == 6
+
+
+def test_noise_has_temporal_offset_noise(make_trainer: Callable[..., Trainer]) -> None:
+    sample = [Sample(item=0, epoch=0, position=0)]
+    shape = (4, 4, 8, 8)
+    plain = make_trainer(offset_noise=0.0).draw_noise(sample, shape)
+    offset = make_trainer(offset_noise=0.5).draw_noise(sample, shape) - plain
+    assert torch.allclose(offset, offset[..., :1, :1].expand_as(offset), atol=1e-6)  # one value a frame and channel
+    assert offset[..., 0, 0].std() > 0.2
+
+
+def test_parts_and_processes_give_the_gradient_of_the_whole_batch(
+    make_trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = gradient_of_step(make_trainer(batch_size=3), monkeypatch)
+    parts = gradient_of_step(make_trainer(batch_size=3, gradient_accumulation=2), monkeypatch)
+    processes = [
+        SimpleNamespace(process_index=index, num_processes=2, reduce=lambda tensor, _: tensor) for index in range(2)
+    ]
+    shares = [gradient_of_step(make_trainer(process, batch_size=3), monkeypatch) for process in processes]
+    assert whole.abs().max() > 0
+    tolerance = 1e-3 * whole.abs().max().item()
+    assert torch.allclose(parts, whole, rtol=0, atol=tolerance)
+    assert torch.allclose(shares[0] + shares[1], whole, rtol=0, atol=tolerance)
+    assert not torch.allclose(shares[0], whole, rtol=0, atol=tolerance)
+
+
+def test_a_batch_has_a_clip_for_every_process(make_trainer: Callable[..., Trainer]) -> None:
+    with pytest.raises(UsageError, match="--batch-size 1 is less than 2 processes"):
+        make_trainer(SimpleNamespace(process_index=0, num_processes=2), batch_size=1)
+
+
+def test_a_few_steps_on_one_clip_raise_its_objective(make_trainer: Callable[..., Trainer]) -> None:
+    trainer = make_trainer(learning_rate=2e-3)
+    sample = [Sample(item=0, epoch=0, position=0)]
+    rewards = []
+    for _ in range(6):
+        objective = trainer.evaluate(sample)
+        rewards.append(objective.video_rewards.item())
+        objective.loss.backward()
+        trainer.optimizer.step()
+        trainer.optimizer.zero_grad()
+    assert rewards[-1] > rewards[0]
+
+
+def test_only_the_adapter_changes(make_trainer: Callable[..., Trainer]) -> None:
+    trainer = make_trainer(batch_size=1, learning_rate=0.01)
+    unet = trainer.model.unet
+    before = {name: weight.clone() for name, weight in unet.named_parameters()}
+    metrics = trainer.train_step(0)
+    changed = {name for name, weight in unet.named_parameters() if not torch.equal(weight, before[name])}
+    assert changed == {name for name in before if ".lora_" in name}
+    assert metrics.loss == pytest.approx(1 - metrics.attenuated_reward)
+
+
+def test_the_learning_rate_warms_up(make_trainer: Callable[..., Trainer]) -> None:
+    trainer = make_trainer(batch_size=1, max_steps=3, num_warmup_steps=2, learning_rate=0.01)
+    assert [metrics.learning_rate for metrics in trainer.run()] == pytest.approx([0.005, 0.01, 0.01])
+
+
+def test_clips_are_generated_once(clips: ClipCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = ClipCache(tmp_path, clips.model, PROMPTS, make_settings())
+    cache.generate(1)
+    assert torch.equal(cache.load(1), clips.load(1))
+    assert not torch.equal(clips.load(0), clips.load(1))
+    monkeypatch.setattr("ivideo.workflows.clips.generate_latents", lambda *_: pytest.fail("generated again"))
+    cache.generate(1)
