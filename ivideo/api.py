@@ -58,7 +58,8 @@ def generate(
     lora: PathLike | None = None,
     lora_scale: float | None = None,
     num_videos: int = 1,
-    each: Callable[[Path], object] | None = None,
+    with_score: bool = False,
+    each: Callable[[generate_workflow.GeneratedVideo], object] | None = None,
     config: PathLike | None = None,
     progress: Progress | None = None,
     **settings: Any,
@@ -71,7 +72,8 @@ def generate(
         lora: run folder or PEFT adapter folder.
         lora_scale: multiplies the adapter's effect, 1 by default; 0 is the base model.
         num_videos: videos a prompt; video k uses seed + k.
-        each: gets each file's path as soon as it is written.
+        with_score: whether the judge (`reward`) scores each video, for `each` to see.
+        each: gets each video (path, prompt, seed, score) as soon as it is written.
         config: TOML file of settings.
         progress: is told what happens; default: nobody.
         settings: fields of `GenerationSettings`.
@@ -91,9 +93,15 @@ def generate(
     )
     texts = [prompts] if isinstance(prompts, str) else prompts
     videos = generate_workflow.generate(
-        texts, Path(output), resolved, adapter=adapter, num_videos=num_videos, progress=progress
+        texts,
+        Path(output),
+        resolved,
+        adapter=adapter,
+        num_videos=num_videos,
+        with_score=with_score,
+        progress=progress,
     )
-    return _collect(videos, each)
+    return [video.path for video in _collect(videos, each)]
 
 
 def score(

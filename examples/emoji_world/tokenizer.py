@@ -59,6 +59,9 @@ def make_tokenizer(words: Iterable[str]) -> CLIPTokenizer:
 
 def save_tokenizer(tokenizer: CLIPTokenizer, folder: Path) -> None:
     """Save in transformers' format, in a stable order of keys."""
+    # Padding and truncation of the last call would be saved with it.
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.backend_tokenizer.no_truncation()
     tokenizer.save_pretrained(folder)
     config = folder / "tokenizer_config.json"
     config.write_text(json.dumps(json.loads(config.read_text()), indent=2, sort_keys=True) + "\n")

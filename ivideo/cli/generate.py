@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ivideo.cli import options as o
 from ivideo.cli.output import Records, Reporter, known_errors
 from ivideo.errors import UsageError
+
+if TYPE_CHECKING:
+    from ivideo.workflows.generate import GeneratedVideo
 
 
 @known_errors
@@ -39,6 +42,13 @@ def generate_cli(
     num_inference_steps: o.StepsOpt = None,
     guidance_scale: o.GuidanceOpt = None,
     model: o.ModelOpt = None,
+    reward: Annotated[
+        str | None,
+        typer.Option(
+            help="Also score each video by this judge (emoji-preference: simulated; hpsv2, hpsv2.1).",
+            rich_help_panel=o.SHARED,
+        ),
+    ] = None,
     seed: o.SeedOpt = None,
     device: o.DeviceOpt = None,
     dtype: o.DtypeOpt = None,
@@ -53,18 +63,27 @@ def generate_cli(
     texts = collect_prompts(prompts or [], prompts_file)
     from ivideo.api import generate
 
-    with Reporter(quiet) as reporter, Records(format, ("path",), bare="path") as records:
+    columns = ("path", "prompt", "seed", *(("reward",) if reward else ()))
+
+    with Reporter(quiet) as reporter, Records(format, columns, bare="path") as records:
         generate(
             texts,
             output,
             lora=lora,
             lora_scale=lora_scale,
             num_videos=num_videos,
-            each=lambda path: records.add({"path": str(path)}),
+            with_score=reward is not None,
+            each=lambda video: records.add(describe_video(video)),
             config=config,
             progress=reporter,
             **o.pick_settings(context.params),
         )
+
+
+def describe_video(video: GeneratedVideo) -> dict[str, Any]:
+    """A video as a record; its reward only if it was scored."""
+    record: dict[str, Any] = {"path": str(video.path), "prompt": video.prompt, "seed": video.seed}
+    return {**record, "reward": video.score.reward} if video.score else record
 
 
 def collect_prompts(arguments: list[str], file: Path | None) -> list[str]:

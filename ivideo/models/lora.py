@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -57,19 +56,6 @@ def _lora_layers(unet: nn.Module) -> Iterator[Any]:
 def lora_parameters(unet: nn.Module) -> list[nn.Parameter]:
     """The adapter's weights, in a fixed order; empty without an adapter."""
     return [parameter for name, parameter in unet.named_parameters() if ".lora_" in name]
-
-
-@contextmanager
-def lora_disabled(unet: nn.Module) -> Iterator[None]:
-    """The base model: the same network with its adapter switched off; afterwards it is on, and trainable."""
-    layers = list(_lora_layers(unet))
-    for layer in layers:
-        layer.enable_adapters(False)
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.enable_adapters(True)
 
 
 def save_lora(unet: nn.Module, folder: Path, base_model: str) -> None:

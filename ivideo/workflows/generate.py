@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import UsageError
 from ivideo.io.files import check_folder
 from ivideo.io.video import VIDEO_SUFFIXES, check_video_format, write_video
+from ivideo.models.judges import load_judge
+from ivideo.models.registry import choose_device
 from ivideo.workflows.generation import describe_generation, generate_clip, open_model, warn_of_prompts
 from ivideo.workflows.progress import Progress, Silence
 from ivideo.workflows.resolve import Adapter, check_prompts
+from ivideo.workflows.scoring import ClipScore, score_clip
+
+
+@dataclass(frozen=True)
+class GeneratedVideo:
+    """A video that was made: its file, what it should show, its seed, and its score if one was asked for."""
+
+    path: Path
+    prompt: str
+    seed: int
+    score: ClipScore | None = None
 
 
 def file_stem(prompt: str) -> str:
@@ -55,8 +69,9 @@ def generate(
     *,
     adapter: Adapter | None = None,
     num_videos: int = 1,
+    with_score: bool = False,
     progress: Progress | None = None,
-) -> Iterator[Path]:
+) -> Iterator[GeneratedVideo]:
     """Generate videos and write each as soon as it is made.
 
     Args:
@@ -65,10 +80,11 @@ def generate(
         settings: see `GenerationSettings`; video k of a prompt uses seed + k.
         adapter: from `find_adapter`.
         num_videos: videos a prompt, at least 1.
+        with_score: whether the settings' judge scores each video.
         progress: is told what happens.
 
     Yields:
-        Each file's path.
+        Each video as soon as it is written.
 
     Raises:
         UsageError: an empty prompt, or an output that cannot hold the videos.
@@ -82,11 +98,13 @@ def generate(
     for _, _, path in planned:
         check_video_format(path, settings.fps)
     check_folder(planned[0][2].parent)
+    judge = load_judge(settings.reward, choose_device(settings.device)) if with_score else None
     model = open_model(settings, adapter)
     warn_of_prompts(model, prompts, progress)
     progress.start("videos", len(planned))
     for prompt, seed, path in planned:
         clip = generate_clip(model, settings, prompt, seed)
         write_video(path, clip, settings.fps, describe_generation(settings, prompt, seed, clip, adapter))
-        progress.advance(path.name)
-        yield path
+        score = score_clip(judge, clip, prompt, settings) if judge else None
+        progress.advance(path.name + (f"  reward {score.reward:.4f}" if score else ""))
+        yield GeneratedVideo(path, prompt, seed, score)

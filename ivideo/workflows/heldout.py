@@ -59,7 +59,13 @@ def split_heldout(
     kept = [prompt for prompt in dict.fromkeys(heldout) if prompt not in set(training)]
     if not kept:
         raise IvideoError("every held-out prompt is also trained on: give others by --eval-prompts, or use --no-eval")
-    return training, kept[: settings.num_eval_prompts]
+    return training, spread(kept, settings.num_eval_prompts)
+
+
+def spread(items: Sequence[str], count: int) -> list[str]:
+    """At most `count` items, evenly spread over the list: 2 of a, b, c, d are a and c."""
+    count = min(count, len(items))
+    return [items[index * len(items) // count] for index in range(count)]
 
 
 def evaluate_heldout(

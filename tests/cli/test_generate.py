@@ -58,7 +58,7 @@ def test_metadata_says_how_to_make_it_again(ivideo, small, tmp_path: Path, train
 
 def test_gif_has_a_sidecar(ivideo, small, tmp_path: Path) -> None:
     result = ivideo("generate", "a cat", *MODEL, *small, "-o", tmp_path / "new" / "x.gif", "--format", "json")
-    assert json.loads(result.stdout) == [{"path": str(tmp_path / "new" / "x.gif")}]
+    assert json.loads(result.stdout) == [{"path": str(tmp_path / "new" / "x.gif"), "prompt": "a cat", "seed": 0}]
     assert json.loads((tmp_path / "new" / "x.json").read_text())["prompt"] == "a cat"
     assert len(read_video(tmp_path / "new" / "x.gif").frames) == 4
 
@@ -116,7 +116,13 @@ def test_flags_win_over_the_file(ivideo, tmp_path: Path) -> None:
     assert (metadata["num_frames"], metadata["num_inference_steps"]) == (4, 2)
 
 
-@pytest.mark.parametrize(("format", "lines"), [("tsv", ["path", "{path}"]), ("jsonl", ['{{"path": "{path}"}}'])])
+@pytest.mark.parametrize(
+    ("format", "lines"),
+    [
+        ("tsv", ["path\tprompt\tseed", "{path}\ta pig\t0"]),
+        ("jsonl", ['{{"path": "{path}", "prompt": "a pig", "seed": 0}}']),
+    ],
+)
 def test_formats(ivideo, small, tmp_path: Path, format: str, lines: list[str]) -> None:
     result = ivideo("generate", "a pig", *MODEL, *small, "-o", tmp_path / "x.mp4", "--format", format)
     assert result.stdout.splitlines() == [line.format(path=tmp_path / "x.mp4") for line in lines]
@@ -128,3 +134,12 @@ def test_auto_is_said_unless_quiet(ivideo, small, tmp_path: Path, monkeypatch: p
     assert ivideo("generate", "a pig in Kathmandu", *small, "-o", tmp_path, "--quiet").stderr == ""
     monkeypatch.setenv("IVIDEO_MODEL", "emoji-world")
     assert "model:" not in ivideo("generate", "a pig", *small, "-o", tmp_path).stderr
+
+
+def test_reward_scores_each_video(ivideo, small, tmp_path):
+    output = tmp_path / "x.mp4"
+    flags = ["--reward", "emoji-preference", "--format", "json"]
+    [record] = json.loads(ivideo("generate", "a pig", *MODEL, *small, "-o", output, *flags).stdout)
+    assert set(record) == {"path", "prompt", "seed", "reward"}
+    scored = json.loads(ivideo("score", output, "--format", "json").stdout)[0]
+    assert record["reward"] == pytest.approx(scored["reward"], abs=0.05)  # H.264 lies between the two

@@ -7,7 +7,7 @@ import pytest
 from ivideo.config.presets import PRESETS
 from ivideo.config.settings import FinetuneSettings
 from ivideo.errors import IvideoError
-from ivideo.workflows.heldout import split_heldout
+from ivideo.workflows.heldout import split_heldout, spread
 
 PROMPTS = [f"prompt {i}" for i in range(25)]
 
@@ -32,7 +32,14 @@ def test_the_bundled_model_brings_its_own() -> None:
     own = split_heldout(PROMPTS, make_settings("emoji-world", num_eval_prompts=500), None)[1]
     training, kept = split_heldout([*PROMPTS, own[0]], make_settings("emoji-world"), None)
     assert own[0] in training
-    assert kept == own[1:25]
+    assert len(kept) == 24
+    assert set(kept) < set(own[1:])
+
+
+def test_fewer_held_out_prompts_are_spread_over_the_list() -> None:
+    assert spread(["a", "b", "c", "d"], 2) == ["a", "c"]
+    assert spread(["a", "b", "c"], 5) == ["a", "b", "c"]
+    assert spread([], 5) == []
 
 
 @pytest.mark.parametrize("heldout", [None, ["new"]])
