@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ivideo.config.settings import FinetuneSettings, GenerationSettings, Settings
 from ivideo.errors import UsageError
-from ivideo.workflows import compare as compare_workflow
-from ivideo.workflows import finetune as finetune_workflow
-from ivideo.workflows import generate as generate_workflow
-from ivideo.workflows import score as score_workflow
-from ivideo.workflows.contestants import find_contestant, settle_sides
 from ivideo.workflows.progress import Progress, Silence
 from ivideo.workflows.resolve import find_adapter, resolve_settings
+
+# Each function imports its own workflow: making a video does not wait for the plots of a training.
+if TYPE_CHECKING:
+    from ivideo.workflows.generate import GeneratedVideo
 
 PathLike = str | Path
 T = TypeVar("T")
@@ -45,9 +44,11 @@ def finetune(
     Raises:
         IvideoError: bad input; its message is one line.
     """
+    from ivideo.workflows import finetune as workflow
+
     progress = progress or Silence()
     resolved = resolve_settings(FinetuneSettings, config=_path(config), flags=settings, progress=progress)
-    run = finetune_workflow.finetune(prompts, Path(output), resolved, heldout=heldout, progress=progress)
+    run = workflow.finetune(prompts, Path(output), resolved, heldout=heldout, progress=progress)
     return run.root
 
 
@@ -59,7 +60,7 @@ def generate(
     lora_scale: float | None = None,
     num_videos: int = 1,
     with_score: bool = False,
-    each: Callable[[generate_workflow.GeneratedVideo], object] | None = None,
+    each: Callable[[GeneratedVideo], object] | None = None,
     config: PathLike | None = None,
     progress: Progress | None = None,
     **settings: Any,
@@ -84,6 +85,8 @@ def generate(
     Raises:
         IvideoError: bad input; its message is one line.
     """
+    from ivideo.workflows import generate as workflow
+
     progress = progress or Silence()
     if lora is None and lora_scale is not None:
         raise UsageError("--lora-scale without --lora: there is no adapter to scale")
@@ -92,7 +95,7 @@ def generate(
         GenerationSettings, config=_path(config), flags=settings, progress=progress, adapter=adapter
     )
     texts = [prompts] if isinstance(prompts, str) else prompts
-    videos = generate_workflow.generate(
+    videos = workflow.generate(
         texts,
         Path(output),
         resolved,
@@ -129,13 +132,15 @@ def score(
     Raises:
         IvideoError: bad input; its message is one line.
     """
+    from ivideo.workflows import score as workflow
+
     progress = progress or Silence()
     files = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
-    videos = score_workflow.find_videos(files, prompt)
+    videos = workflow.find_videos(files, prompt)
     resolved = resolve_settings(
         Settings, config=_path(config), flags=settings, progress=progress, model_hint=videos[0].model
     )
-    return _collect(score_workflow.score(videos, resolved, progress=progress), each)
+    return _collect(workflow.score(videos, resolved, progress=progress), each)
 
 
 def compare(
@@ -167,12 +172,15 @@ def compare(
     Raises:
         IvideoError: bad input; its message is one line.
     """
+    from ivideo.workflows import compare as workflow
+    from ivideo.workflows.contestants import find_contestant, settle_sides
+
     progress = progress or Silence()
     first, second = (find_contestant(str(name), _scale(lora_scale)) for name in (a, b))
     if lora_scale is not None and not (first.adapter or second.adapter):
         raise UsageError("--lora-scale without a run or adapter: there is nothing to scale")
     sides = settle_sides(first, second, config=_path(config), flags=settings, progress=progress)
-    return compare_workflow.compare(first, second, sides, prompts=prompts, output=_path(output), progress=progress)
+    return workflow.compare(first, second, sides, prompts=prompts, output=_path(output), progress=progress)
 
 
 def _path(value: PathLike | None) -> Path | None:

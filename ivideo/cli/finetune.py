@@ -34,7 +34,9 @@ def finetune_cli(
     strength: Annotated[
         float | None, typer.Option(help="tau: share of the chain that is run.", rich_help_panel=o.METHOD)
     ] = None,
-    num_inference_steps: o.StepsOpt = None,
+    num_inference_steps: Annotated[
+        int | None, typer.Option(help="D: DDIM steps of the chain that is edited through.", rich_help_panel=o.METHOD)
+    ] = None,
     num_segments: o.SegmentsOpt = None,
     attenuation_rate: o.AttenuationOpt = None,
     num_grad_steps: Annotated[
@@ -42,6 +44,9 @@ def finetune_cli(
     ] = None,
     guidance_scale: Annotated[
         float | None, typer.Option(help="Guidance of the edit that is trained through.", rich_help_panel=o.METHOD)
+    ] = None,
+    generation_num_inference_steps: Annotated[
+        int | None, typer.Option(help="DDIM steps of full generations.", rich_help_panel=o.CLIPS)
     ] = None,
     generation_guidance_scale: Annotated[
         float | None, typer.Option(help="Guidance of full generations.", rich_help_panel=o.CLIPS)

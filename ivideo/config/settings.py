@@ -44,10 +44,12 @@ class GenerationSettings(Settings):
 class FinetuneSettings(GenerationSettings):
     """Every quantity of the method (paper symbols in the descriptions).
 
-    `guidance_scale` and `num_inference_steps` are those of the edit that is trained through; the clips that are edited,
-    and the clips before and after, are generated at `generation_guidance_scale`.
+    `num_inference_steps` and `guidance_scale` are those of the edit that is trained through; the clips before and after
+    are generated at `generation_num_inference_steps` and `generation_guidance_scale`. The clips that are edited come
+    from a full chain of `num_inference_steps` at `generation_guidance_scale`.
     """
 
+    generation_num_inference_steps: int = Field(ge=1, le=1000, description="DDIM steps of full generations")
     generation_guidance_scale: float = Field(ge=0, description="guidance of full generations")
     strength: float = Field(gt=0, le=1, description="share of the chain that is run (tau)")
     num_grad_steps: int = Field(ge=1, description="last steps that gradients flow through (K)")

@@ -48,12 +48,23 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The U-Net's type: as named, or for `auto` float32 on CPU and bfloat16 (older cards: float16) on CUDA."""
+    """The U-Net's type: as named, or for `auto` bfloat16 where the processor computes in it.
+
+    Without it, `auto` is float32 on CPU and float16 on CUDA.
+    """
     if name != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
+    if device.type == "cpu" and has_native_bfloat16():
+        return torch.bfloat16
     if device.type != "cuda":
         return torch.float32
     return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
+def has_native_bfloat16() -> bool:
+    """Whether this CPU multiplies in bfloat16; a forward of the emoji world's U-Net then takes a quarter less time."""
+    ask = getattr(torch.cpu, "get_capabilities", dict)  # older torch cannot tell
+    return any(ask().get(name, False) for name in ("avx512_bf16", "amx_bf16", "amx_tile", "sve_bf16"))
 
 
 def heldout_prompts_path(name: str) -> Path | None:

@@ -25,14 +25,15 @@ class ClipCache:
         """Keep the clips in a folder, a safetensors file a prompt."""
         self.folder, self.model, self.prompts = folder, model, prompts
         self.seed = settings.seed
-        self.generation = generation_settings(settings)
+        steps = {"num_inference_steps": settings.num_inference_steps}
+        self.generation = generation_settings(settings).model_copy(update=steps)
 
     def path_of(self, item: int) -> Path:
         """The file of a prompt's clip."""
         return self.folder / f"{item:05d}.safetensors"
 
     def generate(self, item: int) -> None:
-        """Generate one prompt's clip (full chain) unless it is there already."""
+        """Generate one prompt's clip (full chain of the edit's steps) unless it is there already."""
         if self.path_of(item).is_file():
             return
         seed = generator_for(self.seed, 0, item, "clip").initial_seed()

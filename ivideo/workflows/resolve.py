@@ -77,9 +77,10 @@ def read_adapter_defaults(folder: Path) -> dict[str, str]:
 
 
 def generation_defaults(finetune_values: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of fine-tuning settings that full generations share; the guidance is that of full generations."""
+    """The part of fine-tuning settings that full generations share; steps and guidance are those of full generations."""
     values = {key: value for key, value in finetune_values.items() if key in GenerationSettings.model_fields}
-    values["guidance_scale"] = finetune_values["generation_guidance_scale"]
+    for name in ("num_inference_steps", "guidance_scale"):
+        values[name] = finetune_values[f"generation_{name}"]
     return values
 
 
