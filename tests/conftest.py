@@ -25,6 +25,12 @@ def small() -> list[str]:
 
 
 @pytest.fixture(scope="session")
+def small_training(small: list[str]) -> list[str]:
+    """Flags that make a fine-tuning step of the bundled model take a moment; 2 steps run 1, so K is 1."""
+    return [*small, "--generation-num-inference-steps", "2", "--num-grad-steps", "1"]
+
+
+@pytest.fixture(scope="session")
 def ivideo() -> Callable[..., Result]:
     """`ivideo(*arguments, input=None)` runs the program in this process; a traceback fails the test."""
     from ivideo.cli.app import app
@@ -43,11 +49,14 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a short run of the bundled model: 3 prompts, 2 steps, 2 held-out prompts; leave it as it is."""
     import ivideo
 
-    settings = {**SMALL, "model": "emoji-world", "max_steps": 2, "batch_size": 2, "num_warmup_steps": 0}
+    settings = {**SMALL, "generation_num_inference_steps": 2, "num_grad_steps": 1, "model": "emoji-world"}
     return ivideo.finetune(
         ["a cat surfing", "a dog running", "a cow"],
         tmp_path_factory.mktemp("runs") / "mine",
         heldout=["a pig", "a fox surfing", "a cow"],
+        max_steps=2,
+        batch_size=2,
+        num_warmup_steps=0,
         learning_rate=0.01,
         **settings,
     )

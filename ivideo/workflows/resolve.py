@@ -77,7 +77,7 @@ def read_adapter_defaults(folder: Path) -> dict[str, str]:
 
 
 def generation_defaults(finetune_values: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of fine-tuning settings that full generations share; steps and guidance are those of full generations."""
+    """The part of fine-tuning settings that full generations share, at the steps and guidance of full generations."""
     values = {key: value for key, value in finetune_values.items() if key in GenerationSettings.model_fields}
     for name in ("num_inference_steps", "guidance_scale"):
         values[name] = finetune_values[f"generation_{name}"]

@@ -78,9 +78,9 @@ def test_the_adapter_loads_with_peft_alone(trained_run: Path) -> None:
     assert all(weight.abs().max() > 0 for weight in found.values())
 
 
-def test_stdout_is_the_run_and_stderr_the_report(ivideo, prompts: Path, small, tmp_path: Path) -> None:
+def test_stdout_is_the_run_and_stderr_the_report(ivideo, prompts: Path, small_training, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    result = ivideo("finetune", prompts, *SHORT, *small, "--num-eval-prompts", 2, "-o", run)
+    result = ivideo("finetune", prompts, *SHORT, *small_training, "--num-eval-prompts", 2, "-o", run)
     assert result.stdout == f"{run}\n"
     lines = result.stderr.splitlines()
     start = lines.index("2 held-out prompts, reward: emoji preference (simulated)")
@@ -92,9 +92,11 @@ def test_stdout_is_the_run_and_stderr_the_report(ivideo, prompts: Path, small, t
     assert any(line.startswith("training 2/2") and "reward" in line for line in lines)
 
 
-def test_the_same_seed_trains_the_same_and_its_config_reproduces_it(ivideo, prompts: Path, small, tmp_path) -> None:
+def test_the_same_seed_trains_the_same_and_its_config_reproduces_it(
+    ivideo, prompts: Path, small_training, tmp_path
+) -> None:
     flags = ("--no-eval", "--seed", 5, "--learning-rate", 0.01, "--negative-prompt", 'a "cow"')
-    first = ivideo("finetune", prompts, *SHORT, *small, *flags, "-o", tmp_path / "a", "--quiet")
+    first = ivideo("finetune", prompts, *SHORT, *small_training, *flags, "-o", tmp_path / "a", "--quiet")
     assert (first.stdout, first.stderr) == (f"{tmp_path / 'a'}\n", "")
     ivideo("finetune", prompts, "--config", tmp_path / "a" / "config.toml", "-o", tmp_path / "b")
     ivideo("finetune", prompts, "--config", tmp_path / "a" / "config.toml", "--seed", 6, "-o", tmp_path / "c")
@@ -109,9 +111,9 @@ def test_the_same_seed_trains_the_same_and_its_config_reproduces_it(ivideo, prom
     assert (same / "heldout.txt").read_text() == ""
 
 
-def test_prompts_from_stdin_and_a_record(ivideo, small, tmp_path: Path) -> None:
+def test_prompts_from_stdin_and_a_record(ivideo, small_training, tmp_path: Path) -> None:
     result = ivideo(
-        *("finetune", "-", "--model", "emoji-world", "--max-steps", 1, "--batch-size", 1, "--no-eval", *small),
+        *("finetune", "-", "--model", "emoji-world", "--max-steps", 1, "--batch-size", 1, "--no-eval", *small_training),
         *("-o", tmp_path / "run", "--format", "jsonl"),
         input="a cat\n# no\n",
     )
@@ -133,11 +135,13 @@ def break_at_second_step(monkeypatch: pytest.MonkeyPatch, loss: float | None) ->
     monkeypatch.setattr(Trainer, "train_step", train_step)
 
 
-def test_an_interrupted_training_keeps_what_it_has(ivideo, prompts: Path, small, tmp_path: Path, monkeypatch) -> None:
+def test_an_interrupted_training_keeps_what_it_has(
+    ivideo, prompts: Path, small_training, tmp_path: Path, monkeypatch
+) -> None:
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
         break_at_second_step(patch, None)
-        result = ivideo("finetune", prompts, *SHORT, *small, "--no-eval", "-o", run)
+        result = ivideo("finetune", prompts, *SHORT, *small_training, "--no-eval", "-o", run)
     assert (result.exit_code, result.stdout) == (130, "")
     warning = f"warning: interrupted after step 1; its adapter is kept in {run / 'adapter'}"
     assert result.stderr.splitlines()[-2:] == [warning, "interrupted"]
@@ -147,10 +151,10 @@ def test_an_interrupted_training_keeps_what_it_has(ivideo, prompts: Path, small,
 
 
 def test_a_training_that_diverges_says_so_and_keeps_no_adapter(
-    ivideo, prompts: Path, small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ivideo, prompts: Path, small_training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     break_at_second_step(monkeypatch, float("nan"))
-    result = ivideo("finetune", prompts, *SHORT, *small, "--no-eval", "-o", tmp_path / "run")
+    result = ivideo("finetune", prompts, *SHORT, *small_training, "--no-eval", "-o", tmp_path / "run")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.splitlines()[-1] == "error: training diverged at step 2: lower --learning-rate"
     assert len(read_metrics(tmp_path / "run")) == 1

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 SMALL = "--num-frames 4 --num-inference-steps 2 --model emoji-world"
+TRAINING = "--generation-num-inference-steps 2 --num-grad-steps 1"
 
 
 def run_bash(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -35,7 +36,9 @@ def test_generate_into_score(tmp_path: Path) -> None:
 def test_finetune_then_compare(tmp_path: Path) -> None:
     (tmp_path / "p.txt").write_text("a cat surfing\na dog\n")
     (tmp_path / "h.txt").write_text("a pig\n")
-    train = f"ivideo finetune - {SMALL} --max-steps 1 --batch-size 1 --no-eval -q -o runs/mine < p.txt > run.txt"
+    train = (
+        f"ivideo finetune - {SMALL} {TRAINING} --max-steps 1 --batch-size 1 --no-eval -q -o runs/mine < p.txt > run.txt"
+    )
     done = run_bash(f"{train} && ivideo compare base runs/mine --prompts h.txt --format json", tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run.txt").read_text() == "runs/mine\n"

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from ivideo.io.video import read_video, write_video
 
 SMALL = "--num-frames 4 --num-inference-steps 2 --model emoji-world"
+TRAINING = f"{SMALL} --num-grad-steps 1"
 WEIGHTS = "adapter_model.safetensors"
 
 
@@ -127,24 +128,24 @@ CASES = [
     ("finetune prompts.txt --strength 0", 2, "--strength 0.0: "),
     ("finetune prompts.txt --max-steps -1", 2, "--max-steps -1: "),
     ("finetune prompts.txt --num-segments 17 --model emoji-world", 2, "num_segments 17 is more than num_frames 16"),
-    ("finetune prompts.txt --num-grad-steps 13 --model emoji-world", 2, "more than the 12 steps"),
+    ("finetune prompts.txt --num-grad-steps 13 --model emoji-world", 2, "more than the 6 steps"),
     ("finetune prompts.txt --learning-rate inf", 2, "--learning-rate inf: "),
     ("finetune prompts.txt --lora-rank 0", 2, "--lora-rank 0: "),
-    ("finetune prompts.txt $SMALL -o full", 1, "output full is not empty"),
-    ("finetune prompts.txt $SMALL -o file", 1, "file is in the way"),
-    ("finetune prompts.txt $SMALL -o /proc/x", 1, "cannot write to folder /proc/x"),
+    ("finetune prompts.txt $TRAINING -o full", 1, "output full is not empty"),
+    ("finetune prompts.txt $TRAINING -o file", 1, "file is in the way"),
+    ("finetune prompts.txt $TRAINING -o /proc/x", 1, "cannot write to folder /proc/x"),
     ("finetune prompts.txt --model nope -o new", 2, "unknown model 'nope'"),
-    ("finetune prompts.txt --height 24 $SMALL -o new", 2, "--height 24: emoji-world needs a multiple of 16"),
-    ("finetune prompts.txt --reward nope $SMALL -o new", 2, "unknown reward 'nope'"),
-    ("finetune prompts.txt --eval-prompts prompts.txt $SMALL -o new", 1, "every held-out prompt is also trained on"),
-    ("finetune prompts.txt --eval-prompts missing.txt $SMALL -o new", 1, "missing.txt does not exist"),
+    ("finetune prompts.txt --height 24 $TRAINING -o new", 2, "--height 24: emoji-world needs a multiple of 16"),
+    ("finetune prompts.txt --reward nope $TRAINING -o new", 2, "unknown reward 'nope'"),
+    ("finetune prompts.txt --eval-prompts prompts.txt $TRAINING -o new", 1, "every held-out prompt is also trained on"),
+    ("finetune prompts.txt --eval-prompts missing.txt $TRAINING -o new", 1, "missing.txt does not exist"),
 ]
 
 
 @pytest.mark.parametrize(("command", "code", "message"), CASES, ids=[case[0] for case in CASES])
 def test_one_clear_line(ivideo, world: Path, command: str, code: int, message: str) -> None:
     before = sorted(world.rglob("*"))
-    result = ivideo(*shlex.split(command.replace("$SMALL", SMALL)), input="")
+    result = ivideo(*shlex.split(command.replace("$SMALL", SMALL).replace("$TRAINING", TRAINING)), input="")
     assert (result.exit_code, result.stdout) == (code, "")
     *notes, error = result.stderr.splitlines()
     assert error.startswith("error: ")

@@ -24,6 +24,7 @@ def test_modelscope_gets_the_papers_numbers():
         "fps": 8.0,
         "num_inference_steps": 20,
         "guidance_scale": 3.0,
+        "generation_num_inference_steps": 20,
         "generation_guidance_scale": 9.0,
         "strength": 0.6,
         "num_segments": 4,

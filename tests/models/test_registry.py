@@ -44,7 +44,9 @@ def test_a_device_that_is_not_there(name):
 @pytest.mark.parametrize(
     ("name", "device", "has_bf16", "expected"),
     [
-        ("auto", "cpu", True, torch.float32),
+        ("auto", "cpu", True, torch.bfloat16),
+        ("auto", "cpu", False, torch.float32),
+        ("float32", "cpu", True, torch.float32),
         ("auto", "cuda", True, torch.bfloat16),
         ("auto", "cuda", False, torch.float16),
         ("float32", "cuda", True, torch.float32),
@@ -54,6 +56,7 @@ def test_a_device_that_is_not_there(name):
 )
 def test_dtypes(monkeypatch, name, device, has_bf16, expected):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: has_bf16)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True, "avx512_bf16": has_bf16})
     assert choose_dtype(name, torch.device(device)) == expected
 
 

@@ -23,7 +23,16 @@ from ivideo.workflows.resolve import generation_settings
 from ivideo.workflows.training import Sample, Trainer, samples_of_step
 
 PROMPTS = ["a cat surfing", "a dog running", "a cow"]
-TINY = {"num_frames": 4, "num_inference_steps": 2, "strength": 0.5, "num_warmup_steps": 0, "model": "emoji-world"}
+TINY = {
+    "model": "emoji-world",
+    "num_frames": 4,
+    "num_inference_steps": 2,
+    "generation_num_inference_steps": 2,
+    "num_grad_steps": 1,
+    "strength": 0.5,
+    "num_warmup_steps": 0,
+    "dtype": "float32",
+}
 
 
 def make_settings(**values: Any) -> FinetuneSettings:
