@@ -206,7 +206,7 @@ def save_network(network: torch.nn.Module, tokenizer, config: dict, folder: Path
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--early", type=int, nargs="+", default=[500, 1500], help="steps of the worse U-Nets")
+    parser.add_argument("--early", type=int, nargs="+", default=[500, 1000], help="steps of the worse U-Nets")
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--batch-size", type=int, default=48, help="pairs a step")
     parser.add_argument("--num-frames", type=int, default=9600)

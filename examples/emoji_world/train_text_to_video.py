@@ -1,6 +1,6 @@
 """Trains the emoji world's text-to-video model on rendered clips, and saves the whole pipeline as a diffusers folder.
 
-    python -m examples.emoji_world.train_text_to_video build/emoji_world --steps 4000
+    python -m examples.emoji_world.train_text_to_video build/emoji_world
 
 Needs the autoencoder of `train_vae.py` in the same folder. Stop it at any time: it goes on from its last checkpoint.
 """
@@ -210,7 +210,7 @@ def save_pipeline(folder: Path, parts: dict, model: nn.ModuleDict) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=4000, help="the learning rate falls over the last 40 %%")
+    parser.add_argument("--steps", type=int, default=2600, help="the learning rate falls over the last 40 %%")
     parser.add_argument("--image-share", type=float, default=0.75, help="share of steps on single frames")
     parser.add_argument("--image-batch", type=int, default=112)
     parser.add_argument("--video-batch", type=int, default=8)

@@ -62,6 +62,9 @@ def finetune_cli(
     num_warmup_steps: Annotated[
         int | None, typer.Option(help="Linear learning-rate warm-up.", rich_help_panel=o.METHOD)
     ] = None,
+    lr_schedule: Annotated[
+        o.Schedule | None, typer.Option(help="Learning rate after the warm-up.", rich_help_panel=o.METHOD)
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Clips a step.", rich_help_panel=o.METHOD)] = None,
     gradient_accumulation: Annotated[
         int | None, typer.Option(help="Parts that a batch goes through the network in.", rich_help_panel=o.METHOD)

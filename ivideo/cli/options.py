@@ -28,6 +28,13 @@ class Dtype(StrEnum):
     float16 = "float16"
 
 
+class Schedule(StrEnum):
+    """How the learning rate goes after the warm-up."""
+
+    constant = "constant"
+    linear = "linear"
+
+
 class Preset(StrEnum):
     """Which of the model's defaults."""
 

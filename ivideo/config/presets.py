@@ -27,27 +27,32 @@ PAPER: dict[str, Any] = {
     "lora_alpha": 4.0,
     "learning_rate": 1e-5,
     "num_warmup_steps": 10,
+    "lr_schedule": "constant",
     "batch_size": 8,
     "gradient_accumulation": 8,
     "max_steps": 20_000,
 }
 # Chosen by experiment on CPU: half the steps, and a gradient that also reaches t = 101, where it is not nearly zero as
-# it is at t = 1; a mild attenuation, so that all four drawn frames of a small batch count.
+# it is at t = 1; a mild attenuation, so that all four drawn frames of a small batch count; a learning rate that
+# falls to zero, since so few steps leave no time to average out their noise.
 EMOJI_WORLD: dict[str, Any] = {
     **PAPER,
     "reward": "emoji-preference",
     "height": 64,
     "width": 64,
     "num_inference_steps": 10,
+    "generation_num_inference_steps": 10,
     "guidance_scale": 5.0,
     "generation_guidance_scale": 5.0,
     "attenuation_rate": 0.1,
     "num_grad_steps": 2,
     "learning_rate": 3e-3,
     "num_warmup_steps": 5,
+    "lr_schedule": "linear",
     "batch_size": 4,
     "gradient_accumulation": 1,
-    "max_steps": 50,
+    "max_steps": 55,
+    "num_eval_prompts": 32,
 }
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "emoji-world": {"default": EMOJI_WORLD, "quick": {**EMOJI_WORLD, "max_steps": 15, "num_eval_prompts": 8}},

@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
+ScheduleName = Literal["constant", "linear"]
 
 
 class Settings(BaseModel):
@@ -58,6 +59,7 @@ class FinetuneSettings(GenerationSettings):
     lora_alpha: float = Field(gt=0, description="the adapter is scaled by alpha / rank")
     learning_rate: float = Field(gt=0, description="of AdamW")
     num_warmup_steps: int = Field(ge=0, description="steps of linear learning-rate warm-up")
+    lr_schedule: ScheduleName = Field(description="after the warm-up: constant, or linear down to zero")
     batch_size: int = Field(ge=1, description="clips a step, over all processes")
     gradient_accumulation: int = Field(ge=1, description="parts that a batch goes through the network in")
     max_steps: int = Field(ge=1, description="optimiser steps")

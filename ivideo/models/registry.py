@@ -63,8 +63,9 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
 
 def has_native_bfloat16() -> bool:
     """Whether this CPU multiplies in bfloat16; a forward of the emoji world's U-Net then takes a quarter less time."""
-    ask = getattr(torch.cpu, "get_capabilities", dict)  # older torch cannot tell
-    return any(ask().get(name, False) for name in ("avx512_bf16", "amx_bf16", "amx_tile", "sve_bf16"))
+    ask = getattr(torch.cpu, "get_capabilities", None)
+    capabilities: dict[str, object] = ask() if ask else {}  # older torch cannot tell
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "amx_tile", "sve_bf16"))
 
 
 def heldout_prompts_path(name: str) -> Path | None:

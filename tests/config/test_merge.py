@@ -33,7 +33,7 @@ def test_defaults_of_other_commands_are_left_out_but_not_those_of_the_file():
 
 @pytest.mark.parametrize("word", ["none", "None", "OFF"])
 def test_none_switches_attenuation_off(word):
-    assert finetune_settings().attenuation_rate == 1.0
+    assert finetune_settings().attenuation_rate == DEFAULTS["attenuation_rate"]
     assert finetune_settings(attenuation_rate=word).attenuation_rate is None
     assert finetune_settings({"attenuation_rate": word}).attenuation_rate is None
     assert finetune_settings({"attenuation_rate": word}, attenuation_rate="0.5").attenuation_rate == 0.5

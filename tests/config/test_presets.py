@@ -34,6 +34,7 @@ def test_modelscope_gets_the_papers_numbers():
         "lora_rank": 4,
         "learning_rate": 1e-5,
         "num_warmup_steps": 10,
+        "lr_schedule": "constant",
         "batch_size": 8,
         "max_steps": 20_000,
     }

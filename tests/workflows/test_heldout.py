@@ -32,7 +32,7 @@ def test_the_bundled_model_brings_its_own() -> None:
     own = split_heldout(PROMPTS, make_settings("emoji-world", num_eval_prompts=500), None)[1]
     training, kept = split_heldout([*PROMPTS, own[0]], make_settings("emoji-world"), None)
     assert own[0] in training
-    assert len(kept) == 24
+    assert len(kept) == 32
     assert set(kept) < set(own[1:])
 
 
