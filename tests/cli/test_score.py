@@ -44,7 +44,7 @@ def score_in_memory(path: Path, prompt: str):
 
 
 def test_a_record_has_every_field_and_holds_together(ivideo, video: Path) -> None:
-    result = ivideo("score", video)
+    result = ivideo("score", video, "--attenuation-rate", 1)
     record = json.loads(result.stdout)
     assert record.keys() == FIELDS
     assert (record["schema_version"], record["path"], record["prompt"]) == (1, str(video), "a pig")

@@ -62,9 +62,9 @@ def test_a_file_holds_the_clip_that_the_model_makes(tmp_path: Path) -> None:
     assert np.abs(read_video(path).frames.astype(int) - clip).mean() < 4  # H.264 at crf 12
 
 
-def test_the_function_hands_each_path_on_as_it_is_written(tmp_path: Path) -> None:
+def test_the_function_hands_each_video_on_as_it_is_written(tmp_path: Path) -> None:
     seen: list[bool] = []
-    ivideo.generate(["a cat", "a dog"], tmp_path, each=lambda path: seen.append(path.is_file()), **SMALL)
+    ivideo.generate(["a cat", "a dog"], tmp_path, each=lambda video: seen.append(video.path.is_file()), **SMALL)
     assert seen == [True, True]
 
 

@@ -66,7 +66,7 @@ def test_flags_win_over_file_over_run_over_defaults(tmp_path: Path) -> None:
         adapter=Adapter(tmp_path, "run", run),
     )
     found = (settings.seed, settings.num_segments, settings.guidance_scale, settings.num_inference_steps)
-    assert found == (1, 2, 3.0, 20)
+    assert found == (1, 2, 3.0, 10)
 
 
 def test_a_run_of_another_model_brings_no_settings(tmp_path: Path) -> None:
