@@ -33,8 +33,7 @@ PAPER: dict[str, Any] = {
     "max_steps": 20_000,
 }
 # Chosen by experiment on CPU: half the steps, and a gradient that also reaches t = 101, where it is not nearly zero as
-# it is at t = 1; a mild attenuation, so that all four drawn frames of a small batch count; a learning rate that
-# falls to zero, since so few steps leave no time to average out their noise.
+# it is at t = 1; a mild attenuation, so that all four drawn frames of a small batch count.
 EMOJI_WORLD: dict[str, Any] = {
     **PAPER,
     "reward": "emoji-preference",
@@ -48,10 +47,9 @@ EMOJI_WORLD: dict[str, Any] = {
     "num_grad_steps": 2,
     "learning_rate": 3e-3,
     "num_warmup_steps": 5,
-    "lr_schedule": "linear",
     "batch_size": 4,
     "gradient_accumulation": 1,
-    "max_steps": 55,
+    "max_steps": 70,
     "num_eval_prompts": 32,
 }
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {

@@ -131,4 +131,4 @@ def test_written_settings_are_readable():
     text = write_toml(settings)
     assert "num_inference_steps = 10\n" in text
     assert 'negative_prompt = ""\n' in text
-    assert tomllib.loads(text)["attenuation_rate"] == 1.0
+    assert tomllib.loads(text)["attenuation_rate"] == DEFAULTS["attenuation_rate"]
