@@ -47,9 +47,10 @@ EMOJI_WORLD: dict[str, Any] = {
     "num_grad_steps": 2,
     "learning_rate": 3e-3,
     "num_warmup_steps": 5,
+    "lr_schedule": "linear",
     "batch_size": 4,
     "gradient_accumulation": 1,
-    "max_steps": 70,
+    "max_steps": 55,
     "num_eval_prompts": 32,
 }
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {

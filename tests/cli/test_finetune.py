@@ -49,7 +49,7 @@ def test_a_run_folder_holds_everything(trained_run: Path) -> None:
 def test_metrics_have_their_fields(trained_run: Path) -> None:
     metrics = read_metrics(trained_run)
     assert [line["step"] for line in metrics] == [1, 2]
-    assert [line["learning_rate"] for line in metrics] == [0.01, 0.01]
+    assert [line["learning_rate"] for line in metrics] == [0.01, 0.005]  # linear to zero after step 2
     for line in metrics:
         assert line.keys() == {"step", "loss", "reward", "attenuated_reward", "learning_rate", "seconds"}
         assert line["loss"] == pytest.approx(1 - line["attenuated_reward"])
