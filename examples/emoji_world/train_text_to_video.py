@@ -196,8 +196,10 @@ def save_pipeline(folder: Path, parts: dict, model: nn.ModuleDict) -> None:
     from diffusers import TextToVideoSDPipeline
 
     diffusers.logging.set_verbosity_error()
+    vae = copy.deepcopy(parts["vae"]).half()
+    vae.register_to_config(_name_or_path="")  # else the folder that it was trained in would be shipped
     pipeline = TextToVideoSDPipeline(
-        vae=copy.deepcopy(parts["vae"]).half(),
+        vae=vae,
         text_encoder=model["text_encoder"],
         tokenizer=parts["tokenizer"],
         unet=copy.deepcopy(model["unet"]).half(),
