@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,19 @@ class PairedDifference:
     ci_high: float
     win_share: float
     n: int
+
+
+@dataclass(frozen=True)
+class GapShare:
+    """How much of the way from one contestant to a ceiling another one goes.
+
+    share is 0 at the first and 1 at the ceiling, ci_low to ci_high its confidence interval. share is None where the
+    ceiling is not above the first; an end of the interval is None where it is unbounded, for want of a sure gap.
+    """
+
+    share: float | None
+    ci_low: float | None
+    ci_high: float | None
 
 
 def paired_difference(
@@ -56,7 +70,7 @@ def paired_difference(
     values_a, values_b = _pair(a, b)
     changes = values_b - values_a
     n = len(changes)
-    draws = np.random.default_rng(seed).integers(0, n, size=(num_resamples, n))
+    draws = _draw_prompts(n, num_resamples, seed)
     tail = (1 - confidence) / 2
     ci_low, ci_high = np.quantile(changes[draws].mean(axis=1), [tail, 1 - tail])
     return PairedDifference(
@@ -68,6 +82,50 @@ def paired_difference(
         win_share=float(((changes > 0) + 0.5 * (changes == 0)).mean()),
         n=n,
     )
+
+
+def gap_closed(
+    a: Mapping[str, float] | Sequence[float],
+    b: Mapping[str, float] | Sequence[float],
+    ceiling: Mapping[str, float] | Sequence[float],
+    *,
+    num_resamples: int = 10_000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> GapShare:
+    """Share of the gap between a and a ceiling that b closed, with a percentile bootstrap over prompts.
+
+    share = mean(b - a) / mean(ceiling - a), a ratio of means; gain and gap are drawn together. a = [1, 2, 3, 4],
+    b = [2, 2, 5, 3] and ceiling = [3, 4, 5, 6] give 0.5 / 2 = 0.25. A draw without a gap counts as an infinite share,
+    of the gain's sign.
+
+    Args:
+        a: one value for each prompt: a mapping from prompt to value, or values in the prompts' order.
+        b: the same for the other contestant; a mapping needs the same prompts, in any order.
+        ceiling: the same for what both could reach.
+        num_resamples: number of bootstrap draws, at least 1.
+        confidence: share of the draws inside the interval, in (0, 1).
+        seed: of the draws: the same seed gives the same interval.
+
+    Returns:
+        The share and its interval.
+
+    Raises:
+        ValueError: no prompts, different prompts, or different numbers of values.
+    """
+    values_a, values_b = _pair(a, b)
+    gains, gaps = values_b - values_a, _pair(a, ceiling)[1] - values_a
+    if gaps.mean() <= 0:
+        return GapShare(None, None, None)
+    draws = _draw_prompts(len(gaps), num_resamples, seed)
+    drawn_gains, drawn_gaps = gains[draws].mean(axis=1), gaps[draws].mean(axis=1)
+    shares = np.where(drawn_gains > 0, np.inf, -np.inf)
+    np.divide(drawn_gains, drawn_gaps, out=shares, where=drawn_gaps > 0)
+    shares.sort()
+    tail = (1 - confidence) / 2 * (num_resamples - 1)
+    ends = float(shares[math.floor(tail)]), float(shares[math.ceil(num_resamples - 1 - tail)])
+    ci_low, ci_high = (end if math.isfinite(end) else None for end in ends)
+    return GapShare(float(gains.mean() / gaps.mean()), ci_low, ci_high)
 
 
 def group_by_prompt(prompts: Sequence[str], values: Sequence[float]) -> dict[str, float]:
@@ -89,6 +147,10 @@ def group_by_prompt(prompts: Sequence[str], values: Sequence[float]) -> dict[str
     for prompt, value in zip(prompts, values, strict=True):
         groups.setdefault(prompt, []).append(value)
     return {prompt: float(np.mean(group)) for prompt, group in groups.items()}
+
+
+def _draw_prompts(n: int, num_resamples: int, seed: int) -> NDArray[np.int64]:
+    return np.random.default_rng(seed).integers(0, n, size=(num_resamples, n))
 
 
 def _pair(

@@ -1,0 +1,92 @@
+"""What is measured on a clip: its reward, what the referee sees in it, and how it moves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor
+
+from examples.emoji_world.evaluation.named_words import read_caption
+from ivideo.config.settings import Settings
+from ivideo.models.judges import Judge
+from ivideo.workflows.progress import Progress
+from ivideo.workflows.scoring import score_clip
+
+REFEREE_BATCH = 32
+
+
+class Verdict(Protocol):
+    """What a referee sees in a batch of clips.
+
+    Attributes:
+        subjects: a word of the world a clip.
+        motions: likewise.
+        places: likewise.
+        features: (batch, dim), L2-normalised.
+    """
+
+    subjects: list[str]
+    motions: list[str]
+    places: list[str]
+    features: Tensor
+
+
+class Referee(Protocol):
+    """Says what clips show; never used as a reward."""
+
+    def judge(self, clips: np.ndarray) -> Verdict:
+        """The verdict on clips, uint8 (batch, num_frames, height, width, 3)."""
+        ...
+
+
+@dataclass(frozen=True)
+class ClipRecord:
+    """What was measured on one clip.
+
+    Attributes:
+        prompt: its caption.
+        values: reward, motion, flicker, subject_accuracy, and motion_accuracy and place_accuracy where the caption
+            names motion and place; an accuracy is 1 or 0.
+        features: (dim,), the referee's, L2-normalised.
+    """
+
+    prompt: str
+    values: dict[str, float]
+    features: np.ndarray
+
+
+def measure_clips(
+    clips: np.ndarray, prompts: Sequence[str], judge: Judge, referee: Referee, settings: Settings, progress: Progress
+) -> list[ClipRecord]:
+    """A record of each clip.
+
+    Args:
+        clips: uint8 (num_clips, num_frames, height, width, 3).
+        prompts: the caption of each clip.
+        judge: gives the reward.
+        referee: gives accuracies and features.
+        settings: of the reward (`score_clip`).
+        progress: is told of each clip.
+    """
+    records = []
+    for start in range(0, len(clips), REFEREE_BATCH):
+        batch = slice(start, start + REFEREE_BATCH)
+        verdict = referee.judge(clips[batch])
+        seen = zip(verdict.subjects, verdict.motions, verdict.places, strict=True)
+        features = verdict.features.float().cpu().numpy()
+        for clip, prompt, words, row in zip(clips[batch], prompts[batch], seen, features, strict=True):
+            score = score_clip(judge, clip, prompt, settings)
+            values = {"reward": score.reward, "motion": score.motion, "flicker": score.flicker}
+            records.append(ClipRecord(prompt, {**values, **accuracies(prompt, *words)}, row))
+            progress.advance()
+    return records
+
+
+def accuracies(prompt: str, subject: str, motion: str, place: str) -> dict[str, float]:
+    """Whether what is seen is what the caption names, by kind of word; what it does not name is left out."""
+    named = read_caption(prompt)
+    pairs = {"subject": (named.subject, subject), "motion": (named.motion, motion), "place": (named.place, place)}
+    return {f"{kind}_accuracy": float(asked == seen) for kind, (asked, seen) in pairs.items() if asked is not None}
