@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from .captions import MOTIONS, PLACES, SUBJECTS, Scene, random_caption, random_scene
 from .renderer import NUM_FRAMES, render
 from .tokenizer import CONTEXT_LENGTH, make_tokenizer, save_tokenizer
-from .training import Clock, Optimisers, learning_rate_factor, update_average
+from .training import Clock, Optimisers, autocast, learning_rate_factor, update_average
 
 UNET = {
     "sample_size": 8,
@@ -51,6 +51,8 @@ SCHEDULE = {
     "steps_offset": 1,
     "clip_sample": False,
     "set_alpha_to_one": False,
+    # Eight steps from pure noise to t = 124 do as well as ten from 901 to 1, where little is left to do.
+    "timestep_spacing": "trailing",
 }
 PREVIEW = [
     "a cat surfing",
@@ -69,8 +71,14 @@ def world_words() -> list[str]:
     return sorted({word for text in ("a an", *SUBJECTS, *MOTIONS, *PLACES) for word in text.split()})
 
 
-def build_models(folder: Path) -> dict:
-    """The pipeline's parts by their names: fresh text encoder and U-Net, trained autoencoder."""
+def build_models(folder: Path, start_from: Path | None = None) -> dict:
+    """The pipeline's parts by their names.
+
+    Args:
+        folder: holds the trained autoencoder.
+        start_from: a saved pipeline that gives text encoder, U-Net and autoencoder; fresh ones and the autoencoder of
+            `folder` when None.
+    """
     from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
     from diffusers.models.attention_processor import AttnProcessor
     from transformers import CLIPTextConfig, CLIPTextModel
@@ -78,13 +86,18 @@ def build_models(folder: Path) -> dict:
     tokenizer = make_tokenizer(world_words())
     ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     config = CLIPTextConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **ids, **TEXT)
-    unet = UNet3DConditionModel(**UNET)
+    if start_from is None:
+        unet, text_encoder = UNet3DConditionModel(**UNET), CLIPTextModel(config)
+    else:
+        unet = UNet3DConditionModel.from_pretrained(start_from / "unet", torch_dtype=torch.float32)
+        text_encoder = CLIPTextModel.from_pretrained(start_from / "text_encoder", dtype=torch.float32)
     unet.set_attn_processor(AttnProcessor())
+    vae = AutoencoderKL.from_pretrained((start_from or folder) / "vae", torch_dtype=torch.float32)
     return {
         "unet": unet.eval(),
-        "text_encoder": CLIPTextModel(config).eval(),
+        "text_encoder": text_encoder.eval(),
         "tokenizer": tokenizer,
-        "vae": AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32).eval(),
+        "vae": vae.eval(),
         "scheduler": DDIMScheduler(**SCHEDULE),
     }
 
@@ -100,7 +113,7 @@ def encode_clips(vae: nn.Module, num_clips: int, seed: int, path: Path) -> tuple
     latents = torch.empty(num_clips, 8, NUM_FRAMES, 8, 8, dtype=torch.float16)
     for index, (scene, clip_seed) in enumerate(drawn):
         frames = torch.from_numpy(render(scene, clip_seed)).permute(0, 3, 1, 2).float() / 127.5 - 1
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             mode = vae.encode(frames).latent_dist.mode()
         latents[index] = mode.float().mul(vae.config.scaling_factor).permute(1, 0, 2, 3)
     save_file({"latents": latents}, path)
@@ -143,7 +156,7 @@ class Trainer:
         strata = (torch.randperm(batch, generator=generator) + torch.rand(batch, generator=generator)) / batch
         timesteps = (strata * 1000).long().clamp(max=999)
         noisy = self.parts["scheduler"].add_noise(latents, noise, timesteps)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             prediction = predict(self.model, self.parts["tokenizer"], noisy, timesteps, captions)
         # The weight makes the loss that of v-prediction.
         weights = (1 / self.alphas[timesteps]).clamp(max=100)
@@ -171,7 +184,7 @@ def sample(
     noise = torch.randn((len(prompts), 8, NUM_FRAMES, 8, 8), generator=torch.Generator().manual_seed(seed))
     latents = noise
     for timestep in scheduler.timesteps:
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             both = predict(
                 model, parts["tokenizer"], torch.cat([latents] * 2), timestep, [""] * len(prompts) + prompts
             ).float()
@@ -188,6 +201,11 @@ def save_preview(path: Path, clips: np.ndarray) -> None:
     rows = [np.concatenate(list(clip[::2]), axis=1) for clip in clips]
     sheet = Image.fromarray(np.concatenate(rows))
     sheet.resize((sheet.width * 2, sheet.height * 2), Image.Resampling.NEAREST).save(path)
+
+
+def save_snapshot(path: Path, model: nn.ModuleDict) -> None:
+    """Write U-Net and text encoder as they are at one moment of the training, in half precision."""
+    save_file({name: value.half().contiguous() for name, value in model.state_dict().items()}, path)
 
 
 def save_pipeline(folder: Path, parts: dict, model: nn.ModuleDict) -> None:
@@ -219,11 +237,13 @@ def main() -> None:
     parser.add_argument("--num-clips", type=int, default=4500)
     parser.add_argument("--save-every", type=int, default=100)
     parser.add_argument("--preview-every", type=int, default=500)
+    parser.add_argument("--start-from", type=Path, help="a saved pipeline whose training goes on, with fresh clips")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
 
     torch.manual_seed(arguments.seed)
-    parts = build_models(arguments.folder)
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    parts = build_models(arguments.folder, arguments.start_from)
     started = time.monotonic()
     scenes, latents = encode_clips(
         parts["vae"], arguments.num_clips, arguments.seed, arguments.folder / "latents.safetensors"
@@ -239,6 +259,8 @@ def main() -> None:
         trainer.average.load_state_dict(state["average"])
         trainer.optimisers.load_state_dict(state["optimisers"])
         first = state["step"]
+    elif arguments.start_from:
+        save_snapshot(arguments.folder / "model_00000.safetensors", trainer.average)
     losses: dict[bool, list[float]] = {False: [], True: []}
     for step in range(first, arguments.steps):
         is_video, loss = trainer.train_step(step, arguments.steps)
@@ -258,10 +280,7 @@ def main() -> None:
             )
         if (step + 1) % arguments.preview_every == 0 or step + 1 == arguments.steps:
             save_preview(arguments.folder / f"preview_{step + 1:05d}.png", sample(trainer.average, parts, PREVIEW))
-            save_file(
-                {k: v.half() for k, v in trainer.average["unet"].state_dict().items()},
-                arguments.folder / f"unet_{step + 1:05d}.safetensors",
-            )
+            save_snapshot(arguments.folder / f"model_{step + 1:05d}.safetensors", trainer.average)
     save_pipeline(arguments.folder / "text_to_video", parts, trainer.average)
     print(f"saved {arguments.folder / 'text_to_video'} after {clock.seconds:.0f} s", flush=True)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .captions import random_scene
 from .renderer import NUM_FRAMES, render
-from .training import Clock, Optimisers, learning_rate_factor, update_average
+from .training import Clock, Optimisers, autocast, learning_rate_factor, update_average
 
 CONFIG = {
     "in_channels": 3,
@@ -97,7 +97,7 @@ def main() -> None:
         generator = torch.Generator().manual_seed(arguments.seed * 1_000_003 + step)
         chosen = torch.randint(len(frames), (arguments.batch_size,), generator=generator)
         targets = frames[chosen].float() / 127.5 - 1
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             posterior = vae.encode(targets).latent_dist
             noise = torch.randn(posterior.mean.shape, generator=generator)
             images = vae.decode(posterior.mean + posterior.std * noise).sample

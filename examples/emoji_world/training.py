@@ -10,7 +10,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ivideo.models.registry import has_native_bfloat16
+
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+
+
+def autocast() -> torch.autocast:
+    """bfloat16 where the processor computes in it; elsewhere it would take many times as long as float32."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=has_native_bfloat16())
 
 
 def orthogonalise(matrix: Tensor, num_iterations: int = 5) -> Tensor:
@@ -22,7 +29,9 @@ def orthogonalise(matrix: Tensor, num_iterations: int = 5) -> Tensor:
     """
     a, b, c = NEWTON_SCHULZ
     x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
-    x = (x / (x.norm() + 1e-7)).bfloat16()
+    x = x / (x.norm() + 1e-7)
+    if has_native_bfloat16():
+        x = x.bfloat16()
     for _ in range(num_iterations):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x

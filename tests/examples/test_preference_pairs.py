@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from examples.emoji_world.preference_pairs import FRAMES_OF_CLIP, KINDS, Maker, Pool, as_float, pair_batch, to_bytes
+from examples.emoji_world.renderer import FONT_PATH
+
+needs_font = pytest.mark.skipif(not FONT_PATH.exists(), reason=f"{FONT_PATH} is missing")
+ROUND_TRIP, EDITED, SAMPLE = 10, 20, 30
+
+
+@pytest.fixture(scope="module")
+def pool():
+    """Two makers whose pictures are of one grey each, 1 more for the better maker."""
+    made = Pool(600, seed=0)
+    for maker in (0, 1):
+        grey = {
+            name: torch.full((count, 3, 64, 64), value + maker, dtype=torch.uint8)
+            for name, count, value in (
+                ("round trip", 80, ROUND_TRIP),
+                ("edited", 80, EDITED),
+                ("sample", 10 * FRAMES_OF_CLIP, SAMPLE),
+            )
+        }
+        made.versions.append(grey)
+    return made
+
+
+def grey_of(picture):
+    """The grey of a maker's picture, None for a render."""
+    level = picture * 255
+    return round(level.mean().item()) if level.std() < 1e-3 else None
+
+
+def scene_of(pool, picture):
+    """The scene of a render."""
+    matches = (as_float(pool.frames) == picture).flatten(1).all(1).nonzero().flatten().tolist()
+    return pool.scenes[matches[0]]
+
+
+def draws(pool, kind, count=12):
+    rng = np.random.default_rng(1)
+    return [pool.draw(kind, rng) for _ in range(count)]
+
+
+@needs_font
+@pytest.mark.parametrize(
+    ("kind", "better_greys", "worse_greys"),
+    [
+        ("round trip", {None}, {11}),
+        ("edited", {None, 10, 11}, {20, 21}),
+        ("sample", {None, 10, 11}, {30, 31}),
+        ("worse sample", {31}, {30}),
+    ],
+)
+def test_the_better_picture_comes_first(pool, kind, better_greys, worse_greys):
+    pairs = draws(pool, kind, 30)
+    assert {grey_of(better) for better, _, _ in pairs} == better_greys
+    assert {grey_of(worse) for _, worse, _ in pairs} == worse_greys
+
+
+@needs_font
+@pytest.mark.parametrize("kind", ["wrong subject", "wrong place"])
+def test_one_word_of_the_caption_is_wrong_of_the_worse_picture(pool, kind):
+    faithful = set()
+    for better, worse, caption in draws(pool, kind):
+        faithful.add(grey_of(better))
+        wrong = scene_of(pool, worse)
+        assert (wrong.subject not in caption.split()) == (kind == "wrong subject")
+        if kind == "wrong place":
+            assert wrong.place not in caption
+        if grey_of(better) is None:
+            assert scene_of(pool, better).subject in caption.split()
+    assert faithful == {None, 31}, "a maker's faithful work beats a wrong render"
+
+
+@needs_font
+def test_degraded_pictures_are_the_worse_ones(pool):
+    for better, worse, caption in draws(pool, "degraded"):
+        assert scene_of(pool, better).subject in caption
+        assert not torch.equal(better, worse)
+    for mild, heavy, caption in draws(pool, "degraded more", 40):
+        clean = next(as_float(pool.frames[i]) for i, s in enumerate(pool.scenes) if s.subject in caption.split())
+        assert mild.shape == heavy.shape == clean.shape
+        assert not torch.equal(mild, heavy)
+    assert {grey_of(better) for better, _, _ in draws(pool, "degraded sample")} == {31}
+
+
+@needs_font
+def test_a_batch_holds_every_kind_and_its_better_half_first(pool):
+    frames, captions = pair_batch(pool, 8, np.random.default_rng(0), {"worse sample": 1.0})
+    assert frames.shape == (16, 3, 64, 64)
+    assert len(captions) == 8
+    assert [grey_of(frame) for frame in frames] == [31] * 8 + [30] * 8
+    frames, captions = pair_batch(pool, 300, np.random.default_rng(0))
+    worse = {grey_of(frame) for frame in frames[300:]}
+    assert {None, 11, 20, 21, 30, 31} <= worse
+    assert sum(KINDS.values()) == pytest.approx(1)
+
+
+def test_bytes_and_back():
+    levels = to_bytes(torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0]))
+    assert levels.tolist() == [0, 0, 128, 255, 255]
+    assert as_float(levels)[[0, -1]].tolist() == [0, 1]
+
+
+def test_a_maker_is_named_by_all_that_it_is(tmp_path):
+    assert Maker(tmp_path / "model_02600.safetensors", 4, 1.5).name == "model_02600_4_1.5"
+    assert Maker(tmp_path / "model_02600.safetensors").name == "model_02600_8_5"
