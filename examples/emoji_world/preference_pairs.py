@@ -11,6 +11,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -55,9 +56,6 @@ class Maker:
         return f"{self.snapshot.stem}_{self.num_steps}_{self.guidance_scale:g}"
 
 
-FRAMES_OF_CLIP = 4  # of each sampled clip
-
-
 def load_snapshot(model: TextToVideoModel, path: Path) -> TextToVideoModel:
     """Put the weights of one moment of the text-to-video training into the model."""
     state = {name: value.float() for name, value in load_file(path).items()}
@@ -71,7 +69,8 @@ class Pool:
     Attributes:
         scenes: what each frame shows; two frames a scene.
         frames: (num_frames, 3, 64, 64) uint8, clean renders.
-        versions: by each maker, from the worst to the best: "round trip" and "edited" of the first frames, "sample".
+        edited: "round trip" and "edited" of the first frames, by the best maker.
+        samples: by each maker, from the worst to the best, pictures of the same scenes made from noise.
     """
 
     def __init__(self, num_frames: int, seed: int) -> None:
@@ -88,7 +87,8 @@ class Pool:
         for index, scene in enumerate(self.scenes):
             self.by_subject[scene.subject].append(index)
             self.by_place[scene.place].append(index)
-        self.versions: list[dict[str, Tensor]] = []
+        self.edited: dict[str, Tensor] = {}
+        self.samples: list[Tensor] = []
         self._drawers: dict[str, Callable[[np.random.Generator], Pair]] = {
             "degraded": self._draw_degraded,
             "degraded more": self._draw_degraded_more,
@@ -102,68 +102,68 @@ class Pool:
         }
 
     def make_versions(
-        self, model: TextToVideoModel, makers: list[Maker], num_edited: int, num_clips: int, folder: Path
+        self, model: TextToVideoModel, makers: list[Maker], num_edited: int, num_samples: int, folder: Path
     ) -> None:
-        """Let each maker, from the worst to the best, edit the first frames and make clips; kept in `folder`."""
+        """Let the best maker edit the first frames, and every maker (from the worst to the best) make the scenes anew.
+
+        What is made is kept in `folder`, so that a second call goes on.
+        """
+        best = makers[-1]
+        edited = folder / f"edited_{self.seed}_{num_edited}_{best.name}.safetensors"
+        self.edited = self._keep(edited, model, best, lambda: self.edit_frames(model, best, num_edited))
         for maker in makers:
-            path = folder / f"pairs_{self.seed}_{num_edited}_{num_clips}_{maker.name}.safetensors"
-            if not path.exists():
-                load_snapshot(model, maker.snapshot)
-                made = self.edit_frames(model, maker, num_edited)
-                made["sample"] = self.sample_frames(model, maker, num_clips)
-                save_file(made, path.with_suffix(".tmp"))
-                os.replace(path.with_suffix(".tmp"), path)
-                print(f"made {path.name}", flush=True)
-            self.versions.append(load_file(path))
+            path = folder / f"sampled_{self.seed}_{num_samples}_{maker.name}.safetensors"
+            made = self._keep(path, model, maker, partial(self.sample_frames, model, maker, num_samples))
+            self.samples.append(made["sample"])
+
+    def _keep(
+        self, path: Path, model: TextToVideoModel, maker: Maker, make: Callable[[], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        if not path.exists():
+            load_snapshot(model, maker.snapshot)
+            save_file(make(), path.with_suffix(".tmp"))
+            os.replace(path.with_suffix(".tmp"), path)
+            print(f"made {path.name}", flush=True)
+        return load_file(path)
 
     @torch.no_grad()
     def edit_frames(self, model: TextToVideoModel, maker: Maker, count: int) -> dict[str, Tensor]:
-        """The first `count` frames' round trips, and edits of them at a strength between .3 and 1."""
+        """The first `count` frames' round trips, and edits of them at a strength between .2 and .8."""
         scale = model.vae.config.scaling_factor
-        denoise, stepper = model.denoiser(maker.guidance_scale), model.stepper(maker.num_steps)
         made: dict[str, list[Tensor]] = {"round trip": [], "edited": []}
         for number, rows in enumerate(torch.arange(count).split(32)):
             rng = np.random.default_rng([self.seed, 6, number])
-            noise_generator = torch.Generator().manual_seed(int(rng.integers(1 << 40)))
             with autocast():
                 latents = model.vae.encode(self.frames[rows].float() / 127.5 - 1).latent_dist.mode().float() * scale
-                latents = latents[:, :, None]
-                conditioning = model.encode_prompts([self.scenes[row].caption() for row in rows.tolist()])
-                noise = torch.randn(latents.shape, generator=noise_generator)
+                made["round trip"].append(to_bytes(model.vae.decode(latents / scale).sample))
+                noise = torch.from_numpy(rng.standard_normal(latents.shape).astype(np.float32))
                 edited = edit(
-                    denoise,
-                    stepper,
-                    latents,
-                    noise,
-                    conditioning,
-                    strength=float(rng.uniform(0.3, 1)),
-                    num_grad_steps=1,
-                    checkpoint=False,
+                    model.denoiser(maker.guidance_scale),
+                    model.stepper(maker.num_steps),
+                    latents[:, :, None],
+                    noise[:, :, None],
+                    model.encode_prompts([self.scenes[row].caption() for row in rows.tolist()]),
+                    strength=float(rng.uniform(0.2, 0.8)),
+                    num_grad_steps=0,
                 )
-                for kind, version in (("round trip", latents), ("edited", edited)):
-                    made[kind].append(to_bytes(model.vae.decode(version[:, :, 0].float() / scale).sample))
+                made["edited"].append(to_bytes(model.vae.decode(edited[:, :, 0] / scale).sample))
         return {kind: torch.cat(images) for kind, images in made.items()}
 
     @torch.no_grad()
-    def sample_frames(self, model: TextToVideoModel, maker: Maker, count: int) -> Tensor:
-        """Frames of clips made from noise under the captions of `clip_rows`, (count * 4, 3, 64, 64)."""
-        denoise, stepper = model.denoiser(maker.guidance_scale), model.stepper(maker.num_steps)
-        frames = []
-        for number, row in enumerate(self.clip_rows(count)):
+    def sample_frames(self, model: TextToVideoModel, maker: Maker, count: int) -> dict[str, Tensor]:
+        """Pictures made from noise under the captions of the first `count` frames."""
+        stepper, images = model.stepper(maker.num_steps), []
+        for number, rows in enumerate(torch.arange(count).split(32)):
             rng = np.random.default_rng([self.seed, 7, number])
-            shape = (1, *model.latents_shape(NUM_FRAMES, 64, 64))
+            shape = (len(rows), *model.latents_shape(1, 64, 64))
             noise = torch.from_numpy(rng.standard_normal(shape).astype(np.float32))
             with autocast():
-                conditioning = model.encode_prompts([self.scenes[row].caption()])
-                latents = run_chain(denoise, stepper, noise, stepper.timesteps, conditioning)
-                chosen = latents[0, :, np.sort(rng.choice(NUM_FRAMES, FRAMES_OF_CLIP, replace=False))].float()
-                images = model.vae.decode(chosen.permute(1, 0, 2, 3) / model.vae.config.scaling_factor).sample
-            frames.append(to_bytes(images))
-        return torch.cat(frames)
-
-    def clip_rows(self, count: int) -> list[int]:
-        """The frame whose scene each of `count` sampled clips shows."""
-        return [2 * number for number in range(count)]
+                conditioning = model.encode_prompts([self.scenes[row].caption() for row in rows.tolist()])
+                latents = run_chain(
+                    model.denoiser(maker.guidance_scale), stepper, noise, stepper.timesteps, conditioning
+                )
+                images.append(to_bytes(model.vae.decode(latents[:, :, 0] / model.vae.config.scaling_factor).sample))
+        return {"sample": torch.cat(images)}
 
     def draw(self, kind: str, rng: np.random.Generator) -> tuple[Tensor, Tensor, str]:
         """A better picture, a worse one (both (3, 64, 64) in [0, 1]) and the caption that they are judged by."""
@@ -183,8 +183,8 @@ class Pool:
         return mild, heavy, random_caption(self.scenes[index], rng)
 
     def _draw_degraded_sample(self, rng: np.random.Generator) -> Pair:
-        index, number = self._sampled(rng)
-        better = as_float(self.versions[-1]["sample"][number])
+        index = int(rng.integers(len(self.samples[-1])))
+        better = as_float(self.samples[-1][index])
         return better, degrade(better, rng.random(), rng), random_caption(self.scenes[index], rng)
 
     def _draw_wrong_subject(self, rng: np.random.Generator) -> Pair:
@@ -200,41 +200,34 @@ class Pool:
         return better, as_float(self.frames[other]), scene.caption(with_motion=bool(rng.random() < 0.85))
 
     def _draw_round_trip(self, rng: np.random.Generator) -> Pair:
-        index = int(rng.integers(len(self.versions[-1]["edited"])))
+        index = int(rng.integers(len(self.edited["round trip"])))
         caption = random_caption(self.scenes[index], rng)
-        return as_float(self.frames[index]), as_float(self.versions[-1]["round trip"][index]), caption
+        return as_float(self.frames[index]), as_float(self.edited["round trip"][index]), caption
 
     def _draw_edited(self, rng: np.random.Generator) -> Pair:
-        version = self.versions[int(rng.integers(len(self.versions)))]
-        index = int(rng.integers(len(version["edited"])))
-        better = version["round trip"][index] if rng.random() < 0.7 else self.frames[index]
-        return as_float(better), as_float(version["edited"][index]), random_caption(self.scenes[index], rng)
+        index = int(rng.integers(len(self.edited["edited"])))
+        caption = random_caption(self.scenes[index], rng)
+        return self._original(index, rng), as_float(self.edited["edited"][index]), caption
 
     def _draw_sample(self, rng: np.random.Generator) -> Pair:
-        index, number = self._sampled(rng)
-        version = self.versions[int(rng.integers(len(self.versions)))]
-        better = version["round trip"][index] if rng.random() < 0.7 else self.frames[index]
-        return as_float(better), as_float(version["sample"][number]), random_caption(self.scenes[index], rng)
+        samples = self.samples[int(rng.integers(len(self.samples)))]
+        index = int(rng.integers(len(samples)))
+        return self._original(index, rng), as_float(samples[index]), random_caption(self.scenes[index], rng)
 
     def _draw_worse_sample(self, rng: np.random.Generator) -> Pair:
-        worse, best = self.versions[int(rng.integers(len(self.versions) - 1))], self.versions[-1]
-        index, number = self._sampled(rng)
-        better, worse = as_float(best["sample"][number]), as_float(worse["sample"][number])
-        return better, worse, random_caption(self.scenes[index], rng)
+        worse, best = self.samples[int(rng.integers(len(self.samples) - 1))], self.samples[-1]
+        index = int(rng.integers(len(best)))
+        return as_float(best[index]), as_float(worse[index]), random_caption(self.scenes[index], rng)
 
-    def _sampled(self, rng: np.random.Generator) -> tuple[int, int]:
-        """A rendered frame and the number of a sampled one of the same scene."""
-        number = int(rng.integers(len(self.versions[-1]["sample"])))
-        rows = self.clip_rows(len(self.versions[-1]["sample"]) // FRAMES_OF_CLIP)
-        return rows[number // FRAMES_OF_CLIP], number
+    def _original(self, index: int, rng: np.random.Generator) -> Tensor:
+        """A render, or mostly its round trip: what sets it apart from a model's work is then not the decoder."""
+        return as_float(self.edited["round trip"][index] if rng.random() < 0.7 else self.frames[index])
 
     def _faithful(self, rng: np.random.Generator) -> tuple[int, Tensor]:
         """A picture of the right scene: a render, or in a third of the cases the model's own work."""
-        if rng.random() < 1 / 3:
-            index, number = self._sampled(rng)
-            return index, as_float(self.versions[-1]["sample"][number])
-        index = int(rng.integers(len(self.frames)))
-        return index, as_float(self.frames[index])
+        pictures = self.samples[-1] if rng.random() < 1 / 3 else self.frames
+        index = int(rng.integers(len(pictures)))
+        return index, as_float(pictures[index])
 
 
 def to_bytes(images: Tensor) -> Tensor:

@@ -79,7 +79,7 @@ def evaluate(network: torch.nn.Module, tokenize, pool: Pool, seed: int, num_pair
 @torch.no_grad()
 def mean_scores(network: torch.nn.Module, tokenize, pool: Pool, seed: int, count: int = 128) -> dict[str, float]:
     """Mean cosine of clean frames, of their versions, and of each degradation at strengths 0, 1/3, 2/3 and 1."""
-    rows = np.random.default_rng(seed).integers(0, len(pool.versions[-1]["edited"]), count).tolist()
+    rows = np.random.default_rng(seed).integers(0, len(pool.edited["edited"]), count).tolist()
     texts = tokenize([pool.scenes[row].caption() for row in rows])
     clean = as_float(pool.frames[rows])
 
@@ -89,7 +89,7 @@ def mean_scores(network: torch.nn.Module, tokenize, pool: Pool, seed: int, count
 
     scores = {"clean": mean_of(clean)}
     for name in ("round trip", "edited"):
-        scores[name] = mean_of(as_float(pool.versions[-1][name][rows]))
+        scores[name] = mean_of(as_float(pool.edited[name][rows]))
     for kind in DEGRADATIONS:
         for strength in (0.0, 1 / 3, 2 / 3, 1.0):
             spoiled = [
@@ -115,9 +115,10 @@ def main() -> None:
     parser.add_argument("--snapshots", type=int, nargs="+", default=[500, 1500, 2600], help="steps, from early to late")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--batch-size", type=int, default=48, help="pairs a step")
+    parser.add_argument("--learning-rate", type=float, default=0.02, help="Muon's; .01 where a training goes on")
     parser.add_argument("--num-frames", type=int, default=9600)
-    parser.add_argument("--num-edited", type=int, default=3200, help="frames that each snapshot edits")
-    parser.add_argument("--num-clips", type=int, default=160, help="clips that each snapshot makes")
+    parser.add_argument("--num-edited", type=int, default=2400, help="frames that the last snapshot edits")
+    parser.add_argument("--num-samples", type=int, default=1600, help="pictures that each snapshot makes from noise")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
 
@@ -129,8 +130,8 @@ def main() -> None:
     makers = [Maker(snapshots[-1], num_steps=3, guidance_scale=1.5), *map(Maker, snapshots)]
     clock = Clock(arguments.folder / "preference.ckpt")
     pool, heldout = Pool(arguments.num_frames, arguments.seed), Pool(960, arguments.seed + 1)
-    pool.make_versions(model, makers, arguments.num_edited, arguments.num_clips, arguments.folder)
-    heldout.make_versions(model, makers, arguments.num_edited // 5, arguments.num_clips // 4, arguments.folder)
+    pool.make_versions(model, makers, arguments.num_edited, arguments.num_samples, arguments.folder)
+    heldout.make_versions(model, makers, arguments.num_edited // 5, arguments.num_samples // 5, arguments.folder)
     print(f"{len(pool.frames)} frames and their worse versions after {clock.seconds:.0f} s", flush=True)
 
     tokenizer = make_tokenizer(world_words())
@@ -144,9 +145,8 @@ def main() -> None:
         saved = load_file(arguments.start_from / "model.safetensors")
         network.load_state_dict({name: value.float() for name, value in saved.items()})
     average.load_state_dict(network.state_dict())
-    optimisers = Optimisers(
-        network, 0.02, 2e-3, lambda name: any(part in name for part in ("embedding", "conv1", "logit_scale"))
-    )
+    by_adam = ("embedding", "conv1", "logit_scale")
+    optimisers = Optimisers(network, arguments.learning_rate, 2e-3, lambda name: any(part in name for part in by_adam))
     first = 0
     if state := clock.load():
         network.load_state_dict(state["model"])

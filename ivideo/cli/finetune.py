@@ -69,6 +69,14 @@ def finetune_cli(
     gradient_accumulation: Annotated[
         int | None, typer.Option(help="Parts that a batch goes through the network in.", rich_help_panel=o.METHOD)
     ] = None,
+    gradient_checkpointing: Annotated[
+        bool | None,
+        typer.Option(
+            "--gradient-checkpointing/--no-gradient-checkpointing",
+            help="Recompute the U-Net in the backward pass: less memory, more time.",
+            rich_help_panel=o.METHOD,
+        ),
+    ] = None,
     num_frames: o.NumFramesOpt = None,
     height: o.HeightOpt = None,
     width: o.WidthOpt = None,

@@ -62,6 +62,7 @@ class FinetuneSettings(GenerationSettings):
     lr_schedule: ScheduleName = Field(description="after the warm-up: constant, or linear down to zero")
     batch_size: int = Field(ge=1, description="clips a step, over all processes")
     gradient_accumulation: int = Field(ge=1, description="parts that a batch goes through the network in")
+    gradient_checkpointing: bool = Field(True, description="recompute the U-Net in the backward pass, to save memory")
     max_steps: int = Field(ge=1, description="optimiser steps")
     num_eval_prompts: int = Field(24, ge=1, description="held-out prompts of the before / after")
     evaluate: bool = Field(True, description="whether to score held-out prompts before and after")

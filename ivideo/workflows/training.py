@@ -159,6 +159,7 @@ class Trainer:
             strength=settings.strength,
             num_grad_steps=settings.num_grad_steps,
             attenuation_rate=settings.attenuation_rate,
+            checkpoint=settings.gradient_checkpointing,
         )
 
     def draw_noise(self, samples: Sequence[Sample], shape: tuple[int, ...]) -> Tensor:

@@ -54,7 +54,7 @@ def test_schedule_is_the_papers(bundled_folder):
         "beta_start": 0.00085,
         "beta_end": 0.012,
         "prediction_type": "epsilon",
-        "timestep_spacing": "leading",
+        "timestep_spacing": "trailing",
         "steps_offset": 1,
         "clip_sample": False,
         "set_alpha_to_one": False,

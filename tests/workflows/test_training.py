@@ -105,10 +105,24 @@ def test_noise_has_temporal_offset_noise(make_trainer: Callable[..., Trainer]) -
     assert offset[..., 0, 0].std() > 0.2
 
 
+def test_checkpointing_recomputes_the_network_and_leaves_the_gradient(
+    make_trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gradients, calls = [], []
+    for checkpointing in (False, True):
+        trainer = make_trainer(batch_size=1, gradient_checkpointing=checkpointing)
+        seen: list[int] = []
+        trainer.model.unet.register_forward_pre_hook(lambda *_, seen=seen: seen.append(1))
+        gradients.append(gradient_of_step(trainer, monkeypatch))
+        calls.append(len(seen))
+    assert torch.equal(*gradients)
+    assert calls == [1, 2]
+
+
 def test_parts_and_processes_give_the_gradient_of_the_whole_batch(
     make_trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = gradient_of_step(make_trainer(batch_size=3), monkeypatch)
+    whole = gradient_of_step(make_trainer(batch_size=3, gradient_accumulation=1), monkeypatch)
     parts = gradient_of_step(make_trainer(batch_size=3, gradient_accumulation=2), monkeypatch)
     processes = [
         SimpleNamespace(process_index=index, num_processes=2, reduce=lambda tensor, _: tensor) for index in range(2)
