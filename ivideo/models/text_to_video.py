@@ -13,6 +13,7 @@ from torch import Tensor
 from ivideo.models.stepper import DDIMStepper
 
 WORD = re.compile(r"[^\s!-/:-@\[-`{-~]+")  # all but spaces and ASCII punctuation: an emoji is a word, too
+SMALL_NETWORK = 50_000_000  # parameters; several clips at once fit into memory, and one alone leaves cores idle
 SMALL_VOCABULARY = 10_000  # below this, a word that falls into pieces is a word that the model never saw
 
 
@@ -55,6 +56,12 @@ class TextToVideoModel:
         """Freeze every part and switch dropout off."""
         for part in (self.unet, self.vae, self.text_encoder):
             part.requires_grad_(False).eval()
+
+    @property
+    def num_workers(self) -> int:
+        """Clips to work on at once: one a core for a small network on a CPU, else one."""
+        is_small = sum(parameter.numel() for parameter in self.unet.parameters()) <= SMALL_NETWORK
+        return torch.get_num_threads() if is_small and self.device.type == "cpu" else 1
 
     @property
     def spatial_factor(self) -> int:

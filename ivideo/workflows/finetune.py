@@ -26,6 +26,7 @@ from ivideo.models.text_to_video import TextToVideoModel
 from ivideo.workflows.clips import ClipCache
 from ivideo.workflows.generation import open_model, warn_of_prompts
 from ivideo.workflows.heldout import HeldoutClips, evaluate_heldout, split_heldout, write_before_after
+from ivideo.workflows.parallel import map_on_cores
 from ivideo.workflows.progress import Progress, Silence
 from ivideo.workflows.resolve import check_prompts, generation_settings
 from ivideo.workflows.scoring import compare_scores, mean_of
@@ -119,8 +120,7 @@ def prepare_clips(
         }
     )
     progress.start("base clips", len(needed))
-    for item in needed:
-        cache.generate(item)
+    for _ in map_on_cores(cache.generate, needed, model.num_workers):
         progress.advance()
     return cache
 

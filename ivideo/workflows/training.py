@@ -19,6 +19,7 @@ from ivideo.errors import UsageError
 from ivideo.models.judges import Judge
 from ivideo.models.lora import lora_parameters
 from ivideo.models.text_to_video import Conditioning, TextToVideoModel
+from ivideo.workflows.parallel import map_on_cores
 
 ClipOf = Callable[[int], Tensor]
 """`clip_of(item) -> latents` (channels, num_frames, height, width) of a prompt's clip."""
@@ -113,20 +114,26 @@ class Trainer:
         own = samples[accelerator.process_index :: accelerator.num_processes]
         totals = torch.zeros(2, device=self.model.device)
         size = -(-len(own) // settings.gradient_accumulation)
-        for start in range(0, len(own), size):
-            part = own[start : start + size]
-            objective = self.evaluate(part)
-            # Each part's loss is a mean over its own clips; their sum must be the mean over the whole batch.
-            self.scaler.scale(objective.loss * (len(part) / len(samples))).backward()
-            totals += torch.stack(
-                [objective.frame_scores.detach().mean(1).sum(), objective.video_rewards.detach().sum()]
-            )
+        parts = [own[start : start + size] for start in range(0, len(own), size)]
+        # Each part's loss is a mean over its own clips; their sum must be the mean over the whole batch.
+        differentiate = partial(self._differentiate, num_samples=len(samples))
+        for gradients, rewards in map_on_cores(differentiate, parts, self.model.num_workers):
+            totals += rewards
+            for parameter, gradient in zip(self.parameters, gradients, strict=True):
+                parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
         self._apply_gradients()
         reward, attenuated = (accelerator.reduce(totals, "sum") / len(samples)).tolist()
         learning_rate = float(self.schedule.get_last_lr()[0])
         self.schedule.step()
         seconds = time.perf_counter() - started
         return StepMetrics(step + 1, 1 - attenuated, reward, attenuated, learning_rate, seconds)
+
+    def _differentiate(self, part: Sequence[Sample], num_samples: int) -> tuple[Sequence[Tensor], Tensor]:
+        """The parameters' gradients of a part of a batch of `num_samples`, and the sums of its rewards."""
+        objective = self.evaluate(part)
+        loss = self.scaler.scale(objective.loss * (len(part) / num_samples))
+        rewards = torch.stack([objective.frame_scores.detach().mean(1).sum(), objective.video_rewards.detach().sum()])
+        return torch.autograd.grad(loss, self.parameters), rewards
 
     def _apply_gradients(self) -> None:
         if self.accelerator.num_processes > 1:

@@ -106,7 +106,7 @@ def test_a_run_brings_model_and_settings(ivideo, tmp_path: Path, trained_run: Pa
     result = ivideo("generate", "a pig", "--lora", trained_run, "-o", tmp_path)
     assert result.stdout == f"{tmp_path / 'a-pig_seed0_mine.mp4'}\n"
     metadata = read_video(tmp_path / "a-pig_seed0_mine.mp4").metadata
-    assert (metadata["num_frames"], metadata["num_inference_steps"], metadata["guidance_scale"]) == (4, 2, 5.0)
+    assert (metadata["num_frames"], metadata["num_inference_steps"], metadata["guidance_scale"]) == (4, 2, 7.5)
 
 
 def test_flags_win_over_the_file(ivideo, tmp_path: Path) -> None:

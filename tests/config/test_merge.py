@@ -61,7 +61,7 @@ def test_none_switches_attenuation_off(word):
         (
             {},
             {"strength": 0.1, "num_grad_steps": 3},
-            "num_grad_steps 3 is more than the 1 steps that strength 0.1 of 10 runs",
+            "num_grad_steps 3 is more than the 1 steps that strength 0.1 of 8 runs",
         ),
         ({"a": 1, "b": 2}, {"seed": -1}, None),
     ],
@@ -129,6 +129,6 @@ def test_what_is_written_is_what_is_read(tmp_path, model, changes):
 def test_written_settings_are_readable():
     settings = GenerationSettings(**{key: DEFAULTS[key] for key in GenerationSettings.model_fields if key in DEFAULTS})
     text = write_toml(settings)
-    assert "num_inference_steps = 10\n" in text
+    assert "num_inference_steps = 8\n" in text
     assert 'negative_prompt = ""\n' in text
     assert tomllib.loads(text)["attenuation_rate"] == DEFAULTS["attenuation_rate"]

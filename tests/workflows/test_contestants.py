@@ -47,13 +47,13 @@ def test_base_takes_the_run_s_settings(trained_run: Path) -> None:
     for sides in ((base, run), (run, base)):
         a, b = settle_sides(*sides, config=None, flags={}, progress=Silence())
         assert a == b
-        assert (a.model, a.num_frames, a.guidance_scale) == ("emoji-world", 4, 5.0)
+        assert (a.model, a.num_frames, a.guidance_scale) == ("emoji-world", 4, 7.5)
 
 
 def test_a_named_model_keeps_its_own_defaults() -> None:
     sides = [find_contestant(name) for name in ("emoji-world", "modelscope")]
     a, b = settle_sides(sides[0], sides[1], config=None, flags={"seed": 3}, progress=Silence())
-    assert (a.model, a.height, a.guidance_scale, a.seed) == ("emoji-world", 64, 5.0, 3)
+    assert (a.model, a.height, a.guidance_scale, a.seed) == ("emoji-world", 64, 7.5, 3)
     assert (b.model, b.height, b.guidance_scale, b.seed) == ("modelscope", 256, 9.0, 3)
 
 

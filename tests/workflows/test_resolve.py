@@ -66,7 +66,7 @@ def test_flags_win_over_file_over_run_over_defaults(tmp_path: Path) -> None:
         adapter=Adapter(tmp_path, "run", run),
     )
     found = (settings.seed, settings.num_segments, settings.guidance_scale, settings.num_inference_steps)
-    assert found == (1, 2, 3.0, 10)
+    assert found == (1, 2, 3.0, 8)
 
 
 def test_a_run_of_another_model_brings_no_settings(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_run_of_another_model_brings_no_settings(tmp_path: Path) -> None:
     settings = resolve_settings(
         GenerationSettings, config=None, flags={"model": "emoji-world"}, progress=Silence(), adapter=adapter
     )
-    assert (settings.guidance_scale, settings.height) == (5.0, 64)
+    assert (settings.guidance_scale, settings.height) == (7.5, 64)
 
 
 @pytest.mark.parametrize("source", ["flag", "file"])
