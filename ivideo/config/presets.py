@@ -34,8 +34,8 @@ PAPER: dict[str, Any] = {
     "max_steps": 20_000,
 }
 # Chosen by experiment on CPU: 8 steps that end at t = 124 (the model's schedule is "trailing"), where the last step's
-# gradient is not nearly zero as it is at t = 1, and a gradient through the last two; a mild attenuation, so that all four
-# drawn frames of a clip count; one clip at a time in the graph, which keeps a run under 3 GB.
+# gradient is not nearly zero as it is at t = 1, and a gradient through the last two; a mild attenuation, so that all
+# four drawn frames of a clip count; a clip a part of the batch, which keeps a run under 3 GB.
 EMOJI_WORLD: dict[str, Any] = {
     **PAPER,
     "reward": "emoji-preference",
