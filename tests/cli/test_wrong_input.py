@@ -128,7 +128,7 @@ CASES = [
     ("finetune prompts.txt --strength 0", 2, "--strength 0.0: "),
     ("finetune prompts.txt --max-steps -1", 2, "--max-steps -1: "),
     ("finetune prompts.txt --num-segments 17 --model emoji-world", 2, "num_segments 17 is more than num_frames 16"),
-    ("finetune prompts.txt --num-grad-steps 13 --model emoji-world", 2, "more than the 6 steps"),
+    ("finetune prompts.txt --num-grad-steps 13 --model emoji-world", 2, "more than the 5 steps"),
     ("finetune prompts.txt --learning-rate inf", 2, "--learning-rate inf: "),
     ("finetune prompts.txt --lora-rank 0", 2, "--lora-rank 0: "),
     ("finetune prompts.txt $TRAINING -o full", 1, "output full is not empty"),

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import ivideo
+from ivideo.config.presets import PRESETS
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import UsageError
 from ivideo.io.video import read_video
@@ -55,7 +56,8 @@ def test_noise_depends_on_its_own_seed_only() -> None:
 
 def test_a_file_holds_the_clip_that_the_model_makes(tmp_path: Path) -> None:
     (path,) = ivideo.generate("a cat surfing", tmp_path, seed=3, **SMALL)
-    settings = GenerationSettings(**SMALL, reward="emoji-preference", fps=8.0, guidance_scale=5.0)
+    guidance_scale = PRESETS["emoji-world"]["default"]["generation_guidance_scale"]
+    settings = GenerationSettings(**SMALL, reward="emoji-preference", fps=8.0, guidance_scale=guidance_scale)
     clip = generate_clip(open_model(settings), settings, "a cat surfing", 3)
     assert clip.dtype == np.uint8
     assert clip.shape == (4, 64, 64, 3)
