@@ -110,7 +110,7 @@ class Pool:
         """
         best = makers[-1]
         edited = folder / f"edited_{self.seed}_{num_edited}_{best.name}.safetensors"
-        self.edited = self._keep(edited, model, best, lambda: self.edit_frames(model, best, num_edited))
+        self.edited = self._keep(edited, model, best, partial(self.edit_frames, model, best, num_edited))
         for maker in makers:
             path = folder / f"sampled_{self.seed}_{num_samples}_{maker.name}.safetensors"
             made = self._keep(path, model, maker, partial(self.sample_frames, model, maker, num_samples))
@@ -165,7 +165,7 @@ class Pool:
                 images.append(to_bytes(model.vae.decode(latents[:, :, 0] / model.vae.config.scaling_factor).sample))
         return {"sample": torch.cat(images)}
 
-    def draw(self, kind: str, rng: np.random.Generator) -> tuple[Tensor, Tensor, str]:
+    def draw(self, kind: str, rng: np.random.Generator) -> Pair:
         """A better picture, a worse one (both (3, 64, 64) in [0, 1]) and the caption that they are judged by."""
         return self._drawers[kind](rng)
 

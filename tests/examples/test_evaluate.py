@@ -21,7 +21,6 @@ from ivideo.config.settings import GenerationSettings
 from ivideo.errors import IvideoError, UsageError
 from ivideo.workflows.progress import Silence
 
-needs_font = pytest.mark.skipif(not renderer.FONT_PATH.exists(), reason="the emoji font is missing")
 SETTINGS = GenerationSettings(
     **{k: v for k, v in preset_for("emoji-world").items() if k in GenerationSettings.model_fields}, model="emoji-world"
 )
@@ -148,7 +147,7 @@ class FeaturelessReferee:
         )
 
 
-@needs_font
+@pytest.mark.needs_font
 def test_the_whole_command_on_the_bundled_model(tmp_path, capsys):
     arguments = ["--splits", "heldout", "--max-prompts", "1", "--num-seeds", "1", "--num-inference-steps", "1"]
     outputs = []

@@ -5,9 +5,7 @@ import pytest
 import torch
 
 from examples.emoji_world.preference_pairs import KINDS, Maker, Pool, as_float, pair_batch, to_bytes
-from examples.emoji_world.renderer import FONT_PATH
 
-needs_font = pytest.mark.skipif(not FONT_PATH.exists(), reason=f"{FONT_PATH} is missing")
 ROUND_TRIP, EDITED, SAMPLE = 10, 20, 30
 
 
@@ -41,7 +39,7 @@ def draws(pool, kind, count=12):
     return [pool.draw(kind, rng) for _ in range(count)]
 
 
-@needs_font
+@pytest.mark.needs_font
 @pytest.mark.parametrize(
     ("kind", "better_greys", "worse_greys"),
     [
@@ -57,7 +55,7 @@ def test_the_better_picture_comes_first(pool, kind, better_greys, worse_greys):
     assert {grey_of(worse) for _, worse, _ in pairs} == worse_greys
 
 
-@needs_font
+@pytest.mark.needs_font
 @pytest.mark.parametrize("kind", ["wrong subject", "wrong place"])
 def test_one_word_of_the_caption_is_wrong_of_the_worse_picture(pool, kind):
     faithful = set()
@@ -72,7 +70,7 @@ def test_one_word_of_the_caption_is_wrong_of_the_worse_picture(pool, kind):
     assert faithful == {None, 31}, "a maker's faithful work beats a wrong render"
 
 
-@needs_font
+@pytest.mark.needs_font
 def test_degraded_pictures_are_the_worse_ones(pool):
     for better, worse, caption in draws(pool, "degraded"):
         assert scene_of(pool, better).subject in caption
@@ -84,7 +82,7 @@ def test_degraded_pictures_are_the_worse_ones(pool):
     assert {grey_of(better) for better, _, _ in draws(pool, "degraded sample")} == {31}
 
 
-@needs_font
+@pytest.mark.needs_font
 def test_a_batch_holds_every_kind_and_its_better_half_first(pool):
     frames, captions = pair_batch(pool, 8, np.random.default_rng(0), {"worse sample": 1.0})
     assert frames.shape == (16, 3, 64, 64)

@@ -5,11 +5,8 @@ import pytest
 
 from examples.emoji_world import renderer
 from examples.emoji_world.captions import MOTIONS, PLACES, Scene, all_scenes, places_for
-from examples.emoji_world.renderer import FONT_PATH, NUM_FRAMES, SIZE, background, poses, render, sprite
+from examples.emoji_world.renderer import NUM_FRAMES, SIZE, background, poses, render, sprite
 
-needs_font = pytest.mark.skipif(
-    not FONT_PATH.exists(), reason=f"{FONT_PATH} is missing (Debian: fonts-noto-color-emoji, or set EMOJI_FONT)"
-)
 CAT = Scene("cat", "running", "on grass")
 
 
@@ -54,7 +51,7 @@ def test_places_look_different():
     assert all(np.abs(means[a] - means[b]).max() > 8 for a in PLACES for b in PLACES if a < b)
 
 
-@needs_font
+@pytest.mark.needs_font
 def test_a_clip_is_fixed_by_scene_and_seed():
     clip = render(CAT, 5)
     assert clip.shape == (NUM_FRAMES, SIZE, SIZE, 3)
@@ -64,12 +61,12 @@ def test_a_clip_is_fixed_by_scene_and_seed():
     assert not np.array_equal(render(Scene("cat", "running", "on the beach"), 5), clip)
 
 
-@needs_font
+@pytest.mark.needs_font
 def test_frames_can_be_drawn_one_by_one():
     assert np.array_equal(render(CAT, 5, [12, 3]), render(CAT, 5)[[12, 3]])
 
 
-@needs_font
+@pytest.mark.needs_font
 @pytest.mark.parametrize("motion", MOTIONS)
 def test_the_subject_is_seen_whole_and_the_background_rests(motion):
     place = places_for(motion)[0]
@@ -79,7 +76,7 @@ def test_the_subject_is_seen_whole_and_the_background_rests(motion):
     assert all(np.abs(frame - other).max() > 60 for frame, other in zip(clip, np.roll(clip, 8, axis=0), strict=True))
 
 
-@needs_font
+@pytest.mark.needs_font
 def test_every_subject_has_its_own_picture():
     pictures = {scene.subject: sprite(scene.subject) for scene in all_scenes()}
     assert all(max(picture.size) == 128 for picture in pictures.values())

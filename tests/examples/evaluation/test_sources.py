@@ -27,7 +27,6 @@ from ivideo.errors import IvideoError
 from ivideo.workflows.progress import Silence
 from ivideo.workflows.resolve import Adapter
 
-needs_font = pytest.mark.skipif(not renderer.FONT_PATH.exists(), reason="the emoji font is missing")
 SETTINGS = GenerationSettings(
     **{k: v for k, v in preset_for("emoji-world").items() if k in GenerationSettings.model_fields}, model="emoji-world"
 )
@@ -126,7 +125,7 @@ def test_a_round_trip_is_scaled_there_and_back():
     assert np.abs(decoded - (127.5 + (clip.astype(float) - 127.5) / 2)).max() <= 0.5
 
 
-@needs_font
+@pytest.mark.needs_font
 def test_the_bundled_autoencoder_keeps_a_clean_render(monkeypatch, tmp_path):
     clean = render_caption(CAT, 4)
     assert np.array_equal(clean, renderer.render(Scene("cat", "running", "at night"), 4))

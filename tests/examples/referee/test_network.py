@@ -9,11 +9,7 @@ from examples.emoji_world.captions import MOTIONS, PLACES, SUBJECTS
 from examples.emoji_world.referee import Referee, load_referee
 from examples.emoji_world.referee.network import FILE_NAME, FRAME_INDICES, WEIGHTS, as_frames, save_referee
 from examples.emoji_world.referee.train import HELDOUT_SEED, accuracies, augmented, render_clips
-from examples.emoji_world.renderer import FONT_PATH, NUM_FRAMES
-
-needs_font = pytest.mark.skipif(
-    not FONT_PATH.exists(), reason=f"{FONT_PATH} is missing (Debian: fonts-noto-color-emoji, or set EMOJI_FONT)"
-)
+from examples.emoji_world.renderer import NUM_FRAMES
 
 
 @pytest.fixture(scope="module")
@@ -99,20 +95,20 @@ def test_shipped_weights_are_small():
     assert {value.dtype for value in load_file(path).values()} == {torch.float16, torch.int64}
 
 
-@needs_font
+@pytest.mark.needs_font
 def test_the_shipped_referee_is_right_on_heldout_renders(referee, heldout):
     scenes, clips = heldout
     assert min(accuracies(referee.judge(clips), scenes).values()) >= 0.95
 
 
-@needs_font
+@pytest.mark.needs_font
 @pytest.mark.parametrize("kind", ["blur", "noise", "resolution"])
 def test_sharpness_does_not_sway_the_shipped_referee(referee, heldout, kind):
     scenes, clips = heldout
     assert min(accuracies(referee.judge(augmented(clips, kind, 0.5)), scenes).values()) >= 0.92
 
 
-@needs_font
+@pytest.mark.needs_font
 def test_a_still_clip_does_not_approach(referee, heldout):
     scenes, clips = heldout
     kept = [number for number, scene in enumerate(scenes) if scene.motion == "approaching"]

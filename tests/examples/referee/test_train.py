@@ -11,12 +11,9 @@ from examples.emoji_world.referee import Referee, Verdict
 from examples.emoji_world.referee import train as training
 from examples.emoji_world.referee.network import FILE_NAME
 from examples.emoji_world.referee.train import accuracies, augmented, confusions, main, render_clips, targets, train
-from examples.emoji_world.renderer import FONT_PATH, render
+from examples.emoji_world.renderer import render
 from examples.emoji_world.training import Clock
 
-needs_font = pytest.mark.skipif(
-    not FONT_PATH.exists(), reason=f"{FONT_PATH} is missing (Debian: fonts-noto-color-emoji, or set EMOJI_FONT)"
-)
 SCENES = [
     Scene("cat", "running", "on grass"),
     Scene("dog", "surfing", "on a wave"),
@@ -59,7 +56,7 @@ def test_targets_are_positions_of_the_words():
     }
 
 
-@needs_font
+@pytest.mark.needs_font
 def test_each_clip_has_its_own_seed():
     scenes, clips = render_clips(3, 70, [2, 9])
     assert clips.shape == (3, 2, 64, 64, 3)
@@ -80,7 +77,7 @@ def settings(**changes):
     return argparse.Namespace(**{"steps": 4, "batch_size": 2, "num_clips": 6, "seed": 0, **changes})
 
 
-@needs_font
+@pytest.mark.needs_font
 def test_training_that_was_stopped_ends_where_it_would_have(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "SAVE_EVERY", 2)
     original, calls = training.augment, []
@@ -107,7 +104,7 @@ def test_training_that_was_stopped_ends_where_it_would_have(tmp_path, monkeypatc
     assert all(torch.allclose(value, expected[name], atol=1e-5) for name, value in resumed.state_dict().items())
 
 
-@needs_font
+@pytest.mark.needs_font
 def test_training_learns(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(training, "SAVE_EVERY", 1)
     monkeypatch.setattr(training, "augment", lambda clip, rng: clip)
@@ -118,7 +115,7 @@ def test_training_learns(tmp_path, capsys, monkeypatch):
     assert sum(losses[-1]) < 0.7 * sum(losses[0])
 
 
-@needs_font
+@pytest.mark.needs_font
 def test_the_command_writes_weights_and_tells_accuracies(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(training, "AUGMENTATIONS", {"blur": training.AUGMENTATIONS["blur"]})
     numbers = {"--steps": 1, "--batch-size": 2, "--num-clips": 4, "--num-heldout": 2}
