@@ -214,13 +214,14 @@ def save_pipeline(folder: Path, parts: dict, model: nn.ModuleDict) -> None:
     from diffusers import TextToVideoSDPipeline
 
     diffusers.logging.set_verbosity_error()
-    vae = copy.deepcopy(parts["vae"]).half()
-    vae.register_to_config(_name_or_path="")  # else the folder that it was trained in would be shipped
+    unet, vae = (copy.deepcopy(part).half() for part in (model["unet"], parts["vae"]))
+    for part in (unet, vae):
+        part.register_to_config(_name_or_path="")  # else the folder that it was read from would be shipped
     pipeline = TextToVideoSDPipeline(
         vae=vae,
         text_encoder=model["text_encoder"],
         tokenizer=parts["tokenizer"],
-        unet=copy.deepcopy(model["unet"]).half(),
+        unet=unet,
         scheduler=parts["scheduler"],
     )
     pipeline.save_pretrained(folder)
