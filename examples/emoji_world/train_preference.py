@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ivideo.models.clip_text import build_text_encoder, wrap_tokenizer
 from ivideo.models.judges import preprocess
 from ivideo.models.text_to_video import TextToVideoModel
 
@@ -99,6 +100,15 @@ def mean_scores(network: torch.nn.Module, tokenize, pool: Pool, seed: int, count
     return scores
 
 
+def wrap_models(parts: dict) -> TextToVideoModel:
+    """The parts that are being trained as the model that ivideo samples from."""
+    config = parts["text_encoder"].config
+    text_encoder, _ = build_text_encoder(config.to_dict(), parts["text_encoder"].state_dict())
+    tokenizer = wrap_tokenizer(parts["tokenizer"], config.max_position_embeddings)
+    changed = {"text_encoder": text_encoder, "tokenizer": tokenizer}
+    return TextToVideoModel("emoji-world", device=torch.device("cpu"), **{**parts, **changed})
+
+
 def save_network(network: torch.nn.Module, tokenizer, config: dict, folder: Path) -> None:
     """Write weights (half precision, open_clip's names), configuration and tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -123,8 +133,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     torch.manual_seed(arguments.seed)
-    parts = build_models(arguments.folder, arguments.autoencoder_from)
-    model = TextToVideoModel("emoji-world", device=torch.device("cpu"), **parts)
+    model = wrap_models(build_models(arguments.folder, arguments.autoencoder_from))
     snapshots = [arguments.folder / f"model_{step:05d}.safetensors" for step in arguments.snapshots]
     # The worst maker is the last one in haste: few steps, hardly guided.
     makers = [Maker(snapshots[-1], num_steps=3, guidance_scale=1.5), *map(Maker, snapshots)]

@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ivideo.models.cpu_layout import arrange_for_cpu
+
 from .captions import MOTIONS, PLACES, SUBJECTS, Scene, random_caption, random_scene
 from .renderer import NUM_FRAMES, render
 from .tokenizer import CONTEXT_LENGTH, make_tokenizer, save_tokenizer
@@ -94,7 +96,7 @@ def build_models(folder: Path, start_from: Path | None = None) -> dict:
     unet.set_attn_processor(AttnProcessor())
     vae = AutoencoderKL.from_pretrained((start_from or folder) / "vae", torch_dtype=torch.float32)
     return {
-        "unet": unet.eval(),
+        "unet": arrange_for_cpu(unet).eval(),
         "text_encoder": text_encoder.eval(),
         "tokenizer": tokenizer,
         "vae": vae.eval(),
@@ -215,6 +217,8 @@ def save_pipeline(folder: Path, parts: dict, model: nn.ModuleDict) -> None:
 
     diffusers.logging.set_verbosity_error()
     unet, vae = (copy.deepcopy(part).half() for part in (model["unet"], parts["vae"]))
+    for weight in unet.parameters():
+        weight.data = weight.data.contiguous()  # no channels-last order in files
     for part in (unet, vae):
         part.register_to_config(_name_or_path="")  # else the folder that it was read from would be shipped
     pipeline = TextToVideoSDPipeline(

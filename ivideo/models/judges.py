@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ivideo.errors import IvideoError, UsageError
+from ivideo.models.clip_text import load_tokenizer
 
 EMOJI_PREFERENCE = Path(__file__).parent / "emoji_world" / "preference"
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -127,22 +128,13 @@ def load_emoji_preference(name: str, device: torch.device) -> ClipJudge:
     """The bundled judge of the emoji world, trained on simulated preferences."""
     import open_clip
     from safetensors.torch import load_file
-    from transformers import CLIPTokenizer
 
     config = json.loads((EMOJI_PREFERENCE / "open_clip_config.json").read_text())["model_cfg"]
     network = open_clip.CLIP(**config)
     network.load_state_dict({k: v.float() for k, v in load_file(EMOJI_PREFERENCE / "model.safetensors").items()})
-    tokenizer = CLIPTokenizer.from_pretrained(str(EMOJI_PREFERENCE))
-    context_length = config["text_cfg"]["context_length"]
-
-    def tokenize(prompts: list[str]) -> Tensor:
-        ids: Tensor = tokenizer(
-            prompts, padding="max_length", truncation=True, max_length=context_length, return_tensors="pt"
-        ).input_ids
-        return ids
-
+    tokenizer = load_tokenizer(str(EMOJI_PREFERENCE), "", config["text_cfg"]["context_length"])
     image_size = config["vision_cfg"]["image_size"]
-    return ClipJudge(name, "emoji preference (simulated)", network, tokenize, image_size, device)
+    return ClipJudge(name, "emoji preference (simulated)", network, tokenizer, image_size, device)
 
 
 def find_hps_checkpoint(name: str) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,10 @@ import torch
 from safetensors import SafetensorError
 
 from ivideo.errors import IvideoError, UsageError
-from ivideo.models.stepper import to_ddim
+from ivideo.models.clip_text import load_text_encoder, load_tokenizer
+from ivideo.models.cpu_layout import arrange_for_cpu
+from ivideo.models.lean_imports import import_diffusers
+from ivideo.models.stepper import build_scheduler, to_ddim
 from ivideo.models.text_to_video import TextToVideoModel
 
 PACKAGE_DATA = Path(__file__).parent / "emoji_world"
@@ -88,28 +91,29 @@ def load_text_to_video(name: str, device: torch.device, dtype: torch.dtype) -> T
         UsageError: nothing of that name.
         IvideoError: a part is missing, damaged, or of a class that is not supported.
     """
-    import diffusers
-    from transformers import CLIPTextModel
-    from transformers.utils import logging as transformers_logging
-
+    diffusers = import_diffusers()
     diffusers.logging.set_verbosity_error()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
     location = find_location(name)
     index = read_index(name, location)
     other_dtype = torch.float32 if device.type == "cpu" else dtype
-    unet = _load_network(diffusers.UNet3DConditionModel, name, location, "unet", torch_dtype=dtype)
-    vae = _load_network(diffusers.AutoencoderKL, name, location, "vae", torch_dtype=other_dtype)
-    text_encoder = _load_network(CLIPTextModel, name, location, "text_encoder", dtype=other_dtype)
+    unet = _load_network(diffusers.UNet3DConditionModel, name, location, "unet", dtype)
+    vae = _load_network(diffusers.AutoencoderKL, name, location, "vae", other_dtype)
+    with _explain_failure(name, "text_encoder"):
+        text_encoder, missing = load_text_encoder(location, "text_encoder")
+    _check_complete(name, "text_encoder", missing)
+    with _explain_failure(name, "tokenizer"):
+        tokenizer = load_tokenizer(location, "tokenizer", text_encoder.context_length)
+    if len(tokenizer) < NUM_BYTE_TOKENS:  # transformers makes an empty one where there are no files
+        raise IvideoError(f"model {name!r}: its tokenizer is incomplete: it has no vocabulary")
     with _explain_failure(name, "scheduler"):
         kind = getattr(diffusers, index["scheduler"][1])
-        scheduler = to_ddim(kind.from_pretrained(location, subfolder="scheduler"))
+        scheduler = to_ddim(build_scheduler(kind, kind.load_config(location, subfolder="scheduler")))
     return TextToVideoModel(
         name=name,
-        unet=unet.to(device),
+        unet=arrange_for_cpu(unet) if device.type == "cpu" else unet.to(device),
         vae=vae.to(device),
-        text_encoder=text_encoder.to(device),
-        tokenizer=_load_tokenizer(name, location),
+        text_encoder=text_encoder.to(device, other_dtype),
+        tokenizer=tokenizer,
         scheduler=scheduler,
         device=device,
     )
@@ -140,13 +144,15 @@ def read_index(name: str, location: str) -> dict[str, Any]:
     Raises:
         IvideoError: no index, a missing part, or another family of model.
     """
-    import diffusers
+
+    class PipelineIndex(import_diffusers().ConfigMixin):  # type: ignore[misc]
+        config_name = "model_index.json"
 
     folder = Path(location)
     if folder.is_dir() and not (folder / "model_index.json").is_file():
         raise IvideoError(f"model {name!r} is no diffusers folder: {folder / 'model_index.json'} is missing")
     try:
-        index: Any = diffusers.DiffusionPipeline.load_config(location)
+        index: Any = PipelineIndex.load_config(location)
     except OSError as error:
         cure = "" if folder.is_dir() else " (is this machine online? a local folder can be named instead)"
         raise IvideoError(f"model {name!r} cannot be loaded: {_first_line(error)}{cure}") from error
@@ -161,25 +167,19 @@ def read_index(name: str, location: str) -> dict[str, Any]:
     return index
 
 
-def _load_network(kind: Any, name: str, location: str, part: str, **dtype: torch.dtype) -> Any:
+def _load_network(kind: Any, name: str, location: str, part: str, dtype: torch.dtype) -> Any:
     with _explain_failure(name, part):
-        network, report = kind.from_pretrained(location, subfolder=part, output_loading_info=True, **dtype)
-    if report["missing_keys"]:
-        lacking = sorted(report["missing_keys"])
-        raise IvideoError(
-            f"model {name!r}: its {part} is incomplete: {lacking[0]} is one of {len(lacking)} missing weights"
-        )
+        network, report = kind.from_pretrained(location, subfolder=part, output_loading_info=True, torch_dtype=dtype)
+    _check_complete(name, part, report["missing_keys"])
     return network
 
 
-def _load_tokenizer(name: str, location: str) -> Any:
-    from transformers import CLIPTokenizer
-
-    with _explain_failure(name, "tokenizer"):
-        tokenizer = CLIPTokenizer.from_pretrained(location, subfolder="tokenizer")
-    if len(tokenizer) < NUM_BYTE_TOKENS:  # transformers makes an empty one where there are no files
-        raise IvideoError(f"model {name!r}: its tokenizer is incomplete: it has no vocabulary")
-    return tokenizer
+def _check_complete(name: str, part: str, missing: Collection[str]) -> None:
+    if missing:
+        lacking = sorted(missing)
+        raise IvideoError(
+            f"model {name!r}: its {part} is incomplete: {lacking[0]} is one of {len(lacking)} missing weights"
+        )
 
 
 @contextmanager

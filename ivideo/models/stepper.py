@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -23,7 +25,17 @@ def to_ddim(scheduler: Any) -> Any:
     if not hasattr(scheduler, "betas"):
         found = type(scheduler).__name__
         raise IvideoError(f"scheduler {found} has no noise schedule of betas; supported: the DDIM/DDPM family")
-    return DDIMScheduler.from_config({"clip_sample": False, **scheduler.config})
+    return build_scheduler(DDIMScheduler, {"clip_sample": False, **scheduler.config})
+
+
+def build_scheduler(kind: Any, config: Mapping[str, Any]) -> Any:
+    """A diffusers scheduler of what it knows of a configuration.
+
+    Like `from_config`, which imports every scheduler (and SciPy) to learn which are related. What the configuration's
+    own class left at its default is left to the new class's default.
+    """
+    known = inspect.signature(kind.__init__).parameters.keys() - set(config.get("_use_default_values", ()))
+    return kind(**{name: value for name, value in config.items() if name in known})
 
 
 class DDIMStepper:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ivideo.models.clip_text import ClipTextEncoder, ClipTokenizer
 from ivideo.models.stepper import DDIMStepper
 
 WORD = re.compile(r"[^\s!-/:-@\[-`{-~]+")  # all but spaces and ASCII punctuation: an emoji is a word, too
@@ -38,8 +39,8 @@ class TextToVideoModel:
         name: how the user called it.
         unet: diffusers' UNet3DConditionModel.
         vae: diffusers' AutoencoderKL; works frame by frame.
-        text_encoder: transformers' CLIPTextModel.
-        tokenizer: transformers' CLIPTokenizer.
+        text_encoder: token ids to hidden states.
+        tokenizer: prompts to token ids.
         scheduler: a diffusers scheduler, read for its schedule only.
         device: where everything lives.
     """
@@ -47,8 +48,8 @@ class TextToVideoModel:
     name: str
     unet: Any
     vae: Any
-    text_encoder: Any
-    tokenizer: Any
+    text_encoder: ClipTextEncoder
+    tokenizer: ClipTokenizer
     scheduler: Any
     device: torch.device
 
@@ -95,28 +96,20 @@ class TextToVideoModel:
         return Conditioning(embeds[:-1], negative)
 
     def _encode_text(self, texts: list[str]) -> Tensor:
-        tokens = self.tokenizer(
-            texts, padding="max_length", truncation=True, max_length=self._context_length, return_tensors="pt"
-        )
-        embeds: Tensor = self.text_encoder(tokens.input_ids.to(self.device)).last_hidden_state
+        embeds: Tensor = self.text_encoder(self.tokenizer(texts).to(self.device))
         return embeds.to(self.unet.dtype)
-
-    @property
-    def _context_length(self) -> int:
-        return int(self.text_encoder.config.max_position_embeddings)
 
     def find_prompt_problems(self, prompt: str) -> list[str]:
         """What the text encoder cannot read in a prompt: unknown words (small vocabularies) and a cut-off end."""
         problems = []
         words = WORD.findall(prompt)
         if len(self.tokenizer) < SMALL_VOCABULARY:
-            unknown = [word for word in words if len(self.tokenizer.tokenize(word)) != 1]
+            unknown = [word for word in words if len(self.tokenizer.split(word)) != 1]
             if unknown:
                 problems.append(f"{self.name} does not know: {', '.join(dict.fromkeys(unknown))}")
-        tokens = self.tokenizer(prompt, truncation=False, verbose=False).input_ids
-        if len(tokens) > self._context_length:
-            kept = self.tokenizer.decode(tokens[: self._context_length - 1], skip_special_tokens=True)
-            problems.append(f"cut to {self._context_length - 2} tokens, read as {kept!r}")
+        read = self.tokenizer.find_cut(prompt)
+        if read is not None:
+            problems.append(f"cut to {self.tokenizer.context_length - 2} tokens, read as {read!r}")
         return problems
 
     def denoiser(self, guidance_scale: float) -> Callable[[Tensor, Tensor, Conditioning], Tensor]:

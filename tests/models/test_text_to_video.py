@@ -157,16 +157,10 @@ def test_a_cut_prompt_says_what_is_left_of_it(bundled):
     assert problem == f"cut to 14 tokens, read as {' '.join(['cat'] * 14)!r}"
 
 
-def test_sampling_equals_the_pipeline_of_diffusers(bundled):
+def test_sampling_equals_the_pipeline_of_diffusers(bundled, bundled_folder):
     from diffusers import TextToVideoSDPipeline
 
-    pipeline = TextToVideoSDPipeline(
-        vae=bundled.vae,
-        text_encoder=bundled.text_encoder,
-        tokenizer=bundled.tokenizer,
-        unet=bundled.unet,
-        scheduler=bundled.scheduler,
-    )
+    pipeline = TextToVideoSDPipeline.from_pretrained(bundled_folder, unet=bundled.unet, vae=bundled.vae)
     pipeline.set_progress_bar_config(disable=True)
     prompts = ["a cat surfing", "an owl at night"]
     noise = torch.randn((2, *bundled.latents_shape(4, 64, 64)), generator=torch.Generator().manual_seed(0))
