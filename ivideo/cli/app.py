@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
 from typing import Annotated
 
 import typer
@@ -51,5 +49,4 @@ def root(
 def main() -> None:
     """Entry point of the `ivideo` script."""
     keep_imports_lean()
-    atexit.register(gc.freeze)  # else Python searches all that was imported for garbage before it leaves: half a second
     app()

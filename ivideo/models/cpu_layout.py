@@ -12,7 +12,7 @@ from torch import Tensor, nn
 class TemporalConv(nn.Conv3d):
     """A convolution over frames alone, computed as one over a (frames, pixels) plane.
 
-    On two AVX2 cores a forward takes about two thirds, forward and backward about half the time of torch's Conv3d.
+    At the emoji world's sizes, on AVX2 cores, it takes .4 to .8 of the time of torch's Conv3d, forward and backward.
     """
 
     @classmethod
