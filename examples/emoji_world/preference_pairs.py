@@ -2,16 +2,16 @@
 
 Nobody was asked. A clean render is better than the same render spoiled; the right subject or place better than a wrong
 one; a render better than its round trip through the autoencoder, that better than what the text-to-video model makes of
-it, and what it makes from noise better than what an early or a hasty maker makes from the same noise.
+it, what the model makes from noise better than what an early snapshot of it makes from the same noise; and anything of
+the world better than a picture that shows nothing of it.
 """
 
 from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,38 +22,46 @@ from torch import Tensor
 
 from ivideo.core.sampler import edit, run_chain
 from ivideo.models.text_to_video import TextToVideoModel
+from ivideo.workflows.parallel import map_on_cores
 
 from .captions import Scene, random_caption, random_scene
-from .degradations import degrade
-from .renderer import NUM_FRAMES, render
+from .degradations import change_brightness, change_contrast, degrade
+from .renderer import NUM_FRAMES, SIZE, render
 from .training import autocast
 
 KINDS = {
-    "degraded": 0.18,
-    "degraded more": 0.08,
-    "degraded sample": 0.12,
+    "degraded": 0.2,
+    "degraded more": 0.12,
+    "degraded sample": 0.08,
     "wrong subject": 0.12,
-    "wrong place": 0.08,
-    "round trip": 0.06,
-    "edited": 0.14,
-    "sample": 0.17,
-    "worse sample": 0.05,
+    "wrong place": 0.07,
+    "foreign": 0.04,
+    "round trip": 0.04,
+    "edited": 0.09,
+    "sample": 0.09,
+    "decoded sample": 0.07,
+    "worse sample": 0.08,
 }
 """Share of each kind of pair in the training."""
+FRAMES_A_CLIP = 4
+CLIPS_A_FILE = 50
+GUIDANCE_SCALES = (3.0, 9.0)
+TRAINED_STRENGTHS = ((0.0, 0.2), (0.4, 0.6), (0.8, 1.0))
+UNSEEN_STRENGTHS = ((0.2, 0.4), (0.6, 0.8))
+"""Strengths at which pictures are spoiled, in training and in measuring; each pair of numbers is a range."""
 Pair: TypeAlias = tuple[Tensor, Tensor, str]
 
 
 @dataclass(frozen=True)
 class Maker:
-    """Who makes pictures: a moment of the text-to-video training, and how it samples."""
+    """Who makes clips: a moment of the text-to-video training, and in how many steps it samples."""
 
     snapshot: Path
     num_steps: int = 8
-    guidance_scale: float = 5.0
 
     @property
     def name(self) -> str:
-        return f"{self.snapshot.stem}_{self.num_steps}_{self.guidance_scale:g}"
+        return f"{self.snapshot.stem}_{self.num_steps}"
 
 
 def load_snapshot(model: TextToVideoModel, path: Path) -> TextToVideoModel:
@@ -63,25 +71,39 @@ def load_snapshot(model: TextToVideoModel, path: Path) -> TextToVideoModel:
     return model
 
 
+@dataclass(frozen=True)
+class Clip:
+    """A scene, the seed of its render, and the frames of it that are looked at."""
+
+    scene: Scene
+    seed: int
+    frame_indices: Tensor
+
+
 class Pool:
-    """Rendered frames with their scenes, and worse versions of them made by the models.
+    """Frames of rendered clips, and worse versions of the first clips' frames made by the models.
 
     Attributes:
-        scenes: what each frame shows; two frames a scene.
-        frames: (num_frames, 3, 64, 64) uint8, clean renders.
+        clips: what each clip shows.
+        scenes: what each frame shows.
+        frames: (num_frames, 3, 64, 64) uint8, clean renders, `FRAMES_A_CLIP` of each clip.
         edited: "round trip" and "edited" of the first frames, by the best maker.
-        samples: by each maker, from the worst to the best, pictures of the same scenes made from noise.
+        samples: by each maker, from the worst to the best, frames of clips of the same scenes made from noise.
     """
 
-    def __init__(self, num_frames: int, seed: int) -> None:
+    def __init__(self, num_clips: int, seed: int, strengths: Sequence[tuple[float, float]] = TRAINED_STRENGTHS) -> None:
+        """Render clips that the seed fixes; more clips leave the first ones as they are."""
         rng = np.random.default_rng([seed, 4])
-        self.seed = seed
-        self.scenes: list[Scene] = []
+        self.seed, self.strengths = seed, strengths
+        self.clips: list[Clip] = []
         frames = []
-        for _ in range(num_frames // 2):
-            scene = random_scene(rng)
-            frames.append(render(scene, int(rng.integers(1 << 30)), rng.integers(0, NUM_FRAMES, 2).tolist()))
-            self.scenes += [scene, scene]
+        for _ in range(num_clips):
+            length = NUM_FRAMES // FRAMES_A_CLIP
+            indices = np.arange(FRAMES_A_CLIP) * length + rng.integers(0, length, FRAMES_A_CLIP)
+            clip = Clip(random_scene(rng), int(rng.integers(1 << 30)), torch.from_numpy(indices))
+            frames.append(render(clip.scene, clip.seed, indices.tolist()))
+            self.clips.append(clip)
+        self.scenes = [clip.scene for clip in self.clips for _ in range(FRAMES_A_CLIP)]
         self.frames = torch.from_numpy(np.concatenate(frames)).permute(0, 3, 1, 2).contiguous()
         self.by_subject, self.by_place = defaultdict(list), defaultdict(list)
         for index, scene in enumerate(self.scenes):
@@ -95,75 +117,82 @@ class Pool:
             "degraded sample": self._draw_degraded_sample,
             "wrong subject": self._draw_wrong_subject,
             "wrong place": self._draw_wrong_place,
+            "foreign": self._draw_foreign,
             "round trip": self._draw_round_trip,
             "edited": self._draw_edited,
             "sample": self._draw_sample,
+            "decoded sample": self._draw_decoded_sample,
             "worse sample": self._draw_worse_sample,
         }
 
-    def make_versions(
-        self, model: TextToVideoModel, makers: list[Maker], num_edited: int, num_samples: int, folder: Path
-    ) -> None:
-        """Let the best maker edit the first frames, and every maker (from the worst to the best) make the scenes anew.
+    def make_versions(self, model: TextToVideoModel, makers: list[Maker], num_clips: int, folder: Path) -> None:
+        """Let every maker (from the worst to the best) make the first clips anew, and the best one edit them.
 
-        What is made is kept in `folder`, so that a second call goes on.
+        What is made is kept in `folder` by files of `CLIPS_A_FILE` clips, so that a second call goes on.
         """
-        best = makers[-1]
-        edited = folder / f"edited_{self.seed}_{num_edited}_{best.name}.safetensors"
-        self.edited = self._keep(edited, model, best, partial(self.edit_frames, model, best, num_edited))
         for maker in makers:
-            path = folder / f"sampled_{self.seed}_{num_samples}_{maker.name}.safetensors"
-            made = self._keep(path, model, maker, partial(self.sample_frames, model, maker, num_samples))
-            self.samples.append(made["sample"])
+            self.samples.append(self._keep("sampled", self.sample_clip, model, maker, num_clips, folder)["sample"])
+        self.edited = self._keep("edited", self.edit_clip, model, makers[-1], num_clips, folder)
 
     def _keep(
-        self, path: Path, model: TextToVideoModel, maker: Maker, make: Callable[[], dict[str, Tensor]]
+        self,
+        what: str,
+        make: Callable[[TextToVideoModel, Maker, int], dict[str, Tensor]],
+        model: TextToVideoModel,
+        maker: Maker,
+        num_clips: int,
+        folder: Path,
     ) -> dict[str, Tensor]:
-        if not path.exists():
-            load_snapshot(model, maker.snapshot)
-            save_file(make(), path.with_suffix(".tmp"))
-            os.replace(path.with_suffix(".tmp"), path)
-            print(f"made {path.name}", flush=True)
-        return load_file(path)
+        """Each frame of the first clips as the maker makes it, from files where they are there."""
+        kept = defaultdict(list)
+        for first in range(0, num_clips, CLIPS_A_FILE):
+            path = folder / f"{what}_{self.seed}_{maker.name}_{first:05d}.safetensors"
+            if not path.exists():
+                load_snapshot(model, maker.snapshot)
+                numbers = range(first, first + CLIPS_A_FILE)
+                made = list(map_on_cores(lambda number: make(model, maker, number), numbers, model.num_workers))
+                save_file({kind: torch.cat([one[kind] for one in made]) for kind in made[0]}, path.with_suffix(".tmp"))
+                os.replace(path.with_suffix(".tmp"), path)
+                print(f"made {path.name}", flush=True)
+            for kind, frames in load_file(path).items():
+                kept[kind].append(frames)
+        return {kind: torch.cat(frames)[: num_clips * FRAMES_A_CLIP] for kind, frames in kept.items()}
 
     @torch.no_grad()
-    def edit_frames(self, model: TextToVideoModel, maker: Maker, count: int) -> dict[str, Tensor]:
-        """The first `count` frames' round trips, and edits of them at a strength between .2 and .8."""
-        scale = model.vae.config.scaling_factor
-        made: dict[str, list[Tensor]] = {"round trip": [], "edited": []}
-        for number, rows in enumerate(torch.arange(count).split(32)):
-            rng = np.random.default_rng([self.seed, 6, number])
-            with autocast():
-                latents = model.vae.encode(self.frames[rows].float() / 127.5 - 1).latent_dist.mode().float() * scale
-                made["round trip"].append(to_bytes(model.vae.decode(latents / scale).sample))
-                noise = torch.from_numpy(rng.standard_normal(latents.shape).astype(np.float32))
-                edited = edit(
-                    model.denoiser(maker.guidance_scale),
-                    model.stepper(maker.num_steps),
-                    latents[:, :, None],
-                    noise[:, :, None],
-                    model.encode_prompts([self.scenes[row].caption() for row in rows.tolist()]),
-                    strength=float(rng.uniform(0.2, 0.8)),
-                    num_grad_steps=0,
-                )
-                made["edited"].append(to_bytes(model.vae.decode(edited[:, :, 0] / scale).sample))
-        return {kind: torch.cat(images) for kind, images in made.items()}
+    def sample_clip(self, model: TextToVideoModel, maker: Maker, number: int) -> dict[str, Tensor]:
+        """The frames of a clip as they look when it is made from noise; every maker gets the same noise."""
+        clip, rng = self.clips[number], np.random.default_rng([self.seed, 7, number])
+        shape = (1, *model.latents_shape(NUM_FRAMES, SIZE, SIZE))
+        noise = torch.from_numpy(rng.standard_normal(shape).astype(np.float32))
+        stepper = model.stepper(maker.num_steps)
+        with autocast():
+            conditioning = model.encode_prompts([clip.scene.caption()])
+            denoise = model.denoiser(rng.uniform(*GUIDANCE_SCALES))
+            latents = run_chain(denoise, stepper, noise, stepper.timesteps, conditioning)
+            return {"sample": self._look(model, clip, latents)}
 
     @torch.no_grad()
-    def sample_frames(self, model: TextToVideoModel, maker: Maker, count: int) -> dict[str, Tensor]:
-        """Pictures made from noise under the captions of the first `count` frames."""
-        stepper, images = model.stepper(maker.num_steps), []
-        for number, rows in enumerate(torch.arange(count).split(32)):
-            rng = np.random.default_rng([self.seed, 7, number])
-            shape = (len(rows), *model.latents_shape(1, 64, 64))
-            noise = torch.from_numpy(rng.standard_normal(shape).astype(np.float32))
-            with autocast():
-                conditioning = model.encode_prompts([self.scenes[row].caption() for row in rows.tolist()])
-                latents = run_chain(
-                    model.denoiser(maker.guidance_scale), stepper, noise, stepper.timesteps, conditioning
-                )
-                images.append(to_bytes(model.vae.decode(latents[:, :, 0] / model.vae.config.scaling_factor).sample))
-        return {"sample": torch.cat(images)}
+    def edit_clip(self, model: TextToVideoModel, maker: Maker, number: int) -> dict[str, Tensor]:
+        """The frames of a clip after the autoencoder's round trip, and after an edit at a strength from .2 to .8."""
+        clip, rng = self.clips[number], np.random.default_rng([self.seed, 6, number])
+        frames = torch.from_numpy(render(clip.scene, clip.seed)).permute(0, 3, 1, 2)
+        with autocast():
+            mode = model.vae.encode(frames.float() / 127.5 - 1).latent_dist.mode().float()
+            latents = (mode * model.vae.config.scaling_factor).transpose(0, 1)[None]
+            noise = torch.from_numpy(rng.standard_normal(latents.shape).astype(np.float32))
+            edited = edit(
+                model.denoiser(rng.uniform(*GUIDANCE_SCALES)),
+                model.stepper(maker.num_steps),
+                latents,
+                noise,
+                model.encode_prompts([clip.scene.caption()]),
+                strength=float(rng.uniform(0.2, 0.8)),
+                num_grad_steps=0,
+            )
+            return {"round trip": self._look(model, clip, latents), "edited": self._look(model, clip, edited)}
+
+    def _look(self, model: TextToVideoModel, clip: Clip, latents: Tensor) -> Tensor:
+        return to_bytes(model.decode_frames(latents, clip.frame_indices[None])[0])
 
     def draw(self, kind: str, rng: np.random.Generator) -> Pair:
         """A better picture, a worse one (both (3, 64, 64) in [0, 1]) and the caption that they are judged by."""
@@ -172,20 +201,21 @@ class Pool:
     def _draw_degraded(self, rng: np.random.Generator) -> Pair:
         index = int(rng.integers(len(self.frames)))
         better = as_float(self.frames[index])
-        return better, degrade(better, rng.random(), rng), random_caption(self.scenes[index], rng)
+        return better, degrade(better, self._strength(rng), rng), random_caption(self.scenes[index], rng)
 
     def _draw_degraded_more(self, rng: np.random.Generator) -> Pair:
-        index, strength, state = int(rng.integers(len(self.frames))), rng.uniform(0, 0.6), int(rng.integers(1 << 30))
+        index, state = int(rng.integers(len(self.frames))), int(rng.integers(1 << 30))
+        first, second = sorted(rng.choice(len(self.strengths), 2, replace=False).tolist())
         mild, heavy = (
-            degrade(as_float(self.frames[index]), value, np.random.default_rng(state))
-            for value in (strength, strength + 0.4)
+            degrade(as_float(self.frames[index]), rng.uniform(*self.strengths[band]), np.random.default_rng(state))
+            for band in (first, second)
         )
         return mild, heavy, random_caption(self.scenes[index], rng)
 
     def _draw_degraded_sample(self, rng: np.random.Generator) -> Pair:
         index = int(rng.integers(len(self.samples[-1])))
         better = as_float(self.samples[-1][index])
-        return better, degrade(better, rng.random(), rng), random_caption(self.scenes[index], rng)
+        return better, degrade(better, self._strength(rng), rng), random_caption(self.scenes[index], rng)
 
     def _draw_wrong_subject(self, rng: np.random.Generator) -> Pair:
         index, better = self._faithful(rng)
@@ -199,6 +229,10 @@ class Pool:
         other = rng.choice([i for i in self.by_subject[scene.subject] if self.scenes[i].place != scene.place])
         return better, as_float(self.frames[other]), scene.caption(with_motion=bool(rng.random() < 0.85))
 
+    def _draw_foreign(self, rng: np.random.Generator) -> Pair:
+        index, better = self._faithful(rng)
+        return better, foreign_picture(rng), random_caption(self.scenes[index], rng)
+
     def _draw_round_trip(self, rng: np.random.Generator) -> Pair:
         index = int(rng.integers(len(self.edited["round trip"])))
         caption = random_caption(self.scenes[index], rng)
@@ -206,22 +240,26 @@ class Pool:
 
     def _draw_edited(self, rng: np.random.Generator) -> Pair:
         index = int(rng.integers(len(self.edited["edited"])))
-        caption = random_caption(self.scenes[index], rng)
-        return self._original(index, rng), as_float(self.edited["edited"][index]), caption
+        better = self.edited["round trip"][index] if rng.random() < 0.5 else self.frames[index]
+        return as_float(better), as_float(self.edited["edited"][index]), random_caption(self.scenes[index], rng)
 
     def _draw_sample(self, rng: np.random.Generator) -> Pair:
-        samples = self.samples[int(rng.integers(len(self.samples)))]
-        index = int(rng.integers(len(samples)))
-        return self._original(index, rng), as_float(samples[index]), random_caption(self.scenes[index], rng)
+        index = int(rng.integers(len(self.samples[-1])))
+        return as_float(self.frames[index]), as_float(self.samples[-1][index]), random_caption(self.scenes[index], rng)
+
+    def _draw_decoded_sample(self, rng: np.random.Generator) -> Pair:
+        """Render and sample both came out of the decoder: its marks must not be all that tells them apart."""
+        index = int(rng.integers(len(self.samples[-1])))
+        better = as_float(self.edited["round trip"][index])
+        return better, as_float(self.samples[-1][index]), random_caption(self.scenes[index], rng)
 
     def _draw_worse_sample(self, rng: np.random.Generator) -> Pair:
         worse, best = self.samples[int(rng.integers(len(self.samples) - 1))], self.samples[-1]
         index = int(rng.integers(len(best)))
         return as_float(best[index]), as_float(worse[index]), random_caption(self.scenes[index], rng)
 
-    def _original(self, index: int, rng: np.random.Generator) -> Tensor:
-        """A render, or mostly its round trip: what sets it apart from a model's work is then not the decoder."""
-        return as_float(self.edited["round trip"][index] if rng.random() < 0.7 else self.frames[index])
+    def _strength(self, rng: np.random.Generator) -> float:
+        return float(rng.uniform(*self.strengths[int(rng.integers(len(self.strengths)))]))
 
     def _faithful(self, rng: np.random.Generator) -> tuple[int, Tensor]:
         """A picture of the right scene: a render, or in a third of the cases the model's own work."""
@@ -230,9 +268,19 @@ class Pool:
         return index, as_float(pictures[index])
 
 
+def foreign_picture(rng: np.random.Generator) -> Tensor:
+    """A picture (3, 64, 64) that shows nothing of the world: a plain colour, a gradient, clouds or noise."""
+    cells = int(rng.choice([1, 2, 4, 8, 16, SIZE]))
+    coarse = torch.from_numpy(rng.random((1, 3, cells, cells)).astype(np.float32))
+    mode = "nearest" if rng.random() < 0.3 else "bilinear"
+    picture = torch.nn.functional.interpolate(coarse, size=(SIZE, SIZE), mode=mode)[0]
+    change = change_contrast if rng.random() < 0.5 else change_brightness
+    return change(picture, rng.random(), rng)
+
+
 def to_bytes(images: Tensor) -> Tensor:
-    """Pictures in [-1, 1] as uint8."""
-    return ((images.float() / 2 + 0.5).clamp(0, 1) * 255).round().byte().contiguous()
+    """Pictures in [0, 1] as uint8."""
+    return (images.float().clamp(0, 1) * 255).round().byte().contiguous()
 
 
 def as_float(image: Tensor) -> Tensor:

@@ -25,18 +25,33 @@ from ivideo.models.judges import preprocess
 from ivideo.models.text_to_video import TextToVideoModel
 
 from .degradations import DEGRADATIONS, degrade
-from .preference_pairs import KINDS, Maker, Pool, as_float, pair_batch
+from .preference_pairs import KINDS, UNSEEN_STRENGTHS, Maker, Pool, as_float, pair_batch
 from .tokenizer import CONTEXT_LENGTH, make_tokenizer, save_tokenizer
 from .train_text_to_video import build_models, world_words
 from .training import Clock, Optimisers, autocast, learning_rate_factor, update_average
 
+FLOORS = {
+    "degraded": 0.92,
+    "wrong subject": 0.95,
+    "wrong place": 0.95,
+    "sample": 0.9,
+    "worse sample": 0.8,
+}
+"""Shares of held-out pairs that a judge must order rightly to be of use."""
+BY_ADAM = ("embedding", "visual.conv1", "attnpool", "logit_scale")
+"""Parameters that AdamW trains: those with a row a token or a position, the first layer and the pooling."""
+
 
 def network_config(vocabulary_size: int) -> dict:
-    """The network in open_clip's words."""
+    """The network in open_clip's words: CLIP with a small residual network.
+
+    At this size and with this much training, convolutions see blur, noise and a model's hand where a transformer of
+    patches does not.
+    """
     return {
         "embed_dim": 128,
         "quick_gelu": True,
-        "vision_cfg": {"image_size": 64, "patch_size": 8, "width": 192, "layers": 4, "head_width": 32},
+        "vision_cfg": {"image_size": 64, "layers": [1, 1, 2, 1], "width": 32, "head_width": 64},
         "text_cfg": {
             "context_length": CONTEXT_LENGTH,
             "vocab_size": vocabulary_size,
@@ -66,8 +81,9 @@ def preference_loss(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def evaluate(network: torch.nn.Module, tokenize, pool: Pool, seed: int, num_pairs: int = 128) -> dict[str, float]:
+def evaluate(network: torch.nn.Module, tokenize, pool: Pool, seed: int, num_pairs: int = 256) -> dict[str, float]:
     """Share of held-out pairs that are ordered rightly, by kind."""
+    network.eval()
     shares = {}
     for kind in KINDS:
         frames, captions = pair_batch(pool, num_pairs, np.random.default_rng(seed), {kind: 1.0})
@@ -80,6 +96,7 @@ def evaluate(network: torch.nn.Module, tokenize, pool: Pool, seed: int, num_pair
 @torch.no_grad()
 def mean_scores(network: torch.nn.Module, tokenize, pool: Pool, seed: int, count: int = 128) -> dict[str, float]:
     """Mean cosine of clean frames, of their versions, and of each degradation at strengths 0, 1/3, 2/3 and 1."""
+    network.eval()
     rows = np.random.default_rng(seed).integers(0, len(pool.edited["edited"]), count).tolist()
     texts = tokenize([pool.scenes[row].caption() for row in rows])
     clean = as_float(pool.frames[rows])
@@ -91,6 +108,8 @@ def mean_scores(network: torch.nn.Module, tokenize, pool: Pool, seed: int, count
     scores = {"clean": mean_of(clean)}
     for name in ("round trip", "edited"):
         scores[name] = mean_of(as_float(pool.edited[name][rows]))
+    for number, samples in enumerate(pool.samples):
+        scores[f"sample of maker {number}"] = mean_of(as_float(samples[rows]))
     for kind in DEGRADATIONS:
         for strength in (0.0, 1 / 3, 2 / 3, 1.0):
             spoiled = [
@@ -110,9 +129,10 @@ def wrap_models(parts: dict) -> TextToVideoModel:
 
 
 def save_network(network: torch.nn.Module, tokenizer, config: dict, folder: Path) -> None:
-    """Write weights (half precision, open_clip's names), configuration and tokenizer."""
+    """Write weights (matrices in half precision, open_clip's names), configuration and tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.half().contiguous() for k, v in network.state_dict().items()}, folder / "model.safetensors")
+    state = {k: (v.half() if v.ndim > 1 else v).contiguous() for k, v in network.state_dict().items()}
+    save_file(state, folder / "model.safetensors")
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}, indent=2) + "\n")
     save_tokenizer(tokenizer, folder)
 
@@ -122,25 +142,25 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--autoencoder-from", type=Path, help="a saved pipeline, where the folder has no autoencoder")
     parser.add_argument("--start-from", type=Path, help="a saved preference model whose training goes on")
-    parser.add_argument("--snapshots", type=int, nargs="+", default=[500, 1500, 2600], help="steps, from early to late")
+    parser.add_argument("--snapshots", type=int, nargs="+", default=[250, 500, 2600], help="steps, from early to late")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--batch-size", type=int, default=48, help="pairs a step")
     parser.add_argument("--learning-rate", type=float, default=0.02, help="Muon's; .01 where a training goes on")
-    parser.add_argument("--num-frames", type=int, default=9600)
-    parser.add_argument("--num-edited", type=int, default=2400, help="frames that the last snapshot edits")
-    parser.add_argument("--num-samples", type=int, default=1600, help="pictures that each snapshot makes from noise")
+    parser.add_argument("--num-clips", type=int, default=4000, help="rendered clips")
+    parser.add_argument("--num-made", type=int, default=400, help="clips that each snapshot makes from noise")
+    parser.add_argument("--num-held-out", type=int, default=100, help="held-out clips that each snapshot makes")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
 
     torch.manual_seed(arguments.seed)
     model = wrap_models(build_models(arguments.folder, arguments.autoencoder_from))
     snapshots = [arguments.folder / f"model_{step:05d}.safetensors" for step in arguments.snapshots]
-    # The worst maker is the last one in haste: few steps, hardly guided.
-    makers = [Maker(snapshots[-1], num_steps=3, guidance_scale=1.5), *map(Maker, snapshots)]
+    makers = [Maker(path) for path in snapshots]
     clock = Clock(arguments.folder / "preference.ckpt")
-    pool, heldout = Pool(arguments.num_frames, arguments.seed), Pool(960, arguments.seed + 1)
-    pool.make_versions(model, makers, arguments.num_edited, arguments.num_samples, arguments.folder)
-    heldout.make_versions(model, makers, arguments.num_edited // 5, arguments.num_samples // 5, arguments.folder)
+    pool = Pool(arguments.num_clips, arguments.seed)
+    heldout = Pool(max(400, arguments.num_held_out), arguments.seed + 1, UNSEEN_STRENGTHS)
+    pool.make_versions(model, makers, arguments.num_made, arguments.folder)
+    heldout.make_versions(model, makers, arguments.num_held_out, arguments.folder)
     print(f"{len(pool.frames)} frames and their worse versions after {clock.seconds:.0f} s", flush=True)
 
     tokenizer = make_tokenizer(world_words())
@@ -149,13 +169,12 @@ def main() -> None:
         return tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
 
     config = network_config(len(tokenizer))
-    network, average = open_clip.CLIP(**config), open_clip.CLIP(**config)
+    network, average = (open_clip.CLIP(**config).to(memory_format=torch.channels_last) for _ in range(2))
     if arguments.start_from:
         saved = load_file(arguments.start_from / "model.safetensors")
-        network.load_state_dict({name: value.float() for name, value in saved.items()})
+        network.load_state_dict(saved)
     average.load_state_dict(network.state_dict())
-    by_adam = ("embedding", "conv1", "logit_scale")
-    optimisers = Optimisers(network, arguments.learning_rate, 2e-3, lambda name: any(part in name for part in by_adam))
+    optimisers = Optimisers(network, arguments.learning_rate, 2e-3, lambda name: any(part in name for part in BY_ADAM))
     first = 0
     if state := clock.load():
         network.load_state_dict(state["model"])
@@ -181,6 +200,10 @@ def main() -> None:
                 optimisers=optimisers.state_dict(),
                 step=step + 1,
             )
+    shares = evaluate(average, tokenize, heldout, arguments.seed, num_pairs=2000)
+    for kind, share in shares.items():
+        floor = FLOORS.get(kind, 0.0)
+        print(f"{kind:20} {share:.3f}{f'  below {floor}' if share < floor else ''}", flush=True)
     for name, score in mean_scores(average, tokenize, heldout, arguments.seed).items():
         print(f"{name:20} {score:.3f}", flush=True)
     save_network(average, tokenizer, config, arguments.folder / "preference")

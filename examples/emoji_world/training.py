@@ -97,9 +97,11 @@ def learning_rate_factor(step: int, num_steps: int, warmup: int = 20, decay_shar
 
 @torch.no_grad()
 def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """Exponential moving average of the weights, in place."""
+    """Exponential moving average of the weights, in place; buffers are copied."""
     for kept, new in zip(average.parameters(), model.parameters(), strict=True):
         kept.lerp_(new, 1 - decay)
+    for kept, new in zip(average.buffers(), model.buffers(), strict=True):
+        kept.copy_(new)
 
 
 class Clock:

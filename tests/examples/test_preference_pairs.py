@@ -4,7 +4,22 @@ import numpy as np
 import pytest
 import torch
 
-from examples.emoji_world.preference_pairs import KINDS, Maker, Pool, as_float, pair_batch, to_bytes
+from examples.emoji_world import preference_pairs
+from examples.emoji_world.degradations import degrade
+from examples.emoji_world.preference_pairs import (
+    FRAMES_A_CLIP,
+    KINDS,
+    TRAINED_STRENGTHS,
+    UNSEEN_STRENGTHS,
+    Maker,
+    Pool,
+    as_float,
+    foreign_picture,
+    pair_batch,
+    to_bytes,
+)
+from examples.emoji_world.renderer import render
+from ivideo.models.registry import load_text_to_video
 
 ROUND_TRIP, EDITED, SAMPLE = 10, 20, 30
 
@@ -12,7 +27,7 @@ ROUND_TRIP, EDITED, SAMPLE = 10, 20, 30
 @pytest.fixture(scope="module")
 def pool():
     """Two makers whose pictures are of one grey each, 1 more for the better maker."""
-    made = Pool(600, seed=0)
+    made = Pool(400, seed=0)
     made.edited = {name: grey(80, value) for name, value in (("round trip", ROUND_TRIP), ("edited", EDITED))}
     made.samples = [grey(40, SAMPLE), grey(40, SAMPLE + 1)]
     return made
@@ -45,7 +60,8 @@ def draws(pool, kind, count=12):
     [
         ("round trip", {None}, {10}),
         ("edited", {None, 10}, {20}),
-        ("sample", {None, 10}, {30, 31}),
+        ("sample", {None}, {31}),
+        ("decoded sample", {10}, {31}),
         ("worse sample", {31}, {30}),
     ],
 )
@@ -95,11 +111,68 @@ def test_a_batch_holds_every_kind_and_its_better_half_first(pool):
 
 
 def test_bytes_and_back():
-    levels = to_bytes(torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0]))
+    levels = to_bytes(torch.tensor([-1.0, 0.0, 0.5, 1.0, 2.0]))
     assert levels.tolist() == [0, 0, 128, 255, 255]
     assert as_float(levels)[[0, -1]].tolist() == [0, 1]
 
 
 def test_a_maker_is_named_by_all_that_it_is(tmp_path):
-    assert Maker(tmp_path / "model_02600.safetensors", 4, 1.5).name == "model_02600_4_1.5"
-    assert Maker(tmp_path / "model_02600.safetensors").name == "model_02600_8_5"
+    assert Maker(tmp_path / "model_02600.safetensors", 4).name == "model_02600_4"
+    assert Maker(tmp_path / "model_02600.safetensors").name == "model_02600_8"
+
+
+@pytest.mark.needs_font
+def test_strengths_of_training_are_not_those_of_measuring(pool, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        preference_pairs,
+        "degrade",
+        lambda image, strength, rng: drawn.append(strength) or degrade(image, strength, rng),
+    )
+    draws(pool, "degraded", 40)
+    assert all(any(low <= value <= high for low, high in TRAINED_STRENGTHS) for value in drawn)
+    drawn.clear()
+    draws(Pool(4, seed=0, strengths=UNSEEN_STRENGTHS), "degraded more", 40)
+    assert all(any(low <= value <= high for low, high in UNSEEN_STRENGTHS) for value in drawn)
+    assert all(mild < heavy for mild, heavy in zip(drawn[::2], drawn[1::2], strict=True))
+
+
+@pytest.mark.needs_font
+def test_more_clips_leave_the_first_as_they_are(pool):
+    fewer = Pool(5, seed=0)
+    assert fewer.scenes == pool.scenes[: 5 * FRAMES_A_CLIP]
+    assert torch.equal(fewer.frames, pool.frames[: 5 * FRAMES_A_CLIP])
+    clip = fewer.clips[2]
+    whole = torch.from_numpy(render(clip.scene, clip.seed)).permute(0, 3, 1, 2)
+    assert torch.equal(whole[clip.frame_indices], fewer.frames[2 * FRAMES_A_CLIP : 3 * FRAMES_A_CLIP])
+    assert (clip.frame_indices // 4).tolist() == [0, 1, 2, 3]
+
+
+def test_foreign_pictures_differ_and_stay_in_range():
+    pictures = torch.stack([foreign_picture(np.random.default_rng(seed)) for seed in range(30)])
+    assert pictures.min() >= 0
+    assert pictures.max() <= 1
+    spread = pictures.flatten(2).std(-1).mean(-1)
+    assert spread.min() < 0.02, "plain colours"
+    assert spread.max() > 0.2, "noise"
+
+
+@pytest.mark.needs_font
+def test_a_model_s_versions_are_kept_and_made_from_the_same_noise(tmp_path, monkeypatch):
+    monkeypatch.setattr(preference_pairs, "CLIPS_A_FILE", 1)
+    loaded = []
+    monkeypatch.setattr(preference_pairs, "load_snapshot", lambda model, path: loaded.append(path.stem))
+    model = load_text_to_video("emoji-world", torch.device("cpu"), torch.float32)
+    makers = [Maker(tmp_path / "early.safetensors", 1), Maker(tmp_path / "late.safetensors", 1)]
+    first, again = Pool(2, seed=3), Pool(2, seed=3)
+    first.make_versions(model, makers, 1, tmp_path)
+    assert loaded == ["early", "late", "late"]
+    assert torch.equal(first.samples[0], first.samples[1]), "same noise, and here the same weights"
+    assert first.edited.keys() == {"round trip", "edited"}
+    assert all(frames.shape == (FRAMES_A_CLIP, 3, 64, 64) for frames in first.edited.values())
+    error = (as_float(first.edited["round trip"]) - as_float(first.frames[:FRAMES_A_CLIP])).abs().mean()
+    assert error < 0.05, "frames of the same moments"
+    loaded.clear()
+    again.make_versions(model, makers, 1, tmp_path)
+    assert loaded == []
+    assert torch.equal(again.edited["edited"], first.edited["edited"])

@@ -59,6 +59,10 @@ def test_average_of_weights():
     model.weight.data.fill_(3.0)
     update_average(average, model, 0.75)
     assert average.weight.item() == 1.5
+    average, model = nn.BatchNorm1d(1), nn.BatchNorm1d(1)
+    model(torch.tensor([[2.0], [4.0]]))
+    update_average(average, model, 0.75)
+    assert average.running_mean.item() == pytest.approx(0.3), "buffers are copied"
 
 
 def test_clock_counts_on_after_a_break(tmp_path, monkeypatch):

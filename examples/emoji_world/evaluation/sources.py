@@ -28,6 +28,7 @@ from ivideo.models.lora import CONFIG_FILE, WEIGHTS_FILE
 from ivideo.models.registry import choose_device, choose_dtype, find_location
 from ivideo.workflows.generate import file_stem
 from ivideo.workflows.generation import generate_clip, open_model
+from ivideo.workflows.parallel import map_on_cores
 from ivideo.workflows.progress import Progress
 from ivideo.workflows.resolve import Adapter
 from ivideo.workflows.scoring import frames_to_tensor
@@ -44,11 +45,13 @@ class Source:
         name: how a person calls it.
         key: names its folder in the cache; differs where its clips differ.
         open: gives what makes the clip of a prompt and seed; called only if a clip is missing.
+        num_workers: clips that are made at once.
     """
 
     name: str
     key: str
     open: Callable[[], Maker]
+    num_workers: int = 1
 
 
 def fingerprint(files: Sequence[Path], **settings: Any) -> str:
@@ -128,6 +131,7 @@ def model_source(name: str, settings: GenerationSettings, adapter: Adapter | Non
         name,
         f"{'run' if adapter else 'base'}-{key}",
         lambda: partial(generate_clip, open_model(settings, adapter), settings),
+        num_workers=torch.get_num_threads() if device.type == "cpu" else 1,
     )
 
 
@@ -140,23 +144,24 @@ def collect_clips(source: Source, wanted: Sequence[Wanted], cache: Path, progres
     Raises:
         IvideoError: a clip cannot be made, kept or read.
     """
-    make: Maker | None = None
-    num_made, started = 0, time.monotonic()
-    clips = []
-    progress.start(f"clips of {source.name}", len(wanted))
-    for prompt, seed in wanted:
-        path = cache / source.key / f"{file_stem(prompt)}-{seed}.npz"
-        if not path.exists():
-            make = make or source.open()
-            with atomic_path(path) as temporary:
-                np.savez_compressed(temporary, frames=make(prompt, seed))
-            num_made += 1
-        clips.append(read_clip(path))
-        progress.advance()
-    if num_made:
+    paths = {clip: cache / source.key / f"{file_stem(clip[0])}-{clip[1]}.npz" for clip in wanted}
+    missing = [clip for clip, path in paths.items() if not path.exists()]
+    progress.start(f"clips of {source.name}", len(missing))
+    started = time.monotonic()
+    if missing:
+        make = source.open()
+
+        def make_and_keep(clip: Wanted) -> None:
+            with atomic_path(paths[clip]) as temporary:
+                np.savez_compressed(temporary, frames=make(*clip))
+
+        for _ in map_on_cores(make_and_keep, missing, source.num_workers):
+            progress.advance()
         seconds = time.monotonic() - started
-        progress.say(f"clips of {source.name}: {num_made} made in {seconds:.0f} s, {seconds / num_made:.2f} s each")
-    return np.stack(clips)
+        progress.say(
+            f"clips of {source.name}: {len(missing)} made in {seconds:.0f} s, {seconds / len(missing):.2f} s each"
+        )
+    return np.stack([read_clip(paths[clip]) for clip in wanted])
 
 
 def read_clip(path: Path) -> np.ndarray:
