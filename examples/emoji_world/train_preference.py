@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import open_clip
@@ -30,6 +32,7 @@ from .tokenizer import CONTEXT_LENGTH, make_tokenizer, save_tokenizer
 from .train_text_to_video import build_models, world_words
 from .training import Clock, Optimisers, autocast, learning_rate_factor, update_average
 
+Tokenize: TypeAlias = Callable[[list[str]], Tensor]
 FLOORS = {
     "degraded": 0.92,
     "wrong subject": 0.95,
@@ -81,11 +84,18 @@ def preference_loss(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def evaluate(network: torch.nn.Module, tokenize, pool: Pool, seed: int, num_pairs: int = 256) -> dict[str, float]:
+def evaluate(
+    network: torch.nn.Module,
+    tokenize: Tokenize,
+    pool: Pool,
+    seed: int,
+    num_pairs: int = 256,
+    kinds: Iterable[str] = KINDS,
+) -> dict[str, float]:
     """Share of held-out pairs that are ordered rightly, by kind."""
     network.eval()
     shares = {}
-    for kind in KINDS:
+    for kind in kinds:
         frames, captions = pair_batch(pool, num_pairs, np.random.default_rng(seed), {kind: 1.0})
         images, texts = cosines(network, frames, tokenize(captions))
         better, worse = images.chunk(2)
@@ -94,20 +104,23 @@ def evaluate(network: torch.nn.Module, tokenize, pool: Pool, seed: int, num_pair
 
 
 @torch.no_grad()
-def mean_scores(network: torch.nn.Module, tokenize, pool: Pool, seed: int, count: int = 128) -> dict[str, float]:
+def mean_scores(
+    network: torch.nn.Module, tokenize: Tokenize, pool: Pool, seed: int, count: int = 128
+) -> dict[str, float]:
     """Mean cosine of clean frames, of their versions, and of each degradation at strengths 0, 1/3, 2/3 and 1."""
     network.eval()
-    rows = np.random.default_rng(seed).integers(0, len(pool.edited["edited"]), count).tolist()
+    num_frames = min(map(len, (pool.frames, *pool.edited.values(), *pool.samples)))
+    rows = np.random.default_rng(seed).integers(0, num_frames, count).tolist()
     texts = tokenize([pool.scenes[row].caption() for row in rows])
     clean = as_float(pool.frames[rows])
 
-    def mean_of(frames: Tensor) -> float:
-        images, captions = cosines(network, frames, texts)
+    def mean_of(pictures: Tensor) -> float:
+        images, captions = cosines(network, pictures, texts)
         return (images * captions).sum(-1).mean().item()
 
     scores = {"clean": mean_of(clean)}
-    for name in ("round trip", "edited"):
-        scores[name] = mean_of(as_float(pool.edited[name][rows]))
+    for name, frames in pool.edited.items():
+        scores[name] = mean_of(as_float(frames[rows]))
     for number, samples in enumerate(pool.samples):
         scores[f"sample of maker {number}"] = mean_of(as_float(samples[rows]))
     for kind in DEGRADATIONS:
