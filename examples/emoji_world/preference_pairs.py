@@ -220,14 +220,18 @@ class Pool:
     def _draw_wrong_subject(self, rng: np.random.Generator) -> Pair:
         index, better = self._faithful(rng)
         scene = self.scenes[index]
-        other = rng.choice([i for i in self.by_place[scene.place] if self.scenes[i].subject != scene.subject])
-        return better, as_float(self.frames[other]), random_caption(scene, rng)
+        others = [i for i in self.by_place[scene.place] if self.scenes[i].subject != scene.subject]
+        if not others:  # a small pool: another scene
+            return self._draw_wrong_subject(rng)
+        return better, as_float(self.frames[rng.choice(others)]), random_caption(scene, rng)
 
     def _draw_wrong_place(self, rng: np.random.Generator) -> Pair:
         index, better = self._faithful(rng)
         scene = self.scenes[index]
-        other = rng.choice([i for i in self.by_subject[scene.subject] if self.scenes[i].place != scene.place])
-        return better, as_float(self.frames[other]), scene.caption(with_motion=bool(rng.random() < 0.85))
+        others = [i for i in self.by_subject[scene.subject] if self.scenes[i].place != scene.place]
+        if not others:
+            return self._draw_wrong_place(rng)
+        return better, as_float(self.frames[rng.choice(others)]), scene.caption(with_motion=bool(rng.random() < 0.85))
 
     def _draw_foreign(self, rng: np.random.Generator) -> Pair:
         index, better = self._faithful(rng)

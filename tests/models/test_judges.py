@@ -53,6 +53,7 @@ def test_bundled_judge_equals_open_clips_own_loader_and_transforms(emoji_judge, 
     shutil.copy(EMOJI_PREFERENCE / "open_clip_config.json", tmp_path)
     shutil.copy(EMOJI_PREFERENCE / "model.safetensors", tmp_path / "open_clip_model.safetensors")
     network, transform = open_clip.create_model_from_pretrained(f"local-dir:{tmp_path}", image_resize_mode="longest")
+    network.eval()  # open_clip leaves batch normalisation learning
     tokenizer = Tokenizer.from_file(str(EMOJI_PREFERENCE / "tokenizer.json"))
     frames = random_frames(2, 3, 64, 64)
     expected = torch.empty(2, 3)
