@@ -73,7 +73,7 @@ def finetune_cli(
         bool | None,
         typer.Option(
             "--gradient-checkpointing/--no-gradient-checkpointing",
-            help="Recompute the U-Net in the backward pass: less memory, more time.",
+            help="Recompute blocks of U-Net and decoder in the backward pass: less memory, more time.",
             rich_help_panel=o.METHOD,
         ),
     ] = None,
@@ -81,6 +81,7 @@ def finetune_cli(
     height: o.HeightOpt = None,
     width: o.WidthOpt = None,
     fps: o.FpsOpt = None,
+    guidance_batching: o.GuidanceBatchingOpt = None,
     negative_prompt: o.NegativeOpt = None,
     model: o.ModelOpt = None,
     reward: o.RewardOpt = None,

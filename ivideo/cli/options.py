@@ -115,6 +115,14 @@ GuidanceOpt = Annotated[float | None, typer.Option(help="Classifier-free guidanc
 NegativeOpt = Annotated[
     str | None, typer.Option(metavar="TEXT", help="What clips should not show.", rich_help_panel=CLIPS)
 ]
+GuidanceBatchingOpt = Annotated[
+    bool | None,
+    typer.Option(
+        "--guidance-batching/--no-guidance-batching",
+        help="Both branches of the guidance in one forward, or one after the other: less memory. Default: in one.",
+        rich_help_panel=CLIPS,
+    ),
+]
 LoraScaleOpt = Annotated[
     float | None,
     typer.Option(help="Multiplies the adapter's effect; 0 is the base model. Default: 1.", rich_help_panel=CLIPS),

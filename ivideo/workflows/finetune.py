@@ -69,6 +69,7 @@ def finetune(
     accelerator = Accelerator(cpu=settings.device == "cpu")
     model = open_model(generation_settings(settings))
     warn_of_prompts(model, [*training, *kept], progress)
+    model.encode_once([*training, *kept], settings.negative_prompt)
     run = start_run(output, settings, training, kept)
 
     before = evaluate_heldout(model, judge, kept, settings, progress, "before")
