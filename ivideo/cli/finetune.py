@@ -30,6 +30,13 @@ def finetune_cli(
         Path | None,
         typer.Option(metavar="FILE", help="Held-out prompts. Default: the model's own, else a tenth of PROMPTS."),
     ] = None,
+    clips: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Earlier run whose base clips are taken over, not generated again; model, size, steps must agree.",
+        ),
+    ] = None,
     num_eval_prompts: Annotated[int | None, typer.Option(help="How many of them at most.")] = None,
     strength: Annotated[
         float | None, typer.Option(help="tau: share of the chain that is run.", rich_help_panel=o.METHOD)
@@ -106,7 +113,7 @@ def finetune_cli(
     flags = {**o.pick_settings(context.params), "preset": preset, "evaluate": False if no_eval else None}
     folder = output or Path("runs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
     with Reporter(quiet) as reporter:
-        run = finetune(texts, folder, heldout=heldout, config=config, progress=reporter, **flags)
+        run = finetune(texts, folder, heldout=heldout, clips=clips, config=config, progress=reporter, **flags)
         summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
         for line in describe_run(summary):
             reporter.say(line)

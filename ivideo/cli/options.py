@@ -52,8 +52,8 @@ ModelOpt = Annotated[
         "--model",
         "-m",
         metavar="NAME",
-        help="emoji-world (bundled), modelscope, a diffusers folder, or a hub id. Default: the run's own, else "
-        "IVIDEO_MODEL, else auto (modelscope with CUDA, emoji-world without).",
+        help="emoji-world (bundled), modelscope, zeroscope, a diffusers folder, or a hub id. Default: the run's own, "
+        "else IVIDEO_MODEL, else auto (modelscope with CUDA, emoji-world without).",
         rich_help_panel=SHARED,
     ),
 ]

@@ -17,6 +17,7 @@ from ivideo.models.stepper import DDIMStepper
 
 WORD = re.compile(r"[^\s!-/:-@\[-`{-~]+")  # all but spaces and ASCII punctuation: an emoji is a word, too
 SMALL_NETWORK = 50_000_000  # parameters; several clips at once fit into memory, and one alone leaves cores idle
+FRAMES_AT_ONCE = 8  # frames of a ready clip that are decoded together
 SMALL_VOCABULARY = 10_000  # below this, a word that falls into pieces is a word that the model never saw
 
 
@@ -58,7 +59,7 @@ class TextToVideoModel:
 
     def __post_init__(self) -> None:
         """Freeze every part and switch dropout off."""
-        for part in (self.unet, self.vae, self.text_encoder):
+        for part in filter(None, (self.unet, self.vae, self.text_encoder)):
             part.requires_grad_(False).eval()
 
     @property
@@ -78,9 +79,11 @@ class TextToVideoModel:
         return self.spatial_factor * int(2 ** (len(self.unet.config.block_out_channels) - 1))
 
     @property
-    def default_size(self) -> int:
-        """Height and width, in pixels, that the U-Net was trained at."""
-        return int(self.unet.config.sample_size) * self.spatial_factor
+    def default_size(self) -> tuple[int, int]:
+        """Height and width, in pixels, that the U-Net says it was trained at; else 256 x 256."""
+        cells = self.unet.config.sample_size or 256 // self.spatial_factor
+        height, width = (cells, cells) if isinstance(cells, int) else cells
+        return height * self.spatial_factor, width * self.spatial_factor
 
     def latents_shape(self, num_frames: int, height: int, width: int) -> tuple[int, int, int, int]:
         """Shape (channels, num_frames, height, width) of one clip's latents, sizes given in pixels."""
@@ -198,7 +201,6 @@ class TextToVideoModel:
     @torch.no_grad()
     def decode_clip(self, latents: Tensor) -> Tensor:
         """Decode all frames of one clip: (channels, num_frames, ...) to uint8 (num_frames, height, width, 3) on CPU."""
-        frames = [
-            self.decode_frames(latents[None], indices[None])[0] for indices in torch.arange(latents.shape[1]).split(8)
-        ]
+        parts = torch.arange(latents.shape[1]).split(FRAMES_AT_ONCE)
+        frames = [self.decode_frames(latents[None], indices[None])[0] for indices in parts]
         return (torch.cat(frames) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()

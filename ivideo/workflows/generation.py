@@ -43,7 +43,7 @@ def latents_shape(model: TextToVideoModel, settings: GenerationSettings) -> tupl
     Raises:
         UsageError: height or width is no multiple of what the model needs.
     """
-    height, width = settings.height or model.default_size, settings.width or model.default_size
+    height, width = settings.height or model.default_size[0], settings.width or model.default_size[1]
     for name, value in (("height", height), ("width", width)):
         if value % model.size_multiple:
             raise UsageError(f"--{name} {value}: {settings.model} needs a multiple of {model.size_multiple}")

@@ -36,10 +36,16 @@ def test_everything_is_frozen_and_dropout_is_off(tiny, latents):
 
 
 def test_sizes(tiny, bundled):
-    assert (tiny.spatial_factor, tiny.size_multiple, tiny.default_size) == (2, 4, 8)
+    assert (tiny.spatial_factor, tiny.size_multiple, tiny.default_size) == (2, 4, (8, 8))
     assert tiny.latents_shape(3, 8, 16) == (4, 3, 4, 8)
-    assert (bundled.spatial_factor, bundled.size_multiple, bundled.default_size) == (8, 16, 64)
+    assert (bundled.spatial_factor, bundled.size_multiple, bundled.default_size) == (8, 16, (64, 64))
     assert bundled.latents_shape(16, 64, 64) == (8, 16, 8, 8)
+
+
+@pytest.mark.parametrize(("sample_size", "expected"), [((4, 6), (8, 12)), (None, (256, 256))])
+def test_the_size_that_a_network_says(tiny, sample_size, expected):
+    tiny.unet.register_to_config(sample_size=sample_size)
+    assert tiny.default_size == expected
 
 
 def test_one_batched_forward_equals_two_and_the_formula(tiny, latents, unet_batches):
