@@ -61,8 +61,8 @@ def test_a_command_is_measured() -> None:
     (phase,) = run_measured(["--version"], os.environ)
     assert phase.seconds > 0.05
     assert phase.resident > phase.private > 2**20
-    with pytest.raises(SystemExit, match=r"^ivideo score failed$"):
-        run_measured(["score", "nowhere.mp4"], os.environ)
+    with pytest.raises(SystemExit, match=r"^ivideo --nonsense failed$"):
+        run_measured(["--nonsense"], os.environ)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from torch import nn
 
 from examples import memory_budget, published_sizes
 from examples.full_size import TINY
-from examples.memory_budget import Arrangement, LiveMemory, Shape, build_model, fused_attention, measure_step
+from examples.memory_budget import Arrangement, LiveMemory, Shape, fused_attention, measure_step
 
 KIB = 1024
 
@@ -26,11 +26,11 @@ def test_storages_are_counted_once_and_until_they_end():
         del x
         assert memory.live == 2 * KIB
         del view, y
-        assert memory.live == network.weight.grad_fn is None or memory.live == KIB
+        assert memory.live == 0
         peaks: dict[str, int] = {}
         with memory.phase(peaks, "more"):
             torch.empty(3 * 256, device="meta")
-        assert peaks["more"] - memory.live == 3 * KIB
+        assert (peaks["more"], memory.live) == (3 * KIB, 0)
 
 
 def test_fused_attention_keeps_no_matrix():
@@ -55,18 +55,17 @@ def test_the_sizes_are_the_published_ones():
     assert weights["judge (float32)"] / 4 == pytest.approx(986.1e6, rel=1e-3)
 
 
-def test_recomputing_keeps_less_and_branches_in_turn_need_less(monkeypatch):
+def test_recomputing_and_branches_in_turn_need_less(monkeypatch):
     for name, sizes in (("UNET", TINY.unet), ("VAE", TINY.vae)):
         monkeypatch.setattr(published_sizes, name, sizes)
-    vision = {**published_sizes.JUDGE["vision_cfg"], "layers": 1, "width": 80}
-    monkeypatch.setattr(published_sizes, "JUDGE", {**published_sizes.JUDGE, "vision_cfg": vision})
-    assert build_model(torch.bfloat16).unet.dtype == torch.bfloat16
+    towers = {name: {**published_sizes.JUDGE[name], "layers": 1, "width": 80} for name in ("vision_cfg", "text_cfg")}
+    monkeypatch.setattr(published_sizes, "JUDGE", {**published_sizes.JUDGE, **towers})
     shape = Shape(num_frames=4, height=64, width=128, num_segments=4)
-    kept, recomputed, in_turn = (
-        measure_step(shape, torch.bfloat16, Arrangement(*how)) for how in ((False, True), (True, True), (True, False))
+    kept, recomputed = (
+        measure_step(shape, torch.bfloat16, Arrangement(*how)) for how in ((False, True), (True, False))
     )
     assert recomputed["kept by U-Net"] < kept["kept by U-Net"] / 5
     assert recomputed["kept by decoder"] < kept["kept by decoder"] / 10
     assert recomputed["kept by judge"] == kept["kept by judge"] > 0
-    assert in_turn["no gradient"] < recomputed["no gradient"]
-    assert in_turn["backward"] <= recomputed["backward"] < kept["backward"]
+    assert recomputed["no gradient"] < kept["no gradient"] * 0.7  # one branch at a time
+    assert recomputed["backward"] < kept["backward"] / 2
