@@ -24,6 +24,7 @@ def finetune(
     output: PathLike,
     *,
     heldout: Sequence[str] | None = None,
+    clips: PathLike | None = None,
     config: PathLike | None = None,
     progress: Progress | None = None,
     **settings: Any,
@@ -34,6 +35,7 @@ def finetune(
         prompts: what to train on; the base model generates each prompt's clip once.
         output: folder of the run, new or empty.
         heldout: prompts of the before / after; default: those that a bundled model brings, else a tenth of `prompts`.
+        clips: an earlier run whose base clips are taken over where prompts and settings agree.
         config: TOML file of settings.
         progress: is told what happens; default: nobody.
         settings: fields of `FinetuneSettings` (model, strength, learning_rate, ...), and `preset`.
@@ -48,7 +50,7 @@ def finetune(
 
     progress = progress or Silence()
     resolved = resolve_settings(FinetuneSettings, config=_path(config), flags=settings, progress=progress)
-    run = workflow.finetune(prompts, Path(output), resolved, heldout=heldout, progress=progress)
+    run = workflow.finetune(prompts, Path(output), resolved, heldout=heldout, clips=_path(clips), progress=progress)
     return run.root
 
 

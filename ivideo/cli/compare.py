@@ -42,6 +42,7 @@ def compare_cli(
     fps: o.FpsOpt = None,
     num_inference_steps: o.StepsOpt = None,
     guidance_scale: o.GuidanceOpt = None,
+    guidance_batching: o.GuidanceBatchingOpt = None,
     model: o.ModelOpt = None,
     reward: o.RewardOpt = None,
     seed: o.SeedOpt = None,

@@ -30,6 +30,13 @@ def finetune_cli(
         Path | None,
         typer.Option(metavar="FILE", help="Held-out prompts. Default: the model's own, else a tenth of PROMPTS."),
     ] = None,
+    clips: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Earlier run whose base clips are taken over, not generated again; model, size, steps must agree.",
+        ),
+    ] = None,
     num_eval_prompts: Annotated[int | None, typer.Option(help="How many of them at most.")] = None,
     strength: Annotated[
         float | None, typer.Option(help="tau: share of the chain that is run.", rich_help_panel=o.METHOD)
@@ -73,7 +80,7 @@ def finetune_cli(
         bool | None,
         typer.Option(
             "--gradient-checkpointing/--no-gradient-checkpointing",
-            help="Recompute the U-Net in the backward pass: less memory, more time.",
+            help="Recompute blocks of U-Net and decoder in the backward pass: less memory, more time.",
             rich_help_panel=o.METHOD,
         ),
     ] = None,
@@ -81,6 +88,7 @@ def finetune_cli(
     height: o.HeightOpt = None,
     width: o.WidthOpt = None,
     fps: o.FpsOpt = None,
+    guidance_batching: o.GuidanceBatchingOpt = None,
     negative_prompt: o.NegativeOpt = None,
     model: o.ModelOpt = None,
     reward: o.RewardOpt = None,
@@ -105,7 +113,7 @@ def finetune_cli(
     flags = {**o.pick_settings(context.params), "preset": preset, "evaluate": False if no_eval else None}
     folder = output or Path("runs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
     with Reporter(quiet) as reporter:
-        run = finetune(texts, folder, heldout=heldout, config=config, progress=reporter, **flags)
+        run = finetune(texts, folder, heldout=heldout, clips=clips, config=config, progress=reporter, **flags)
         summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
         for line in describe_run(summary):
             reporter.say(line)

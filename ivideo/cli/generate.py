@@ -41,6 +41,7 @@ def generate_cli(
     fps: o.FpsOpt = None,
     num_inference_steps: o.StepsOpt = None,
     guidance_scale: o.GuidanceOpt = None,
+    guidance_batching: o.GuidanceBatchingOpt = None,
     model: o.ModelOpt = None,
     reward: Annotated[
         str | None,

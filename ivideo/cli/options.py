@@ -52,8 +52,8 @@ ModelOpt = Annotated[
         "--model",
         "-m",
         metavar="NAME",
-        help="emoji-world (bundled), modelscope, a diffusers folder, or a hub id. Default: the run's own, else "
-        "IVIDEO_MODEL, else auto (modelscope with CUDA, emoji-world without).",
+        help="emoji-world (bundled), modelscope, zeroscope, a diffusers folder, or a hub id. Default: the run's own, "
+        "else IVIDEO_MODEL, else auto (modelscope with CUDA, emoji-world without).",
         rich_help_panel=SHARED,
     ),
 ]
@@ -114,6 +114,14 @@ StepsOpt = Annotated[int | None, typer.Option(help="DDIM steps of a full chain."
 GuidanceOpt = Annotated[float | None, typer.Option(help="Classifier-free guidance; 1 is none.", rich_help_panel=CLIPS)]
 NegativeOpt = Annotated[
     str | None, typer.Option(metavar="TEXT", help="What clips should not show.", rich_help_panel=CLIPS)
+]
+GuidanceBatchingOpt = Annotated[
+    bool | None,
+    typer.Option(
+        "--guidance-batching/--no-guidance-batching",
+        help="Both branches of the guidance in one forward, or one after the other: less memory. Default: in one.",
+        rich_help_panel=CLIPS,
+    ),
 ]
 LoraScaleOpt = Annotated[
     float | None,

@@ -34,6 +34,7 @@ class GenerationSettings(Settings):
     num_inference_steps: int = Field(ge=1, le=1000, description="DDIM steps of the full chain (D)")
     guidance_scale: float = Field(ge=0, description="classifier-free guidance; 1: none")
     negative_prompt: str = Field("", description="what the clip should not show")
+    guidance_batching: bool = Field(True, description="both branches of the guidance in one forward, or in two")
 
     @model_validator(mode="after")
     def _segments_fit(self) -> Self:
@@ -62,7 +63,7 @@ class FinetuneSettings(GenerationSettings):
     lr_schedule: ScheduleName = Field(description="after the warm-up: constant, or linear down to zero")
     batch_size: int = Field(ge=1, description="clips a step, over all processes")
     gradient_accumulation: int = Field(ge=1, description="parts that a batch goes through the network in")
-    gradient_checkpointing: bool = Field(True, description="recompute the U-Net in the backward pass, to save memory")
+    gradient_checkpointing: bool = Field(True, description="recompute blocks in the backward pass, to save memory")
     max_steps: int = Field(ge=1, description="optimiser steps")
     num_eval_prompts: int = Field(24, ge=1, description="held-out prompts of the before / after")
     evaluate: bool = Field(True, description="whether to score held-out prompts before and after")

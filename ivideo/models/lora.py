@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -56,6 +57,19 @@ def _lora_layers(unet: nn.Module) -> Iterator[Any]:
 def lora_parameters(unet: nn.Module) -> list[nn.Parameter]:
     """The adapter's weights, in a fixed order; empty without an adapter."""
     return [parameter for name, parameter in unet.named_parameters() if ".lora_" in name]
+
+
+@contextmanager
+def adapter_off(unet: nn.Module) -> Iterator[None]:
+    """Show the base: inside the block the U-Net computes exactly what it did before it had an adapter."""
+    layers = list(_lora_layers(unet))
+    for layer in layers:
+        layer.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)
 
 
 def save_lora(unet: nn.Module, folder: Path, base_model: str) -> None:

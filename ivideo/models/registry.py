@@ -21,9 +21,11 @@ PACKAGE_DATA = Path(__file__).parent / "emoji_world"
 MODEL_SOURCES: dict[str, str] = {
     "emoji-world": str(PACKAGE_DATA / "text_to_video"),
     "modelscope": "damo-vilab/text-to-video-ms-1.7b",
+    "zeroscope": "cerspense/zeroscope_v2_576w",
 }
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 SUPPORTED_CLASSES = {"unet": "UNet3DConditionModel", "vae": "AutoencoderKL", "text_encoder": "CLIPTextModel"}
+SUPPORTED = f"models of {', '.join(SUPPORTED_CLASSES.values())}, a CLIP tokenizer and a DDIM-like scheduler"
 NUM_BYTE_TOKENS = 512  # every vocabulary of CLIP starts with the bytes, inside and at the end of a word
 
 
@@ -158,12 +160,16 @@ def read_index(name: str, location: str) -> dict[str, Any]:
         raise IvideoError(f"model {name!r} cannot be loaded: {_first_line(error)}{cure}") from error
     if not isinstance(index, dict):
         raise IvideoError(f"model {name!r} cannot be loaded: its model_index.json is no table of parts")
-    missing = [part for part in PARTS if not isinstance(index.get(part), (list, tuple)) or len(index[part]) != 2]
+    family = f"it is a {index.get('_class_name')}"
+    found = {part: names[1] for part, names in index.items() if isinstance(names, (list, tuple)) and len(names) == 2}
+    missing = [part for part in PARTS if not found.get(part)]
     if missing:
-        raise IvideoError(f"model {name!r} has no {', '.join(missing)}; it is a {index.get('_class_name')}")
+        others = ", ".join(f"{part} {kind}" for part, kind in found.items() if kind and part not in PARTS)
+        has = f" with {others}" if others else ""
+        raise IvideoError(f"model {name!r} has no {', '.join(missing)}; {family}{has}; supported: {SUPPORTED}")
     for part, supported in SUPPORTED_CLASSES.items():
-        if index[part][1] != supported:
-            raise IvideoError(f"model {name!r} has the {part} {index[part][1]}; supported: {supported}")
+        if found[part] != supported:
+            raise IvideoError(f"model {name!r} has the {part} {found[part]} ({family}); supported: {SUPPORTED}")
     return index
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint as checkpoint_call
 
 from ivideo.models.clip_text import ClipTextEncoder, ClipTokenizer
 from ivideo.models.stepper import DDIMStepper
 
 WORD = re.compile(r"[^\s!-/:-@\[-`{-~]+")  # all but spaces and ASCII punctuation: an emoji is a word, too
 SMALL_NETWORK = 50_000_000  # parameters; several clips at once fit into memory, and one alone leaves cores idle
+FRAMES_AT_ONCE = 8  # frames of a ready clip that are decoded together
 SMALL_VOCABULARY = 10_000  # below this, a word that falls into pieces is a word that the model never saw
 
 
@@ -39,7 +42,7 @@ class TextToVideoModel:
         name: how the user called it.
         unet: diffusers' UNet3DConditionModel.
         vae: diffusers' AutoencoderKL; works frame by frame.
-        text_encoder: token ids to hidden states.
+        text_encoder: token ids to hidden states; None once it is dropped (`encode_once`).
         tokenizer: prompts to token ids.
         scheduler: a diffusers scheduler, read for its schedule only.
         device: where everything lives.
@@ -48,14 +51,15 @@ class TextToVideoModel:
     name: str
     unet: Any
     vae: Any
-    text_encoder: ClipTextEncoder
+    text_encoder: ClipTextEncoder | None
     tokenizer: ClipTokenizer
     scheduler: Any
     device: torch.device
+    _known_embeds: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Freeze every part and switch dropout off."""
-        for part in (self.unet, self.vae, self.text_encoder):
+        for part in filter(None, (self.unet, self.vae, self.text_encoder)):
             part.requires_grad_(False).eval()
 
     @property
@@ -75,9 +79,11 @@ class TextToVideoModel:
         return self.spatial_factor * int(2 ** (len(self.unet.config.block_out_channels) - 1))
 
     @property
-    def default_size(self) -> int:
-        """Height and width, in pixels, that the U-Net was trained at."""
-        return int(self.unet.config.sample_size) * self.spatial_factor
+    def default_size(self) -> tuple[int, int]:
+        """Height and width, in pixels, that the U-Net says it was trained at; else 256 x 256."""
+        cells = self.unet.config.sample_size or 256 // self.spatial_factor
+        height, width = (cells, cells) if isinstance(cells, int) else cells
+        return height * self.spatial_factor, width * self.spatial_factor
 
     def latents_shape(self, num_frames: int, height: int, width: int) -> tuple[int, int, int, int]:
         """Shape (channels, num_frames, height, width) of one clip's latents, sizes given in pixels."""
@@ -88,14 +94,33 @@ class TextToVideoModel:
         """The model's noise schedule for a chain of that many steps."""
         return DDIMStepper(self.scheduler, num_inference_steps)
 
-    @torch.no_grad()
+    def encode_once(self, prompts: Sequence[str], negative_prompt: str = "") -> None:
+        """Encode all prompts that will ever be needed and drop the text encoder, a quarter of ModelScope's weights.
+
+        From then on `encode_prompts` looks them up; each is encoded as for a clip of its own.
+        """
+        for prompt in dict.fromkeys(prompts):
+            self._known_embeds[prompt], self._known_embeds[negative_prompt] = self._encode_text(
+                [prompt, negative_prompt]
+            )
+        self.text_encoder = None
+
     def encode_prompts(self, prompts: Sequence[str], negative_prompt: str = "") -> Conditioning:
-        """Text embeddings of the prompts, and of the negative prompt for each of them."""
+        """Text embeddings of the prompts, and of the negative prompt for each of them.
+
+        Raises:
+            ValueError: the text encoder was dropped before it saw one of them.
+        """
         embeds = self._encode_text([*prompts, negative_prompt])
         negative = embeds[-1:].expand(len(prompts), -1, -1)
         return Conditioning(embeds[:-1], negative)
 
+    @torch.no_grad()
     def _encode_text(self, texts: list[str]) -> Tensor:
+        if self.text_encoder is None:
+            if unknown := [text for text in texts if text not in self._known_embeds]:
+                raise ValueError(f"the text encoder was dropped before it saw {unknown[0]!r}")
+            return torch.stack([self._known_embeds[text] for text in texts])
         embeds: Tensor = self.text_encoder(self.tokenizer(texts).to(self.device))
         return embeds.to(self.unet.dtype)
 
@@ -112,12 +137,18 @@ class TextToVideoModel:
             problems.append(f"cut to {self.tokenizer.context_length - 2} tokens, read as {read!r}")
         return problems
 
-    def denoiser(self, guidance_scale: float) -> Callable[[Tensor, Tensor, Conditioning], Tensor]:
+    def denoiser(
+        self, guidance_scale: float, *, batched: bool = True
+    ) -> Callable[[Tensor, Tensor, Conditioning], Tensor]:
         """The denoiser call of the sampler: `denoise(latents, timestep, conditioning) -> noise_pred`.
 
-        noise_pred = noise_pred_uncond + guidance_scale * (noise_pred_text - noise_pred_uncond), both branches in one
-        batched forward; at guidance scale 1 the unconditional branch is left out. Latents may be float32 while the
-        U-Net runs in half precision: the prediction comes back in the latents' dtype.
+        noise_pred = noise_pred_uncond + guidance_scale * (noise_pred_text - noise_pred_uncond); at guidance scale 1 the
+        unconditional branch is left out. Latents may be float32 while the U-Net runs in half precision: the prediction
+        comes back in the latents' dtype.
+
+        Args:
+            guidance_scale: weight of the text.
+            batched: both branches in one forward; False: one after the other, which takes less memory at a time.
 
         Source: Ho and Salimans 2022; InstructVideo trains and samples through both branches.
         """
@@ -125,9 +156,12 @@ class TextToVideoModel:
         def denoise(latents: Tensor, timestep: Tensor, conditioning: Conditioning) -> Tensor:
             if guidance_scale == 1:
                 return self._predict(latents, timestep, conditioning.prompt_embeds)
-            embeds = torch.cat([conditioning.negative_prompt_embeds, conditioning.prompt_embeds])
-            noise_pred = self._predict(torch.cat([latents, latents]), timestep, embeds)
-            noise_pred_uncond, noise_pred_text = noise_pred.chunk(2)
+            branches = (conditioning.negative_prompt_embeds, conditioning.prompt_embeds)
+            if batched:
+                noise_pred = self._predict(torch.cat([latents, latents]), timestep, torch.cat(branches))
+                noise_pred_uncond, noise_pred_text = noise_pred.chunk(2)
+            else:
+                noise_pred_uncond, noise_pred_text = (self._predict(latents, timestep, embeds) for embeds in branches)
             return noise_pred_uncond + guidance_scale * (noise_pred_text - noise_pred_uncond)
 
         return denoise
@@ -136,12 +170,14 @@ class TextToVideoModel:
         noise_pred: Tensor = self.unet(latents.to(self.unet.dtype), timestep, embeds, return_dict=False)[0]
         return noise_pred.to(latents.dtype)
 
-    def decode_frames(self, latents: Tensor, frame_indices: Tensor) -> Tensor:
+    def decode_frames(self, latents: Tensor, frame_indices: Tensor, *, slice_size: int | None = None) -> Tensor:
         """Decode the named frames of each clip, and no others.
 
         Args:
             latents: (batch, channels, num_frames, height, width).
             frame_indices: (batch, num_drawn) pixel-frame indices.
+            slice_size: frames that are decoded at once, each slice again in the backward pass instead of keeping its
+                activations; None: all at once, activations kept.
 
         Returns:
             frames (batch, num_drawn, 3, height, width) float32 in [0, 1].
@@ -150,14 +186,21 @@ class TextToVideoModel:
         rows = torch.arange(batch, device=latents.device)[:, None]
         drawn = latents[rows, :, frame_indices.to(latents.device)]  # (batch, num_drawn, channels, height, width)
         scaled = drawn.flatten(0, 1).to(self.vae.dtype) / self.vae.config.scaling_factor
-        images: Tensor = self.vae.decode(scaled, return_dict=False)[0]
-        frames: Tensor = (images.float() / 2 + 0.5).clamp(0, 1).unflatten(0, (batch, num_drawn))
+        if slice_size is None:
+            images = self._decode(scaled)
+        else:
+            recompute = partial(checkpoint_call, self._decode, use_reentrant=False, preserve_rng_state=False)
+            images = torch.cat([recompute(part) for part in scaled.split(slice_size)])
+        frames: Tensor = images.unflatten(0, (batch, num_drawn))
         return frames
+
+    def _decode(self, scaled: Tensor) -> Tensor:
+        images: Tensor = self.vae.decode(scaled, return_dict=False)[0]
+        return (images.float() / 2 + 0.5).clamp(0, 1)
 
     @torch.no_grad()
     def decode_clip(self, latents: Tensor) -> Tensor:
         """Decode all frames of one clip: (channels, num_frames, ...) to uint8 (num_frames, height, width, 3) on CPU."""
-        frames = [
-            self.decode_frames(latents[None], indices[None])[0] for indices in torch.arange(latents.shape[1]).split(8)
-        ]
+        parts = torch.arange(latents.shape[1]).split(FRAMES_AT_ONCE)
+        frames = [self.decode_frames(latents[None], indices[None])[0] for indices in parts]
         return (torch.cat(frames) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()

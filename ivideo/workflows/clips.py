@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ivideo.config.settings import FinetuneSettings
 from ivideo.core.draws import generator_for
+from ivideo.errors import IvideoError
 from ivideo.io.files import atomic_path
+from ivideo.io.run_folder import open_run_folder
 from ivideo.models.text_to_video import TextToVideoModel
-from ivideo.workflows.generation import generate_latents
-from ivideo.workflows.resolve import generation_settings
+from ivideo.workflows.generation import generate_latents, latents_shape
+from ivideo.workflows.resolve import generation_settings, read_run_settings
+
+# What the base model's clip of a prompt depends on, but for its seed and its type's rounding.
+CLIP_SETTINGS = (
+    "model",
+    "num_frames",
+    "height",
+    "width",
+    "num_inference_steps",
+    "generation_guidance_scale",
+    "negative_prompt",
+)
 
 
 class ClipCache:
@@ -41,6 +58,70 @@ class ClipCache:
         with atomic_path(self.path_of(item)) as path:
             save_file({"latents": latents.float().cpu().contiguous()}, path, {"prompt": self.prompts[item]})
 
+    def copy_from(self, clips: Mapping[str, Path]) -> int:
+        """Take over ready clips (`find_clips`) of this run's prompts; gives how many.
+
+        Raises:
+            IvideoError: one is damaged or of another size.
+        """
+        taken = [(item, clips[prompt]) for item, prompt in enumerate(self.prompts) if prompt in clips]
+        for item, source in taken:
+            check_clip(source, latents_shape(self.model, self.generation))
+            with atomic_path(self.path_of(item)) as path:
+                shutil.copyfile(source, path)
+        return len(taken)
+
     def load(self, item: int) -> Tensor:
         """Latents (channels, num_frames, height, width), float32, on the CPU."""
         return load_file(self.path_of(item))["latents"]
+
+
+def find_clips(path: Path, prompts: Sequence[str], settings: FinetuneSettings) -> dict[str, Path]:
+    """The clips of an earlier run, by prompt.
+
+    Args:
+        path: the run's folder.
+        prompts: what this run trains on; a clip of at least one of them must be there.
+        settings: this run's; what clips depend on must be the same in both.
+
+    Raises:
+        IvideoError: no run, other settings, no clip of these prompts, or a damaged one.
+    """
+    run = open_run_folder(path)
+    own, theirs = settings.model_dump(), read_run_settings(run).model_dump()
+    if other := [f"{name} {theirs[name]!r}, not {own[name]!r}" for name in CLIP_SETTINGS if theirs[name] != own[name]]:
+        raise IvideoError(f"--clips {path}: its clips have {'; '.join(other)}")
+    found = {read_prompt(clip): clip for clip in sorted(run.clips.glob("*.safetensors"))}
+    if not found.keys() & {*prompts}:
+        raise IvideoError(f"--clips {path} has no clip of these prompts")
+    return found
+
+
+def read_prompt(clip: Path) -> str:
+    """The prompt that a clip's file names; empty if it names none.
+
+    Raises:
+        IvideoError: it is no such file.
+    """
+    with _explain_damage(clip), safe_open(clip, framework="pt") as file:
+        return str((file.metadata() or {}).get("prompt", ""))
+
+
+def check_clip(clip: Path, shape: tuple[int, ...]) -> None:
+    """Hold the shape of a clip's latents against what the model makes.
+
+    Raises:
+        IvideoError: another shape, or a damaged file.
+    """
+    with _explain_damage(clip), safe_open(clip, framework="pt") as file:
+        found = tuple(file.get_slice("latents").get_shape())
+    if found != shape:
+        raise IvideoError(f"clip {clip} has latents of the shape {found}, not {shape}")
+
+
+@contextmanager
+def _explain_damage(clip: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise IvideoError(f"clip {clip} is damaged: {error}") from None

@@ -12,9 +12,11 @@ from ivideo.io.files import check_folder, write_json
 from ivideo.io.panels import contact_sheet, label_clip, stack_side_by_side, write_png
 from ivideo.io.video import check_video_format, write_video
 from ivideo.models.judges import Judge, load_judge
+from ivideo.models.lora import adapter_off
 from ivideo.models.registry import choose_device
 from ivideo.workflows.contestants import Clip, Contestant, default_prompts, make_clips, pair_clips, read_clips
 from ivideo.workflows.generate import file_stem
+from ivideo.workflows.generation import open_model
 from ivideo.workflows.progress import Progress, Silence
 from ivideo.workflows.resolve import check_prompts
 from ivideo.workflows.scoring import METRICS, ClipScore, check_num_frames, compare_scores, score_clip
@@ -104,6 +106,8 @@ def collect_clips(
 ) -> tuple[list[Clip], list[Clip]]:
     """Both sides' clips; folders are read first, then adapters are tried, so that bad ones show before long work.
 
+    The base of an adapter is the same model with the adapter switched off; there is no second copy of it.
+
     Raises:
         IvideoError: a model is to copy a folder whose videos do not say what they are.
     """
@@ -116,9 +120,22 @@ def collect_clips(
             prompts = prompts or default_prompts(a, b, settings[1].model)
             wanted = [(prompt, settings[1].seed + i) for i, prompt in enumerate(prompts)]
         todo = sorted({0, 1} - clips.keys(), key=lambda i: (a, b)[i].adapter is None)
+        model = None
         for i in todo:
-            clips[i] = make_clips((a, b)[i], settings[i], wanted, progress)
+            side = (a, b)[i]
+            if model is None or side.adapter or not is_same_base(*settings):
+                model = None  # the first one goes before the second comes
+                model = open_model(settings[i], side.adapter)
+                clips[i] = make_clips(side, settings[i], wanted, progress, model)
+            else:
+                with adapter_off(model.unet):
+                    clips[i] = make_clips(side, settings[i], wanted, progress, model)
     return clips[0], clips[1]
+
+
+def is_same_base(a: GenerationSettings, b: GenerationSettings) -> bool:
+    """Whether both sides' clips can come from the same weights in memory."""
+    return (a.model, a.device, a.dtype) == (b.model, b.device, b.dtype)
 
 
 def score_pairs(pairs: Sequence[Pair], judge: Judge, settings: GenerationSettings, progress: Progress) -> list[Scores]:

@@ -14,7 +14,8 @@ from ivideo.errors import IvideoError, UsageError
 from ivideo.io.prompts import read_prompts
 from ivideo.io.video import VIDEO_SUFFIXES, read_video
 from ivideo.models.registry import MODEL_SOURCES, find_location, heldout_prompts_path
-from ivideo.workflows.generation import generate_clip, open_model, warn_of_prompts
+from ivideo.models.text_to_video import TextToVideoModel
+from ivideo.workflows.generation import generate_clip, warn_of_prompts
 from ivideo.workflows.progress import Progress, Silence
 from ivideo.workflows.resolve import Adapter, find_adapter, resolve_settings
 
@@ -148,10 +149,13 @@ def read_clips(folder: Path, prompts: Sequence[str] | None) -> list[Clip]:
 
 
 def make_clips(
-    side: Contestant, settings: GenerationSettings, wanted: Sequence[tuple[str, int]], progress: Progress
+    side: Contestant,
+    settings: GenerationSettings,
+    wanted: Sequence[tuple[str, int]],
+    progress: Progress,
+    model: TextToVideoModel,
 ) -> list[Clip]:
     """A model's clip of each prompt and seed."""
-    model = open_model(settings, side.adapter)
     warn_of_prompts(model, list(dict.fromkeys(prompt for prompt, _ in wanted)), progress)
     progress.start(f"videos of {side.name}", len(wanted))
     clips = []

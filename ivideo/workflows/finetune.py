@@ -22,8 +22,7 @@ from ivideo.io.video import check_video_format
 from ivideo.models.judges import Judge, load_judge
 from ivideo.models.lora import add_lora, save_lora
 from ivideo.models.registry import choose_device, find_location
-from ivideo.models.text_to_video import TextToVideoModel
-from ivideo.workflows.clips import ClipCache
+from ivideo.workflows.clips import ClipCache, find_clips
 from ivideo.workflows.generation import open_model, warn_of_prompts
 from ivideo.workflows.heldout import HeldoutClips, evaluate_heldout, split_heldout, write_before_after
 from ivideo.workflows.parallel import map_on_cores
@@ -41,6 +40,7 @@ def finetune(
     settings: FinetuneSettings,
     *,
     heldout: Sequence[str] | None = None,
+    clips: Path | None = None,
     progress: Progress | None = None,
 ) -> RunFolder:
     """Train a LoRA that raises the judge's score, from prompts alone.
@@ -50,6 +50,7 @@ def finetune(
         output: folder of the run, new or empty.
         settings: see `FinetuneSettings`.
         heldout: prompts of the before / after; default: see `split_heldout`.
+        clips: an earlier run whose clips of these prompts are taken over; default: all are generated.
         progress: is told what happens.
 
     Returns:
@@ -64,15 +65,20 @@ def finetune(
     find_location(settings.model)
     training, kept = split_heldout(prompts, settings, heldout)
     check_new_run(output)
+    ready_clips = find_clips(clips, training, settings) if clips else {}
     check_video_format(RunFolder(output).videos / "clip.mp4", settings.fps)
     judge = load_trainable_judge(settings)
     accelerator = Accelerator(cpu=settings.device == "cpu")
     model = open_model(generation_settings(settings))
     warn_of_prompts(model, [*training, *kept], progress)
+    model.encode_once([*training, *kept], settings.negative_prompt)
     run = start_run(output, settings, training, kept)
 
     before = evaluate_heldout(model, judge, kept, settings, progress, "before")
-    cache = prepare_clips(run, model, training, settings, progress)
+    cache = ClipCache(run.clips, model, training, settings)
+    if ready_clips:
+        progress.say(f"{cache.copy_from(ready_clips)} of {len(training)} base clips: from {clips}")
+    generate_clips(cache, settings, progress)
     add_lora(model.unet, settings.lora_rank, settings.lora_alpha, settings.seed)
     history = train(Trainer(model, judge, training, cache.load, settings, accelerator), run, progress)
     after = evaluate_heldout(model, judge, kept, settings, progress, "after")
@@ -107,11 +113,9 @@ def start_run(output: Path, settings: FinetuneSettings, training: Sequence[str],
     return run
 
 
-def prepare_clips(
-    run: RunFolder, model: TextToVideoModel, prompts: list[str], settings: FinetuneSettings, progress: Progress
-) -> ClipCache:
+def generate_clips(cache: ClipCache, settings: FinetuneSettings, progress: Progress) -> None:
     """Generate the base model's clip of every prompt that the run will reach."""
-    cache = ClipCache(run.clips, model, prompts, settings)
+    prompts = cache.prompts
     needed = sorted(
         {
             sample.item
@@ -120,9 +124,8 @@ def prepare_clips(
         }
     )
     progress.start("base clips", len(needed))
-    for _ in map_on_cores(cache.generate, needed, model.num_workers):
+    for _ in map_on_cores(cache.generate, needed, cache.model.num_workers):
         progress.advance()
-    return cache
 
 
 def train(trainer: Trainer, run: RunFolder, progress: Progress) -> list[StepMetrics]:

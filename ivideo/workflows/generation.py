@@ -43,7 +43,7 @@ def latents_shape(model: TextToVideoModel, settings: GenerationSettings) -> tupl
     Raises:
         UsageError: height or width is no multiple of what the model needs.
     """
-    height, width = settings.height or model.default_size, settings.width or model.default_size
+    height, width = settings.height or model.default_size[0], settings.width or model.default_size[1]
     for name, value in (("height", height), ("width", width)):
         if value % model.size_multiple:
             raise UsageError(f"--{name} {value}: {settings.model} needs a multiple of {model.size_multiple}")
@@ -70,7 +70,8 @@ def generate_latents(
     stepper = model.stepper(settings.num_inference_steps)
     noise = draw_initial_noise(latents_shape(model, settings), seeds).to(model.device)
     conditioning = model.encode_prompts(prompts, settings.negative_prompt)
-    return run_chain(model.denoiser(settings.guidance_scale), stepper, noise, stepper.timesteps, conditioning)
+    denoise = model.denoiser(settings.guidance_scale, batched=settings.guidance_batching)
+    return run_chain(denoise, stepper, noise, stepper.timesteps, conditioning)
 
 
 def generate_clip(model: TextToVideoModel, settings: GenerationSettings, prompt: str, seed: int) -> np.ndarray:

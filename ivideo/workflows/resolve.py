@@ -15,7 +15,7 @@ from ivideo.config.merge import merge_settings, read_toml
 from ivideo.config.presets import preset_for
 from ivideo.config.settings import FinetuneSettings, GenerationSettings, Settings
 from ivideo.errors import IvideoError, UsageError
-from ivideo.io.run_folder import open_run_folder
+from ivideo.io.run_folder import RunFolder, open_run_folder
 from ivideo.models.lora import CONFIG_FILE
 from ivideo.models.registry import choose_device, choose_model
 from ivideo.workflows.progress import Progress
@@ -56,11 +56,20 @@ def find_adapter(path: Path, scale: float = 1.0) -> Adapter:
     run = open_run_folder(path)
     if not (run.adapter / CONFIG_FILE).is_file():
         raise IvideoError(f"run {path} has no adapter yet: {run.adapter / CONFIG_FILE} is missing")
+    settings = read_run_settings(run)
+    return Adapter(run.adapter, path.resolve().name, generation_defaults(settings.model_dump()), scale, run.heldout)
+
+
+def read_run_settings(run: RunFolder) -> FinetuneSettings:
+    """The settings of an earlier run.
+
+    Raises:
+        IvideoError: its configuration cannot be read, or is none.
+    """
     try:
-        settings = merge_settings(FinetuneSettings, {}, read_toml(run.config), {})
+        return merge_settings(FinetuneSettings, {}, read_toml(run.config), {})
     except UsageError as error:
         raise IvideoError(f"{run.config} is not a run's configuration: {error}") from None
-    return Adapter(run.adapter, path.resolve().name, generation_defaults(settings.model_dump()), scale, run.heldout)
 
 
 def read_adapter_defaults(folder: Path) -> dict[str, str]:

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from ivideo.config.settings import FinetuneSettings
 from ivideo.core.draws import draw_frame_indices, draw_normal, item_at
-from ivideo.core.objective import Objective, editing_objective
+from ivideo.core.objective import DecodeFrames, Objective, editing_objective
 from ivideo.core.sampler import add_offset_noise
 from ivideo.errors import UsageError
+from ivideo.models.checkpointing import checkpoint_blocks
 from ivideo.models.judges import Judge
 from ivideo.models.lora import lora_parameters
 from ivideo.models.text_to_video import Conditioning, TextToVideoModel
@@ -93,12 +94,16 @@ class Trainer:
         self.model, self.judge, self.prompts = model, judge, list(prompts)
         self.clip_of, self.settings, self.accelerator = clip_of, settings, accelerator
         self.conditioning = model.encode_prompts(self.prompts, settings.negative_prompt)
-        self.denoise = model.denoiser(settings.guidance_scale)
+        self.denoise = model.denoiser(settings.guidance_scale, batched=settings.guidance_batching)
+        self.decode_frames: DecodeFrames = model.decode_frames
+        if settings.gradient_checkpointing:
+            checkpoint_blocks(model.unet)
+            self.decode_frames = partial(model.decode_frames, slice_size=1)
         self.stepper = model.stepper(settings.num_inference_steps)
         self.parameters = lora_parameters(model.unet)
         self.optimizer = torch.optim.AdamW(self.parameters, lr=settings.learning_rate, weight_decay=0.0)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, partial(learning_rate_factor, settings))
-        # float16 gradients of the last step underflow: they are scaled up for the backward pass.
+        # float16 gradients of the last step, which are small, underflow: the loss is scaled up for the backward pass.
+        # A step that overflows is left out, and the scale halved.
         self.scaler = torch.amp.GradScaler(model.device.type, enabled=model.unet.dtype == torch.float16)
 
     def run(self) -> Iterator[StepMetrics]:
@@ -121,10 +126,9 @@ class Trainer:
             totals += rewards
             for parameter, gradient in zip(self.parameters, gradients, strict=True):
                 parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
-        self._apply_gradients()
+        learning_rate = settings.learning_rate * learning_rate_factor(settings, step)
+        self._apply_gradients(learning_rate)
         reward, attenuated = (accelerator.reduce(totals, "sum") / len(samples)).tolist()
-        learning_rate = float(self.schedule.get_last_lr()[0])
-        self.schedule.step()
         seconds = time.perf_counter() - started
         return StepMetrics(step + 1, 1 - attenuated, reward, attenuated, learning_rate, seconds)
 
@@ -135,12 +139,14 @@ class Trainer:
         rewards = torch.stack([objective.frame_scores.detach().mean(1).sum(), objective.video_rewards.detach().sum()])
         return torch.autograd.grad(loss, self.parameters), rewards
 
-    def _apply_gradients(self) -> None:
+    def _apply_gradients(self, learning_rate: float) -> None:
         if self.accelerator.num_processes > 1:
             for parameter in self.parameters:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
                 parameter.grad = self.accelerator.reduce(parameter.grad, "sum")
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
@@ -160,13 +166,14 @@ class Trainer:
             ),
             denoise=self.denoise,
             stepper=self.stepper,
-            decode_frames=model.decode_frames,
+            decode_frames=self.decode_frames,
             score_frames=lambda frames: self.judge.score_frames(frames, prompts)[self.judge.name],
             num_frames=settings.num_frames,
             strength=settings.strength,
             num_grad_steps=settings.num_grad_steps,
             attenuation_rate=settings.attenuation_rate,
-            checkpoint=settings.gradient_checkpointing,
+            # Blocks keep their inputs; of several steps only one at a time keeps even those.
+            checkpoint=settings.gradient_checkpointing and settings.num_grad_steps > 1,
         )
 
     def draw_noise(self, samples: Sequence[Sample], shape: tuple[int, ...]) -> Tensor:

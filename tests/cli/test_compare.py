@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from ivideo.io.video import read_video, write_video
+from ivideo.workflows import generation
 
 METRICS = ["reward", "attenuated_reward", "motion", "flicker"]
 NUMBERS = {"mean_a", "mean_b", "difference", "ci_low", "ci_high", "win_share", "n"}
@@ -55,6 +56,19 @@ def test_it_agrees_with_the_run_s_own_before_and_after(compared, trained_run: Pa
     for name in METRICS:
         assert compared[0]["metrics"][name]["mean_a"] == pytest.approx(summary["heldout"][name]["mean_a"], abs=1e-6)
         assert compared[0]["metrics"][name]["mean_b"] == pytest.approx(summary["heldout"][name]["mean_b"], abs=1e-6)
+
+
+def test_the_base_is_the_same_model_with_its_adapter_off(
+    ivideo, trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+    load = generation.load_text_to_video
+    monkeypatch.setattr(generation, "load_text_to_video", lambda name, *rest: loaded.append(name) or load(name, *rest))
+    (tmp_path / "p.txt").write_text("a pig\n")
+    flags = ("--prompts", tmp_path / "p.txt", "--format", "json")
+    row = json.loads(ivideo("compare", "base", trained_run, *flags).stdout)["rows"][0]
+    assert loaded == ["emoji-world"]
+    assert row["a"] != row["b"]
 
 
 def test_pictures_and_results_lie_in_the_output(compared, trained_run: Path) -> None:

@@ -42,6 +42,22 @@ def test_modelscope_gets_the_papers_numbers():
     assert settings.lora_alpha / settings.lora_rank == 1
 
 
+def test_zeroscope_generates_as_its_card_says_and_trains_as_the_paper():
+    settings = FinetuneSettings(**preset_for("zeroscope"), model="zeroscope")
+    own = {
+        "num_frames": 24,
+        "height": 320,
+        "width": 576,
+        "fps": 8.0,
+        "generation_num_inference_steps": 40,
+        "generation_guidance_scale": 9.0,
+        "guidance_batching": False,
+    }
+    assert settings.model_dump(include={*own}) == own
+    paper = FinetuneSettings(**preset_for("modelscope"), model="modelscope")
+    assert settings.model_dump(exclude={*own, "model"}) == paper.model_dump(exclude={*own, "model"})
+
+
 def test_quick_changes_the_length_and_not_the_method():
     for model, named in PRESETS.items():
         assert named["quick"]["max_steps"] < named["default"]["max_steps"]

@@ -7,7 +7,7 @@ import torch
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 
-from ivideo.models.lora import CONFIG_FILE, WEIGHTS_FILE, add_lora, load_lora, lora_parameters, save_lora
+from ivideo.models.lora import CONFIG_FILE, WEIGHTS_FILE, adapter_off, add_lora, load_lora, lora_parameters, save_lora
 
 
 def predict(unet):
@@ -32,6 +32,14 @@ def test_a_fresh_adapter_changes_nothing(make_unet, base):
     unet = make_unet()
     add_lora(unet, rank=4, alpha=4.0, seed=0)
     assert torch.equal(predict(unet), base)
+
+
+def test_with_its_adapter_off_a_model_is_its_base(tuned, base):
+    with_adapter = predict(tuned)
+    assert (with_adapter - base).abs().max() > 0.01
+    with adapter_off(tuned):
+        assert torch.equal(predict(tuned), base)
+    assert torch.equal(predict(tuned), with_adapter)
 
 
 def test_only_the_adapter_is_trained(tuned):

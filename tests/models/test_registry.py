@@ -77,7 +77,8 @@ def test_an_unknown_name(name):
     with pytest.raises(UsageError) as caught:
         load_text_to_video(name, CPU, torch.float32)
     assert str(caught.value) == (
-        f"unknown model {name!r}: not one of emoji-world, modelscope, not a folder, not a hub id like owner/name"
+        f"unknown model {name!r}: not one of emoji-world, modelscope, zeroscope, "
+        "not a folder, not a hub id like owner/name"
     )
 
 
@@ -87,7 +88,7 @@ def test_a_file_is_no_model(tmp_path):
         load_text_to_video(str(tmp_path / "model.safetensors"), CPU, torch.float32)
 
 
-@pytest.mark.parametrize("name", ["ivideo-tests/nowhere", "modelscope"])
+@pytest.mark.parametrize("name", ["ivideo-tests/nowhere", "modelscope", "zeroscope"])
 def test_a_hub_id_without_a_hub(monkeypatch, tmp_path, name):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(IvideoError, match=rf"^model '{name}' cannot be loaded: .*is this machine online\?") as caught:
@@ -124,6 +125,7 @@ def drop_a_weight(file, name):
     return change
 
 
+SUPPORTED = "models of UNet3DConditionModel, AutoencoderKL, CLIPTextModel, a CLIP tokenizer and a DDIM-like scheduler"
 UNET, VAE = (f"{part}/diffusion_pytorch_model.safetensors" for part in ("unet", "vae"))
 TEXT = "text_encoder/model.safetensors"
 
@@ -134,14 +136,27 @@ TEXT = "text_encoder/model.safetensors"
         (remove("model_index.json"), r"is no diffusers folder: .*model_index.json is missing$"),
         (write("model_index.json", b"{"), "cannot be loaded: .*model_index.json.* is not a valid JSON file"),
         (write("model_index.json", b"[]"), "cannot be loaded: its model_index.json is no table of parts$"),
-        (change_json("model_index.json", vae=None, unet=None), "has no unet, vae; it is a TextToVideoSDPipeline$"),
+        (
+            change_json("model_index.json", vae=None, unet=None),
+            f"has no unet, vae; it is a TextToVideoSDPipeline; supported: {SUPPORTED}$",
+        ),
+        (
+            change_json(
+                "model_index.json",
+                _class_name="CogVideoXPipeline",
+                unet=None,
+                transformer=["diffusers", "CogVideoXTransformer3DModel"],
+                feature_extractor=[None, None],
+            ),
+            "has no unet; it is a CogVideoXPipeline with transformer CogVideoXTransformer3DModel; supported: ",
+        ),
         (
             change_json("model_index.json", unet=["diffusers", "UNet2DConditionModel"]),
-            "has the unet UNet2DConditionModel; supported: UNet3DConditionModel$",
+            rf"has the unet UNet2DConditionModel \(it is a TextToVideoSDPipeline\); supported: {SUPPORTED}$",
         ),
         (
             change_json("model_index.json", text_encoder=["transformers", "T5EncoderModel"]),
-            "has the text_encoder T5EncoderModel; supported: CLIPTextModel$",
+            rf"has the text_encoder T5EncoderModel \(it is a TextToVideoSDPipeline\); supported: {SUPPORTED}$",
         ),
         (change_json("model_index.json", scheduler=["diffusers", "NoScheduler"]), "its scheduler is damaged"),
         *((remove(part), f"its {part} is ") for part in registry.PARTS),

@@ -36,10 +36,16 @@ def test_everything_is_frozen_and_dropout_is_off(tiny, latents):
 
 
 def test_sizes(tiny, bundled):
-    assert (tiny.spatial_factor, tiny.size_multiple, tiny.default_size) == (2, 4, 8)
+    assert (tiny.spatial_factor, tiny.size_multiple, tiny.default_size) == (2, 4, (8, 8))
     assert tiny.latents_shape(3, 8, 16) == (4, 3, 4, 8)
-    assert (bundled.spatial_factor, bundled.size_multiple, bundled.default_size) == (8, 16, 64)
+    assert (bundled.spatial_factor, bundled.size_multiple, bundled.default_size) == (8, 16, (64, 64))
     assert bundled.latents_shape(16, 64, 64) == (8, 16, 8, 8)
+
+
+@pytest.mark.parametrize(("sample_size", "expected"), [((4, 6), (8, 12)), (None, (256, 256))])
+def test_the_size_that_a_network_says(tiny, sample_size, expected):
+    tiny.unet.register_to_config(sample_size=sample_size)
+    assert tiny.default_size == expected
 
 
 def test_one_batched_forward_equals_two_and_the_formula(tiny, latents, unet_batches):
@@ -52,6 +58,17 @@ def test_one_batched_forward_equals_two_and_the_formula(tiny, latents, unet_batc
     )
     assert (text - uncond).abs().max() > 1e-3
     torch.testing.assert_close(guided, uncond + 3.0 * (text - uncond), rtol=0, atol=1e-5)
+
+
+def test_branches_one_after_the_other_predict_the_same(tiny, latents, unet_batches):
+    conditioning = tiny.encode_prompts(PROMPTS, negative_prompt="an owl")
+    together = tiny.denoiser(3.0)(latents, TIMESTEP, conditioning)
+    unet_batches.clear()
+    apart = tiny.denoiser(3.0, batched=False)(latents, TIMESTEP, conditioning)
+    assert unet_batches == [2, 2]
+    torch.testing.assert_close(apart, together, rtol=0, atol=1e-5)
+    tiny.denoiser(1.0, batched=False)(latents, TIMESTEP, conditioning)
+    assert unet_batches == [2, 2, 2]
 
 
 def test_guidance_one_leaves_the_unconditional_branch_out(tiny, latents, unet_batches):
@@ -77,6 +94,21 @@ def test_prompts_are_encoded_one_by_one_as_in_a_batch(tiny):
     negative = tiny.encode_prompts(["an owl"]).prompt_embeds[0]
     torch.testing.assert_close(together.negative_prompt_embeds, negative.expand(2, -1, -1))
     assert not together.prompt_embeds.requires_grad
+
+
+def test_prompts_that_are_encoded_once_need_no_text_encoder(tiny):
+    first, second = (tiny.encode_prompts([prompt], "an owl") for prompt in PROMPTS)
+    tiny.encode_once(PROMPTS, "an owl")
+    assert tiny.text_encoder is None
+    for prompt, expected in zip(PROMPTS, (first, second), strict=True):
+        found = tiny.encode_prompts([prompt], "an owl")
+        assert torch.equal(found.prompt_embeds, expected.prompt_embeds)
+        assert torch.equal(found.negative_prompt_embeds, expected.negative_prompt_embeds)
+    assert torch.equal(tiny.encode_prompts(PROMPTS, "an owl").prompt_embeds[1:], second.prompt_embeds)
+    with pytest.raises(ValueError, match="the text encoder was dropped before it saw 'a fox'"):
+        tiny.encode_prompts(["a fox"], "an owl")
+    with pytest.raises(ValueError, match="before it saw ''"):
+        tiny.encode_prompts(PROMPTS)
 
 
 def test_half_precision_unet_answers_in_the_type_of_the_latents(tiny, latents):
@@ -112,6 +144,30 @@ def test_decoded_frames_are_pixels_from_0_to_1_with_a_gradient_for_drawn_frames_
     (gradient,) = torch.autograd.grad(frames.sum(), latents)
     assert gradient[:, :, 1].abs().max() > 0
     assert gradient[:, :, [0, 2]].abs().max() == 0
+
+
+@pytest.mark.parametrize("slice_size", [1, 3])
+def test_slices_are_decoded_again_for_the_same_frames_and_gradient(tiny, latents, monkeypatch, slice_size):
+    decode, sizes = tiny.vae.decode, []
+    monkeypatch.setattr(tiny.vae, "decode", lambda z, **options: sizes.append(len(z)) or decode(z, **options))
+    latents.requires_grad_()
+    indices = torch.tensor([[2, 0], [1, 1]])
+    results = {}
+    for size in (None, slice_size):
+        saved = []
+        keep = torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor, saved=saved: saved.append(tensor.nbytes) or tensor, lambda tensor: tensor
+        )
+        with keep:
+            frames = tiny.decode_frames(latents, indices, slice_size=size)
+        results[size] = frames, torch.autograd.grad(frames.square().sum(), latents)[0], sum(saved)
+    parts = {1: [1, 1, 1, 1], 3: [3, 1]}[slice_size]
+    assert sizes == [4, *parts, *reversed(parts)]
+    (frames, gradient, num_bytes), (same_frames, same_gradient, fewer_bytes) = results[None], results[slice_size]
+    torch.testing.assert_close(same_frames, frames, rtol=0, atol=1e-5)
+    torch.testing.assert_close(same_gradient, gradient, rtol=1e-4, atol=1e-5)
+    assert gradient.abs().max() > 1e-2
+    assert fewer_bytes < num_bytes / 10
 
 
 def test_extreme_latents_are_clamped(tiny, latents, monkeypatch):

@@ -105,18 +105,88 @@ def test_noise_has_temporal_offset_noise(make_trainer: Callable[..., Trainer]) -
     assert offset[..., 0, 0].std() > 0.2
 
 
-def test_checkpointing_recomputes_the_network_and_leaves_the_gradient(
+@pytest.mark.parametrize(("num_grad_steps", "num_calls"), [(1, 1), (2, 4)])
+def test_checkpointing_recomputes_blocks_and_leaves_the_gradient(
+    make_trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch, num_grad_steps: int, num_calls: int
+) -> None:
+    gradients, calls, slices = [], [], []
+    for checkpointing in (False, True):
+        trainer = make_trainer(
+            batch_size=1, strength=1.0, num_grad_steps=num_grad_steps, gradient_checkpointing=checkpointing
+        )
+        unet, decode = trainer.model.unet, trainer.model.vae.decode
+        seen: list[bool] = []
+        unet.register_forward_pre_hook(lambda *_, seen=seen: seen.append(torch.is_grad_enabled()))
+        sizes: list[int] = []
+        monkeypatch.setattr(
+            trainer.model.vae, "decode", lambda z, sizes=sizes, decode=decode, **_: sizes.append(len(z)) or decode(z)
+        )
+        gradients.append(gradient_of_step(trainer, monkeypatch))
+        calls.append(sum(seen))
+        slices.append(sizes)
+    assert gradients[0].abs().max() > 1e-4
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-3, atol=1e-3 * gradients[0].abs().max().item())
+    assert calls == [num_grad_steps, num_calls]  # of one step the blocks are recomputed, of several the steps, too
+    assert slices == [[4], [1] * 8]
+
+
+def test_branches_one_after_the_other_give_the_same_gradient(
     make_trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gradients, calls = [], []
-    for checkpointing in (False, True):
-        trainer = make_trainer(batch_size=1, gradient_checkpointing=checkpointing)
-        seen: list[int] = []
-        trainer.model.unet.register_forward_pre_hook(lambda *_, seen=seen: seen.append(1))
-        gradients.append(gradient_of_step(trainer, monkeypatch))
-        calls.append(len(seen))
-    assert torch.equal(*gradients)
-    assert calls == [1, 2]
+    together, apart = (
+        gradient_of_step(make_trainer(batch_size=1, guidance_batching=batched), monkeypatch)
+        for batched in (True, False)
+    )
+    torch.testing.assert_close(apart, together, rtol=1e-3, atol=1e-3 * together.abs().max().item())
+
+
+def crop_clips(trainer: Trainer) -> None:
+    """Train on the corners of the clips, 32 x 32 pixels: CPUs take long in float16."""
+    whole = trainer.clip_of
+    trainer.clip_of = lambda item: whole(item)[:, :, :4, :4]
+
+
+def scale_scores(trainer: Trainer, factor: float) -> None:
+    """Make the judge's scores, and with them the gradient, that much smaller or larger."""
+    judge = trainer.judge
+    trainer.judge = SimpleNamespace(
+        name=judge.name,
+        score_frames=lambda frames, prompts: {judge.name: factor * judge.score_frames(frames, prompts)[judge.name]},
+    )
+
+
+def test_small_gradients_survive_float16_by_scaling_the_loss(
+    make_trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gradients = []
+    for factor, is_scaled in ((1.0, True), (2**-10, True), (2**-10, False)):  # ModelScope's last step has about 1e-3
+        trainer = make_trainer(batch_size=1, dtype="float16")
+        crop_clips(trainer)
+        scale_scores(trainer, factor)
+        assert all(parameter.dtype == torch.float32 for parameter in trainer.parameters)
+        if not is_scaled:
+            trainer.scaler = torch.amp.GradScaler("cpu", enabled=False)
+        gradients.append(gradient_of_step(trainer, monkeypatch) / factor)
+    usual, scaled, unscaled = gradients
+    errors = [(found - usual).norm() / usual.norm() for found in (scaled, unscaled)]
+    assert errors[0] < 0.01
+    assert errors[1] > 0.1
+
+
+def test_a_step_that_overflows_float16_is_left_out_and_the_scale_halved(
+    make_trainer: Callable[..., Trainer],
+) -> None:
+    trainer = make_trainer(batch_size=1, dtype="float16", learning_rate=0.01)
+    crop_clips(trainer)
+    before = [parameter.clone() for parameter in trainer.parameters]
+    scale = trainer.scaler.get_scale()
+    scale_scores(trainer, 1e30)
+    trainer.train_step(0)
+    assert all(torch.equal(parameter, old) for parameter, old in zip(trainer.parameters, before, strict=True))
+    assert trainer.scaler.get_scale() == scale / 2
+    scale_scores(trainer, 1e-30)
+    trainer.train_step(1)
+    assert not all(torch.equal(parameter, old) for parameter, old in zip(trainer.parameters, before, strict=True))
 
 
 def test_parts_and_processes_give_the_gradient_of_the_whole_batch(

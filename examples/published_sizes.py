@@ -1,0 +1,51 @@
+"""The sizes of the published models, as their configuration files give them: what the scripts here build them from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+UNET: dict[str, Any] = {  # damo-vilab/text-to-video-ms-1.7b, 1.41 B parameters; zeroscope_v2_576w has the same
+    "sample_size": 32,
+    "in_channels": 4,
+    "out_channels": 4,
+    "block_out_channels": (320, 640, 1280, 1280),
+    "down_block_types": ("CrossAttnDownBlock3D",) * 3 + ("DownBlock3D",),
+    "up_block_types": ("UpBlock3D",) + ("CrossAttnUpBlock3D",) * 3,
+    "layers_per_block": 2,
+    "norm_num_groups": 32,
+    "cross_attention_dim": 1024,
+    "attention_head_dim": 64,
+}
+VAE: dict[str, Any] = {  # Stable Diffusion 2.1's
+    "latent_channels": 4,
+    "block_out_channels": (128, 256, 512, 512),
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "layers_per_block": 2,
+    "norm_num_groups": 32,
+    "sample_size": 512,
+    "scaling_factor": 0.18215,
+}
+TEXT: dict[str, Any] = {  # OpenCLIP ViT-H-14's text side without its last layer, as Stable Diffusion 2.1 has it
+    "vocab_size": 49408,
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "projection_dim": 512,
+    "num_hidden_layers": 23,
+    "num_attention_heads": 16,
+    "max_position_embeddings": 77,
+    "hidden_act": "gelu",
+}
+JUDGE: dict[str, Any] = {  # open_clip's ViT-H-14, HPSv2's network
+    "embed_dim": 1024,
+    "vision_cfg": {"image_size": 224, "layers": 32, "width": 1280, "head_width": 80, "patch_size": 14},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 1024, "heads": 16, "layers": 24},
+}
+SCHEDULE: dict[str, Any] = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "steps_offset": 1,
+    "clip_sample": False,
+    "set_alpha_to_one": False,
+}
