@@ -22,7 +22,7 @@ Frame = NDArray[np.uint8]
 # playlist that names other files.
 _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,ivf,ogg,asf,mxf,nut,dv,"
-    "yuv4mpegpipe,rm,wtv,gif,apng,webp_anim"
+    "yuv4mpegpipe,rm,wtv,apng,webp_anim"
 )
 _STREAM = re.compile(r"^  Stream #0:\d+.*?: Video: (.*)$", re.MULTILINE)
 _SIZE = re.compile(r", (\d+)x(\d+)\b")
