@@ -1,10 +1,9 @@
-"""Clips on disk: mp4 (H.264) and gif, with what made them inside or beside the file."""
+"""Clips on disk: written as mp4 (H.264) or gif, with what made them inside or beside the file, and read whole."""
 
 from __future__ import annotations
 
 import json
 import math
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -12,16 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageSequence, UnidentifiedImageError
 
-from ivideo.errors import IvideoError, UsageError
-from ivideo.io.files import atomic_path, explain_os_error, write_json
-from ivideo.io.mp4 import read_mp4_header
-
-Frames = NDArray[np.uint8]
+from ivideo.errors import UsageError
+from ivideo.io.files import atomic_path, write_json
+from ivideo.io.video_reader import DEFAULT_FPS, Frames, open_video
 
 VIDEO_SUFFIXES = (".mp4", ".gif")
 MIN_FPS, MAX_GIF_FPS = 0.01, 50
@@ -96,32 +90,25 @@ def check_video_format(path: Path, fps: float) -> None:
         raise UsageError(f"a gif shows at most {MAX_GIF_FPS} frames per second, not {fps:g}; write an .mp4")
 
 
-def read_video(path: Path) -> Video:
-    """Read every frame of an .mp4 or .gif, or fail: no frame is ever made up.
+def read_video(path: Path, folder_fps: float = DEFAULT_FPS) -> Video:
+    """Read every frame of a video, or fail: no frame is ever made up.
 
     A decoder ends quietly where a cut-off file ends (moviepy then repeats the last frame), so the frames that were
-    decoded are counted against those that the container announces. An edit list that hides frames is not followed.
+    decoded are counted against those that the container announces, where it does: the table of
+    `ivideo.io.video_reader` says for each kind what can be told. An edit list that hides frames is not followed.
 
     Args:
-        path: the file; what it is is told from its content.
+        path: a file of any kind that ffmpeg reads, told from its content, or a folder of .png and .jpg pictures.
+        folder_fps: frames per second of a folder, which cannot say it.
 
     Returns:
         The clip. Its metadata is the JSON in the file, else that in `<stem>.json` beside it, else empty.
 
     Raises:
-        IvideoError: missing, a folder, not a video, cut off, without frames, or its sidecar isn't a JSON object.
+        IvideoError: missing, not a video, cut off, damaged, without frames, or its sidecar isn't a JSON object.
     """
-    if path.is_dir():
-        raise IvideoError(f"{path} is a folder, not a video")
-    try:
-        with path.open("rb") as file:
-            is_gif = file.read(4) == b"GIF8"
-        frames, fps, metadata = _read_gif(path) if is_gif else _read_mp4(path)
-    except FileNotFoundError as error:
-        raise IvideoError(f"video {path} does not exist") from error
-    except OSError as error:
-        raise explain_os_error("read", path, error) from error
-    return Video(frames, fps, _read_sidecar(path.with_suffix(".json")) if metadata is None else metadata)
+    reader = open_video(path, folder_fps)
+    return Video(np.stack(list(reader)), reader.fps, reader.metadata)
 
 
 def _write_mp4(path: Path, frames: Frames, fps: float, metadata: Mapping[str, Any]) -> None:
@@ -155,68 +142,6 @@ def _encode(path: Path, frames: Frames, fps: float, codec: str, options: list[st
         if process.wait() != 0:
             log.seek(0)
             raise OSError(f"ffmpeg: {_last_line(log.read())}")
-
-
-def _read_mp4(path: Path) -> tuple[Frames, float, dict[str, Any] | None]:
-    header = read_mp4_header(path)
-    frames = _decode(path)
-    if len(frames) < header.num_frames:
-        raise IvideoError(
-            f"{path} is truncated or damaged: {len(frames)} of its {header.num_frames} frames can be read; "
-            "get a whole copy"
-        )
-    try:
-        metadata = json.loads(header.tags.get("©cmt", ""))
-    except json.JSONDecodeError:
-        metadata = None
-    return frames, header.fps, metadata if isinstance(metadata, dict) else None
-
-
-def _decode(path: Path) -> Frames:
-    """Decode all frames to PPM pictures: each is the lines "P6", "width height" and "255", then its pixels."""
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-fflags", "+discardcorrupt"]
-    command += ["-ignore_editlist", "1", "-i", f"file:{path}", "-map", "0:V:0", "-fps_mode", "passthrough"]
-    command += ["-sws_flags", "bicubic+accurate_rnd+full_chroma_int"]
-    command += ["-pix_fmt", "rgb24", "-c:v", "ppm", "-f", "image2pipe", "-"]
-    done = subprocess.run(command, capture_output=True, check=False)
-    if not done.stdout:
-        reason = _last_line(done.stderr.decode("utf-8", "replace"))
-        raise IvideoError(f"{path} is damaged, no frame can be read: {reason}")
-    header_size = done.stdout.index(b"\n255\n") + 5
-    width, height = map(int, done.stdout[:header_size].split()[1:3])
-    frame_size = header_size + height * width * 3
-    num_frames = len(done.stdout) // frame_size
-    pictures = np.frombuffer(done.stdout, np.uint8, num_frames * frame_size).reshape(num_frames, frame_size)
-    return pictures[:, header_size:].reshape(num_frames, height, width, 3)
-
-
-def _read_gif(path: Path) -> tuple[Frames, float, None]:
-    pictures, milliseconds = [], 0.0
-    try:
-        with Image.open(path) as gif:
-            for picture in ImageSequence.Iterator(gif):
-                pictures.append(np.asarray(picture.convert("RGB")))
-                milliseconds += picture.info.get("duration", 0)
-    except (UnidentifiedImageError, OSError, SyntaxError, EOFError, ValueError, IndexError) as error:
-        raise IvideoError(f"{path} is truncated or damaged: {_last_line(str(error))}") from error
-    with path.open("rb") as file:
-        if not file.read().rstrip(b"\0").endswith(b";"):
-            raise IvideoError(f"{path} is truncated: it ends before the gif's end mark; get a whole copy")
-    return np.stack(pictures), 1000 * len(pictures) / milliseconds if milliseconds else 10.0, None
-
-
-def _read_sidecar(path: Path) -> dict[str, Any]:
-    try:
-        metadata = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise explain_os_error("read", path, error) from error
-    except ValueError as error:
-        raise IvideoError(f"{path} should hold the video's metadata, but is not JSON: {error}") from error
-    if not isinstance(metadata, dict):
-        raise IvideoError(f"{path} should hold the video's metadata, but is not a JSON object")
-    return metadata
 
 
 def _last_line(log: str) -> str:

@@ -67,7 +67,7 @@ def paired_difference(
     Raises:
         ValueError: no prompts, different prompts, or different numbers of values.
     """
-    values_a, values_b = _pair(a, b)
+    values_a, values_b = pair_values(a, b)
     changes = values_b - values_a
     n = len(changes)
     draws = _draw_prompts(n, num_resamples, seed)
@@ -113,8 +113,8 @@ def gap_closed(
     Raises:
         ValueError: no prompts, different prompts, or different numbers of values.
     """
-    values_a, values_b = _pair(a, b)
-    gains, gaps = values_b - values_a, _pair(a, ceiling)[1] - values_a
+    values_a, values_b = pair_values(a, b)
+    gains, gaps = values_b - values_a, pair_values(a, ceiling)[1] - values_a
     if gaps.mean() <= 0:
         return GapShare(None, None, None)
     draws = _draw_prompts(len(gaps), num_resamples, seed)
@@ -149,19 +149,31 @@ def group_by_prompt(prompts: Sequence[str], values: Sequence[float]) -> dict[str
     return {prompt: float(np.mean(group)) for prompt, group in groups.items()}
 
 
-def _draw_prompts(n: int, num_resamples: int, seed: int) -> NDArray[np.int64]:
-    return np.random.default_rng(seed).integers(0, n, size=(num_resamples, n))
-
-
-def _pair(
+def pair_values(
     a: Mapping[str, float] | Sequence[float], b: Mapping[str, float] | Sequence[float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Bring two contestants' values into the same order of prompts.
+
+    Args:
+        a: one value for each prompt: a mapping from prompt to value, or values in the prompts' order.
+        b: the same for the other contestant; a mapping needs the same prompts, in any order.
+
+    Returns:
+        Both contestants' values (n,), float64.
+
+    Raises:
+        ValueError: no prompts, different prompts, or different numbers of values.
+    """
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         if a.keys() != b.keys():
             raise ValueError(f"a and b differ in prompts: {sorted(a.keys() ^ b.keys())}")
-        return _pair(list(a.values()), [b[prompt] for prompt in a])
+        return pair_values(list(a.values()), [b[prompt] for prompt in a])
     if isinstance(a, Mapping) or isinstance(b, Mapping):
         raise ValueError("a and b must both be mappings or both be sequences")
     if len(a) != len(b) or len(a) == 0:
         raise ValueError(f"a and b need the same number of values, at least one; got {len(a)} and {len(b)}")
     return np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+
+
+def _draw_prompts(n: int, num_resamples: int, seed: int) -> NDArray[np.int64]:
+    return np.random.default_rng(seed).integers(0, n, size=(num_resamples, n))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,6 +16,8 @@ from PIL import Image
 from ivideo.errors import IvideoError, UsageError
 from ivideo.io.mp4 import read_mp4_header
 from ivideo.io.video import Frames, read_video, write_video
+
+Ffmpeg = Callable[..., str]
 
 NASTY = 'a "cat"; surfing=yes\nline two \\ # 🐈 naïve \x00 \' {}'
 
@@ -26,12 +27,6 @@ def make_clip(num_frames: int = 16, height: int = 64, width: int = 64) -> Frames
     t, y, x = np.mgrid[:num_frames, :height, :width]
     waves = [np.sin((x + t) / 9), np.cos((y + t) / 11), np.sin((x + y) / 15)]
     return (128 + 100 * np.stack(waves, axis=-1)).astype(np.uint8)
-
-
-def run_ffmpeg(*arguments: str) -> str:
-    """Run the ffmpeg that the package uses; gives back what it says on stderr."""
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-y", *arguments]
-    return subprocess.run(command, capture_output=True, check=False).stderr.decode()
 
 
 def assert_fails_in_one_line(path: Path, message: str) -> None:
@@ -66,7 +61,7 @@ def test_any_text_survives_in_the_metadata(tmp_path: Path, suffix: str) -> None:
     assert read_video(write_video(tmp_path / f"a{suffix}", make_clip(2), 8, metadata)).metadata == metadata
 
 
-def test_the_title_is_the_prompt_and_the_stream_is_plain_h264(tmp_path: Path) -> None:
+def test_the_title_is_the_prompt_and_the_stream_is_plain_h264(tmp_path: Path, run_ffmpeg: Ffmpeg) -> None:
     path = write_video(tmp_path / "a.mp4", make_clip(), 8, {"prompt": "a 🐈; surfing"})
     assert read_mp4_header(path).tags["©nam"] == "a 🐈; surfing"
     report = run_ffmpeg("-i", str(path))
@@ -170,7 +165,7 @@ def test_reading_a_short_clip_is_quick(tmp_path: Path) -> None:
     assert min(seconds) < 0.5
 
 
-def test_metadata_falls_back_to_the_sidecar_and_then_to_nothing(tmp_path: Path) -> None:
+def test_metadata_falls_back_to_the_sidecar_and_then_to_nothing(tmp_path: Path, run_ffmpeg: Ffmpeg) -> None:
     written = write_video(tmp_path / "a.mp4", make_clip(2), 8, {"seed": 1})
     bare = tmp_path / "b.mp4"
     run_ffmpeg("-i", str(written), "-map_metadata", "-1", "-c", "copy", str(bare))
@@ -182,7 +177,7 @@ def test_metadata_falls_back_to_the_sidecar_and_then_to_nothing(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("comment", ["shot on holiday", '"text"', "[1, 2]"])
-def test_another_programs_comment_is_no_metadata(tmp_path: Path, comment: str) -> None:
+def test_another_programs_comment_is_no_metadata(tmp_path: Path, comment: str, run_ffmpeg: Ffmpeg) -> None:
     written = write_video(tmp_path / "a.mp4", make_clip(2), 8, {"seed": 1})
     other = tmp_path / "b.mp4"
     run_ffmpeg("-i", str(written), "-metadata", f"comment={comment}", "-c", "copy", str(other))
@@ -210,12 +205,12 @@ def test_what_is_not_a_video_is_named(tmp_path: Path, content: bytes) -> None:
     assert_fails_in_one_line(path, "is not a video")
 
 
-def test_a_sound_file_has_no_frames(tmp_path: Path) -> None:
+def test_a_sound_file_has_no_frames(tmp_path: Path, run_ffmpeg: Ffmpeg) -> None:
     run_ffmpeg("-f", "lavfi", "-i", "sine=duration=0.2", str(tmp_path / "a.mp4"))
     assert_fails_in_one_line(tmp_path / "a.mp4", "has no video frames")
 
 
-def test_sound_longer_than_the_picture_is_no_short_read(tmp_path: Path) -> None:
+def test_sound_longer_than_the_picture_is_no_short_read(tmp_path: Path, run_ffmpeg: Ffmpeg) -> None:
     written = write_video(tmp_path / "a.mp4", make_clip(), 8, {})
     mixed = tmp_path / "b.mp4"
     run_ffmpeg("-i", str(written), "-f", "lavfi", "-i", "sine=duration=5", "-c:v", "copy", str(mixed))
@@ -224,7 +219,7 @@ def test_sound_longer_than_the_picture_is_no_short_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_faststart", [True, False])
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9, 0.999])
-def test_a_cut_off_mp4_is_an_error(tmp_path: Path, is_faststart: bool, share: float) -> None:
+def test_a_cut_off_mp4_is_an_error(tmp_path: Path, is_faststart: bool, share: float, run_ffmpeg: Ffmpeg) -> None:
     path = write_video(tmp_path / "a.mp4", make_clip(), 8, {"prompt": "a cat"})
     if not is_faststart:
         run_ffmpeg("-i", str(path), "-c", "copy", str(tmp_path / "b.mp4"))
