@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,10 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from ivideo.errors import IvideoError
+from ivideo.models.authors_weights import read_authors_lora
 
 TARGET_MODULES = ["to_q", "to_k", "to_v", "to_out.0"]
 PEFT_PREFIX = "base_model.model."  # where PeftModel keeps the network that it wraps
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
+UNET_KEY = "unet"  # in the weights' metadata: the file that the base's U-Net came from, if not from its own folder
 
 
 def add_lora(unet: nn.Module, rank: int, alpha: float, seed: int) -> None:
@@ -58,8 +61,15 @@ def lora_parameters(unet: nn.Module) -> list[nn.Parameter]:
     return [parameter for name, parameter in unet.named_parameters() if ".lora_" in name]
 
 
-def save_lora(unet: nn.Module, folder: Path, base_model: str) -> None:
-    """Write the adapter as PEFT does (`PeftModel.from_pretrained(unet, folder)` loads it)."""
+def save_lora(unet: nn.Module, folder: Path, base_model: str, unet_file: str | None = None) -> None:
+    """Write the adapter as PEFT does (`PeftModel.from_pretrained(unet, folder)` loads it).
+
+    Args:
+        unet: has the adapter.
+        folder: where to.
+        base_model: the model that the adapter is for.
+        unet_file: the file that the model's U-Net came from, if not from its own folder; see `read_unet_file`.
+    """
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
@@ -67,7 +77,8 @@ def save_lora(unet: nn.Module, folder: Path, base_model: str) -> None:
     # Without being told that there are no embedding layers, PEFT asks the hub about the base model.
     state = get_peft_model_state_dict(unet, save_embedding_layers=False)
     weights = {PEFT_PREFIX + name: weight.detach().cpu().contiguous() for name, weight in state.items()}
-    save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    about = {"format": "pt", **({UNET_KEY: unet_file} if unet_file else {})}
+    save_file(weights, folder / WEIGHTS_FILE, metadata=about)
     config = cast(Any, unet).peft_config["default"]
     config.target_modules = sorted(config.target_modules)  # PEFT makes it a set, whose order changes from run to run
     config.base_model_name_or_path = base_model
@@ -75,21 +86,42 @@ def save_lora(unet: nn.Module, folder: Path, base_model: str) -> None:
     config.save_pretrained(str(folder))
 
 
-def load_lora(unet: nn.Module, folder: Path, scale: float = 1.0) -> None:
-    """Load an adapter that `save_lora` (or PEFT) wrote into the U-Net.
+def read_unet_file(folder: Path) -> str | None:
+    """The U-Net file that `save_lora` noted; None if there is none, or no weights.
+
+    Raises:
+        IvideoError: the weights are damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not (folder / WEIGHTS_FILE).is_file():
+        return None
+    try:
+        with safe_open(folder / WEIGHTS_FILE, framework="pt") as file:
+            return (file.metadata() or {}).get(UNET_KEY)
+    except (OSError, SafetensorError) as error:
+        raise IvideoError(f"adapter {folder} is damaged: {error}") from None
+
+
+def load_lora(unet: nn.Module, path: Path, scale: float = 1.0) -> None:
+    """Load an adapter that `save_lora` (or PEFT) wrote, or that a file of the authors brings, into the U-Net.
 
     Args:
         unet: changed in place.
-        folder: holds adapter_config.json and adapter_model.safetensors.
+        path: holds adapter_config.json and adapter_model.safetensors; or the authors' file.
         scale: multiplies the adapter's effect; 0 is the base model.
 
     Raises:
         IvideoError: no adapter there, a damaged one, or one whose weights do not fit this model (then parts of it may
             be left in the U-Net).
     """
-    from peft import set_peft_model_state_dict
+    from peft import LoraConfig, set_peft_model_state_dict
 
-    config, weights = _read_lora(folder)
+    if path.is_file():
+        rank, weights = read_authors_lora(unet, path)
+        config = LoraConfig(r=rank, lora_alpha=rank, target_modules=TARGET_MODULES)
+    else:
+        config, weights = _read_lora(path)
     try:
         _inject(unet, config)
         unexpected = set_peft_model_state_dict(unet, weights).unexpected_keys
@@ -97,9 +129,37 @@ def load_lora(unet: nn.Module, folder: Path, scale: float = 1.0) -> None:
     except (ValueError, RuntimeError, TypeError, KeyError):  # what PEFT makes of other shapes and places
         fits = False
     if not fits:
-        raise IvideoError(f"adapter {folder} was trained on another model: its weights do not fit this one")
+        raise IvideoError(f"adapter {path} was trained on another model: its weights do not fit this one")
     for layer in _lora_layers(unet):
         layer.scale_layer(scale)
+
+
+@contextmanager
+def lora_disabled(unet: nn.Module) -> Iterator[None]:
+    """Let the U-Net be its base: without an adapter, or with it switched off; its weights cannot be trained then."""
+    layers = list(_lora_layers(unet)) if lora_parameters(unet) else []
+    for layer in layers:
+        layer.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)
+
+
+def merge_lora(unet: nn.Module) -> None:
+    """Add the adapter, at the scale that it was loaded with, to the weights that it adapts, and take it out.
+
+    Do it in float32: half precision would round the adapter's effect away.
+    """
+    adapted = {id(layer) for layer in _lora_layers(unet)}
+    for parent in list(unet.modules()):
+        for name, child in list(parent.named_children()):
+            if id(child) in adapted:
+                layer = cast(Any, child)
+                layer.merge()
+                setattr(parent, name, layer.get_base_layer())
+    del cast(Any, unet).peft_config
 
 
 def _read_lora(folder: Path) -> tuple[Any, dict[str, Tensor]]:
