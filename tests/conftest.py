@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -15,6 +16,8 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # `CUDA_VISIBLE_DEVICES=0 pyt
 for personal_setting in ("IVIDEO_MODEL", "HPS_ROOT", "FORCE_COLOR"):
     os.environ.pop(personal_setting, None)
 
+DATA = Path(__file__).parent / "data"
+AUTHORS_UNET = {"block_out_channels": (32, 32, 64, 64), "cross_attention_dim": 1024, "attention_head_dim": 8}
 SMALL = {"num_frames": 4, "num_inference_steps": 2}  # the least that has four segments and a part of the chain
 
 
@@ -70,3 +73,64 @@ def base_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base") / "videos"
     ivideo.generate(["a pig", "a fox surfing"], folder, num_videos=2, model="emoji-world", **SMALL)
     return folder
+
+
+@pytest.fixture(scope="session")
+def authors_file() -> Path:
+    """A checkpoint of the authors in small: the whole U-Net and LoRA pairs of rank 4, all in float16."""
+    return DATA / "vgen_unet_lora_tiny.pth"
+
+
+@pytest.fixture(scope="session")
+def authors_base_file(authors_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same without the LoRA pairs, as their base checkpoint is."""
+    import torch
+
+    weights = torch.load(authors_file, weights_only=True)["state_dict"]
+    path = tmp_path_factory.mktemp("authors") / "base.pth"
+    torch.save({name: weight for name, weight in weights.items() if "_lora." not in name}, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def authors_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random pipeline of 32 x 32 pixels whose U-Net has the sizes of that checkpoint; leave it as it is."""
+    import torch
+    from diffusers import AutoencoderKL, DDIMScheduler, TextToVideoSDPipeline, UNet3DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    from ivideo.models.registry import MODEL_SOURCES
+
+    tokenizer = CLIPTokenizer.from_pretrained(Path(MODEL_SOURCES["emoji-world"]) / "tokenizer")
+    special = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
+    widths = {"hidden_size": 1024, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 8}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        unet = UNet3DConditionModel(sample_size=8, **AUTHORS_UNET)
+        vae = AutoencoderKL(
+            block_out_channels=(8, 8, 8),
+            down_block_types=("DownEncoderBlock2D",) * 3,
+            up_block_types=("UpDecoderBlock2D",) * 3,
+            norm_num_groups=4,
+            sample_size=32,
+        )
+        text = CLIPTextConfig(vocab_size=len(tokenizer), max_position_embeddings=16, **special, **widths)
+        text_encoder = CLIPTextModel(text)
+    scheduler = DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        steps_offset=1,
+        clip_sample=False,
+        set_alpha_to_one=False,
+    )
+    parts = {"unet": unet, "vae": vae, "text_encoder": text_encoder, "tokenizer": tokenizer, "scheduler": scheduler}
+    folder = tmp_path_factory.mktemp("authors") / "model"
+    TextToVideoSDPipeline(**parts).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def authors_sizes() -> dict[str, Any]:
+    """The sizes of that checkpoint's U-Net, for UNet3DConditionModel."""
+    return AUTHORS_UNET

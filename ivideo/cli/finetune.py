@@ -83,6 +83,7 @@ def finetune_cli(
     fps: o.FpsOpt = None,
     negative_prompt: o.NegativeOpt = None,
     model: o.ModelOpt = None,
+    unet: o.UnetOpt = None,
     reward: o.RewardOpt = None,
     seed: o.SeedOpt = None,
     device: o.DeviceOpt = None,

@@ -130,7 +130,9 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         with path.open("rb") as file:
             is_zip = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
         if not is_zip:
-            raise IvideoError(f"{path} is no checkpoint of torch; wanted is a .pth file of the authors (VGen, ModelScope)")
+            raise IvideoError(
+                f"{path} is no checkpoint of torch; wanted is a .pth file of the authors (VGen, ModelScope)"
+            )
         content: Any = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except pickle.UnpicklingError:
         raise IvideoError(f"{path} holds other things than weights and is not loaded, for safety") from None
@@ -245,4 +247,5 @@ def _check_shapes(path: Path, weights: Mapping[str, tuple[Tensor, tuple[int, ...
 def _count(names: Collection[str]) -> str:
     named = [*names][:NUM_NAMED]
     more = ", ..." if len(names) > NUM_NAMED else ""
-    return f"{len(names)} weights ({', '.join(named)}{more})"
+    noun = "weight" if len(names) == 1 else "weights"
+    return f"{len(names)} {noun} ({', '.join(named)}{more})"

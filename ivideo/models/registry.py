@@ -147,6 +147,22 @@ def build_empty_unet(name: str, location: str) -> Any:
         return kind.from_config(kind.load_config(location, subfolder="unet"))
 
 
+def download_parts(name: str, location: str, parts: Collection[str]) -> Path:
+    """The local folder with whole parts of a model and its U-Net's configuration, downloaded first from a hub.
+
+    Raises:
+        IvideoError: the hub cannot be reached.
+    """
+    folder = Path(location)
+    if folder.is_dir():
+        return folder
+    from huggingface_hub import snapshot_download
+
+    wanted = ["model_index.json", "unet/config.json", *(f"{part}/*" for part in parts)]
+    with _explain_failure(name, "folder"):
+        return Path(snapshot_download(location, allow_patterns=wanted))
+
+
 def find_location(name: str) -> str:
     """Where a model is: a local folder, else a hub id.
 

@@ -98,7 +98,7 @@ def test_generations_of_a_run_use_its_generation_guidance() -> None:
 
 def test_find_adapter_in_a_run_and_in_a_peft_folder(trained_run: Path) -> None:
     of_run, bare = find_adapter(trained_run, 0.5), find_adapter(trained_run / "adapter")
-    assert of_run.folder == bare.folder == trained_run / "adapter"
+    assert of_run.path == bare.path == trained_run / "adapter"
     assert (of_run.name, of_run.scale, of_run.heldout) == ("mine", 0.5, trained_run / "heldout.txt")
     assert (bare.name, bare.scale, bare.heldout) == ("adapter", 1.0, None)
     assert (of_run.defaults["model"], of_run.defaults["num_frames"]) == ("emoji-world", 4)
