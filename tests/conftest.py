@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -16,8 +15,6 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # `CUDA_VISIBLE_DEVICES=0 pyt
 for personal_setting in ("IVIDEO_MODEL", "HPS_ROOT", "FORCE_COLOR"):
     os.environ.pop(personal_setting, None)
 
-DATA = Path(__file__).parent / "data"
-AUTHORS_UNET = {"block_out_channels": (32, 32, 64, 64), "cross_attention_dim": 1024, "attention_head_dim": 8}
 SMALL = {"num_frames": 4, "num_inference_steps": 2}  # the least that has four segments and a part of the chain
 
 
@@ -76,61 +73,74 @@ def base_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def authors_file() -> Path:
-    """A checkpoint of the authors in small: the whole U-Net and LoRA pairs of rank 4, all in float16."""
-    return DATA / "vgen_unet_lora_tiny.pth"
-
-
-@pytest.fixture(scope="session")
-def authors_base_file(authors_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same without the LoRA pairs, as their base checkpoint is."""
-    import torch
-
-    weights = torch.load(authors_file, weights_only=True)["state_dict"]
-    path = tmp_path_factory.mktemp("authors") / "base.pth"
-    torch.save({name: weight for name, weight in weights.items() if "_lora." not in name}, path)
-    return path
-
-
-@pytest.fixture(scope="session")
 def authors_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random pipeline of 32 x 32 pixels whose U-Net has the sizes of that checkpoint; leave it as it is."""
+    """A random pipeline of 16 x 16 pixels that the checkpoint `authors_file` is for; leave it as it is."""
     import torch
     from diffusers import AutoencoderKL, DDIMScheduler, TextToVideoSDPipeline, UNet3DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
     from ivideo.models.registry import MODEL_SOURCES
 
-    tokenizer = CLIPTokenizer.from_pretrained(Path(MODEL_SOURCES["emoji-world"]) / "tokenizer")
-    special = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
-    widths = {"hidden_size": 1024, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 8}
+    bundled = Path(MODEL_SOURCES["emoji-world"])
+    tokenizer = CLIPTokenizer.from_pretrained(bundled / "tokenizer")
+    text = CLIPTextConfig.from_pretrained(bundled / "text_encoder", num_hidden_layers=1)
+    levels = {"norm_num_groups": 4, "layers_per_block": 1}
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        unet = UNet3DConditionModel(sample_size=8, **AUTHORS_UNET)
-        vae = AutoencoderKL(
-            block_out_channels=(8, 8, 8),
-            down_block_types=("DownEncoderBlock2D",) * 3,
-            up_block_types=("UpDecoderBlock2D",) * 3,
-            norm_num_groups=4,
-            sample_size=32,
-        )
-        text = CLIPTextConfig(vocab_size=len(tokenizer), max_position_embeddings=16, **special, **widths)
-        text_encoder = CLIPTextModel(text)
-    scheduler = DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        steps_offset=1,
-        clip_sample=False,
-        set_alpha_to_one=False,
-    )
-    parts = {"unet": unet, "vae": vae, "text_encoder": text_encoder, "tokenizer": tokenizer, "scheduler": scheduler}
+        parts = {
+            "unet": UNet3DConditionModel(
+                sample_size=8,
+                block_out_channels=(8, 16),
+                down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
+                up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
+                cross_attention_dim=text.hidden_size,
+                attention_head_dim=8,
+                **levels,
+            ),
+            "vae": AutoencoderKL(
+                block_out_channels=(8, 8),
+                down_block_types=("DownEncoderBlock2D",) * 2,
+                up_block_types=("UpDecoderBlock2D",) * 2,
+                sample_size=16,
+                **levels,
+            ),
+            "text_encoder": CLIPTextModel(text),
+        }
+    scheduler = DDIMScheduler.from_pretrained(bundled / "scheduler")
     folder = tmp_path_factory.mktemp("authors") / "model"
-    TextToVideoSDPipeline(**parts).save_pretrained(folder)
+    TextToVideoSDPipeline(tokenizer=tokenizer, scheduler=scheduler, **parts).save_pretrained(folder)
     return folder
 
 
 @pytest.fixture(scope="session")
-def authors_sizes() -> dict[str, Any]:
-    """The sizes of that checkpoint's U-Net, for UNet3DConditionModel."""
-    return AUTHORS_UNET
+def authors_file(authors_folder: Path) -> Path:
+    """A random checkpoint of the authors for that pipeline: the whole U-Net, and LoRA pairs of rank 4, in float16."""
+    import torch
+
+    from ivideo.models.authors_weights import name_lora, name_weights
+    from ivideo.models.registry import load_unet
+
+    unet = load_unet("authors", str(authors_folder), torch.float32)
+    shapes = {name: tuple(weight.shape) for name, weight in unet.state_dict().items()}
+    for name in name_lora(unet):
+        width, inputs = shapes[name.rpartition(".lora_")[0] + ".weight"]
+        shapes[name] = (4, inputs) if ".lora_A." in name else (width, 4)
+    generator = torch.Generator().manual_seed(1)
+    weights = {
+        theirs: (0.2 * torch.randn(shapes[ours], generator=generator)).half()
+        for ours, theirs in {**name_weights(unet), **name_lora(unet)}.items()
+    }
+    path = authors_folder.with_name("tuned.pth")
+    torch.save({"state_dict": weights, "step": 620000}, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def authors_base_file(authors_file: Path) -> Path:
+    """The same without the LoRA pairs, as the authors' base checkpoint is."""
+    import torch
+
+    weights = torch.load(authors_file, weights_only=True)["state_dict"]
+    path = authors_file.with_name("base.pth")
+    torch.save({name: weight for name, weight in weights.items() if "_lora." not in name}, path)
+    return path

@@ -17,7 +17,7 @@ from ivideo.models.authors_weights import read_authors_lora
 TARGET_MODULES = ["to_q", "to_k", "to_v", "to_out.0"]
 PEFT_PREFIX = "base_model.model."  # where PeftModel keeps the network that it wraps
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
-UNET_KEY = "unet"  # in the weights' metadata: the file that the base's U-Net came from, if not from its own folder
+BASE_FILE = "base_unet.json"  # not PEFT's: names the file of the base's U-Net, if that is not in the base's folder
 
 
 def add_lora(unet: nn.Module, rank: int, alpha: float, seed: int) -> None:
@@ -77,8 +77,9 @@ def save_lora(unet: nn.Module, folder: Path, base_model: str, unet_file: str | N
     # Without being told that there are no embedding layers, PEFT asks the hub about the base model.
     state = get_peft_model_state_dict(unet, save_embedding_layers=False)
     weights = {PEFT_PREFIX + name: weight.detach().cpu().contiguous() for name, weight in state.items()}
-    about = {"format": "pt", **({UNET_KEY: unet_file} if unet_file else {})}
-    save_file(weights, folder / WEIGHTS_FILE, metadata=about)
+    save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    if unet_file:
+        (folder / BASE_FILE).write_text(json.dumps({"unet": unet_file}) + "\n", encoding="utf-8")
     config = cast(Any, unet).peft_config["default"]
     config.target_modules = sorted(config.target_modules)  # PEFT makes it a set, whose order changes from run to run
     config.base_model_name_or_path = base_model
@@ -87,20 +88,17 @@ def save_lora(unet: nn.Module, folder: Path, base_model: str, unet_file: str | N
 
 
 def read_unet_file(folder: Path) -> str | None:
-    """The U-Net file that `save_lora` noted; None if there is none, or no weights.
+    """The U-Net file that `save_lora` noted; None if there is none.
 
     Raises:
-        IvideoError: the weights are damaged.
+        IvideoError: the note is damaged.
     """
-    from safetensors import SafetensorError, safe_open
-
-    if not (folder / WEIGHTS_FILE).is_file():
+    if not (folder / BASE_FILE).is_file():
         return None
     try:
-        with safe_open(folder / WEIGHTS_FILE, framework="pt") as file:
-            return (file.metadata() or {}).get(UNET_KEY)
-    except (OSError, SafetensorError) as error:
-        raise IvideoError(f"adapter {folder} is damaged: {error}") from None
+        return str(json.loads((folder / BASE_FILE).read_text(encoding="utf-8"))["unet"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise IvideoError(f"adapter {folder} is damaged: {BASE_FILE} names no U-Net") from None
 
 
 def load_lora(unet: nn.Module, path: Path, scale: float = 1.0) -> None:
