@@ -10,11 +10,21 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ivideo.api import compare, finetune, generate, score
+    from ivideo.api import compare, finetune, generate, merge_adapter, save_adapter, score
     from ivideo.errors import IvideoError, UsageError
 
 __version__ = version("ivideo")
-__all__ = ["IvideoError", "UsageError", "__version__", "compare", "finetune", "generate", "score"]
+__all__ = [
+    "IvideoError",
+    "UsageError",
+    "__version__",
+    "compare",
+    "finetune",
+    "generate",
+    "merge_adapter",
+    "save_adapter",
+    "score",
+]
 
 _HOMES = {
     "IvideoError": "ivideo.errors",
@@ -22,6 +32,8 @@ _HOMES = {
     "compare": "ivideo.api",
     "finetune": "ivideo.api",
     "generate": "ivideo.api",
+    "merge_adapter": "ivideo.api",
+    "save_adapter": "ivideo.api",
     "score": "ivideo.api",
 }
 

@@ -1,15 +1,18 @@
-"""The four commands as functions, for notebooks and scripts; settings are keyword arguments with the flags' names."""
+"""The four commands as functions, for notebooks and scripts, and two that take adapters out of `ivideo`.
+
+Settings are keyword arguments with the flags' names.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
-from ivideo.config.settings import FinetuneSettings, GenerationSettings, Settings
+from ivideo.config.settings import DtypeName, FinetuneSettings, GenerationSettings, Settings
 from ivideo.errors import UsageError
 from ivideo.workflows.progress import Progress, Silence
-from ivideo.workflows.resolve import find_adapter, resolve_settings
+from ivideo.workflows.resolve import Adapter, adapter_of_unet, find_adapter, resolve_settings
 
 # Each function imports its own workflow: making a video does not wait for the plots of a training.
 if TYPE_CHECKING:
@@ -72,7 +75,7 @@ def generate(
     Args:
         prompts: one prompt or several.
         output: a folder, or a .mp4 / .gif for a single video.
-        lora: run folder or PEFT adapter folder.
+        lora: run folder, PEFT adapter folder, or file of the authors; default: what the file `unet` brings.
         lora_scale: multiplies the adapter's effect, 1 by default; 0 is the base model.
         num_videos: videos a prompt; video k uses seed + k.
         with_score: whether the judge (`reward`) scores each video, for `each` to see.
@@ -90,12 +93,13 @@ def generate(
     from ivideo.workflows import generate as workflow
 
     progress = progress or Silence()
-    if lora is None and lora_scale is not None:
-        raise UsageError("--lora-scale without --lora: there is no adapter to scale")
     adapter = find_adapter(Path(lora), _scale(lora_scale)) if lora is not None else None
     resolved = resolve_settings(
         GenerationSettings, config=_path(config), flags=settings, progress=progress, adapter=adapter
     )
+    adapter = adapter or adapter_of_unet(resolved, _scale(lora_scale))
+    if adapter is None and lora_scale is not None:
+        raise UsageError("--lora-scale without --lora: there is no adapter to scale")
     texts = [prompts] if isinstance(prompts, str) else prompts
     videos = workflow.generate(
         texts,
@@ -156,7 +160,7 @@ def compare(
     progress: Progress | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
-    """Compare two contestants (model, `base`, run folder, or folder of videos), B against A.
+    """Compare two contestants (model, `base`, run folder, file of the authors, or folder of videos), B against A.
 
     Args:
         a: the one to beat.
@@ -183,6 +187,72 @@ def compare(
         raise UsageError("--lora-scale without a run or adapter: there is nothing to scale")
     sides = settle_sides(first, second, config=_path(config), flags=settings, progress=progress)
     return workflow.compare(first, second, sides, prompts=prompts, output=_path(output), progress=progress)
+
+
+def save_adapter(
+    adapter: PathLike, output: PathLike, *, model: str | None = None, unet: PathLike | None = None
+) -> Path:
+    """Write an adapter in PEFT's format: `PeftModel.from_pretrained(unet, output)` loads it.
+
+    Args:
+        adapter: run folder, PEFT adapter folder, or a file of the authors that brings a LoRA.
+        output: folder, new or empty.
+        model: the model that it is for; default: the one that the adapter names.
+        unet: the authors' file that the model's U-Net comes from; default: the one that the adapter names.
+
+    Returns:
+        The folder.
+
+    Raises:
+        IvideoError: bad input; its message is one line.
+    """
+    from ivideo.workflows import export as workflow
+
+    found = find_adapter(Path(adapter))
+    return workflow.save_adapter(found, Path(output), _settings_of(found, model, unet))
+
+
+def merge_adapter(
+    adapter: PathLike,
+    output: PathLike,
+    *,
+    model: str | None = None,
+    unet: PathLike | None = None,
+    lora_scale: float | None = None,
+    dtype: str = "float32",
+) -> Path:
+    """Write a model with an adapter merged into its U-Net, as a diffusers folder that needs no `ivideo` to run.
+
+    Args:
+        adapter: run folder, PEFT adapter folder, or a file of the authors that brings a LoRA.
+        output: folder, new or empty; gets the whole pipeline.
+        model: the model that it is for; default: the one that the adapter names.
+        unet: the authors' file that the model's U-Net comes from; default: the one that the adapter names.
+        lora_scale: multiplies the adapter's effect, 1 by default; 0 writes the base.
+        dtype: of the U-Net's weights: float32, bfloat16 or float16. They are merged in float32.
+
+    Returns:
+        The folder.
+
+    Raises:
+        IvideoError: bad input; its message is one line.
+    """
+    import torch
+
+    from ivideo.models.registry import choose_dtype
+    from ivideo.workflows import export as workflow
+
+    names = [name for name in get_args(DtypeName) if name != "auto"]
+    if dtype not in names:
+        raise UsageError(f"--dtype {dtype}: one of {', '.join(names)}")
+    found = find_adapter(Path(adapter), _scale(lora_scale))
+    wanted = choose_dtype(dtype, torch.device("cpu"))
+    return workflow.merge_adapter(found, Path(output), _settings_of(found, model, unet), wanted)
+
+
+def _settings_of(adapter: Adapter, model: str | None, unet: PathLike | None) -> GenerationSettings:
+    flags = {"model": model, "unet": None if unet is None else str(unet)}
+    return resolve_settings(GenerationSettings, config=None, flags=flags, progress=Silence(), adapter=adapter)
 
 
 def _path(value: PathLike | None) -> Path | None:

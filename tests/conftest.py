@@ -70,3 +70,77 @@ def base_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base") / "videos"
     ivideo.generate(["a pig", "a fox surfing"], folder, num_videos=2, model="emoji-world", **SMALL)
     return folder
+
+
+@pytest.fixture(scope="session")
+def authors_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random pipeline of 16 x 16 pixels that the checkpoint `authors_file` is for; leave it as it is."""
+    import torch
+    from diffusers import AutoencoderKL, DDIMScheduler, TextToVideoSDPipeline, UNet3DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    from ivideo.models.registry import MODEL_SOURCES
+
+    bundled = Path(MODEL_SOURCES["emoji-world"])
+    tokenizer = CLIPTokenizer.from_pretrained(bundled / "tokenizer")
+    text = CLIPTextConfig.from_pretrained(bundled / "text_encoder", num_hidden_layers=1)
+    levels = {"norm_num_groups": 4, "layers_per_block": 1}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        parts = {
+            "unet": UNet3DConditionModel(
+                sample_size=8,
+                block_out_channels=(8, 16),
+                down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
+                up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
+                cross_attention_dim=text.hidden_size,
+                attention_head_dim=8,
+                **levels,
+            ),
+            "vae": AutoencoderKL(
+                block_out_channels=(8, 8),
+                down_block_types=("DownEncoderBlock2D",) * 2,
+                up_block_types=("UpDecoderBlock2D",) * 2,
+                sample_size=16,
+                **levels,
+            ),
+            "text_encoder": CLIPTextModel(text),
+        }
+    scheduler = DDIMScheduler.from_pretrained(bundled / "scheduler")
+    folder = tmp_path_factory.mktemp("authors") / "model"
+    TextToVideoSDPipeline(tokenizer=tokenizer, scheduler=scheduler, **parts).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def authors_file(authors_folder: Path) -> Path:
+    """A random checkpoint of the authors for that pipeline: the whole U-Net, and LoRA pairs of rank 4, in float16."""
+    import torch
+
+    from ivideo.models.authors_weights import name_lora, name_weights
+    from ivideo.models.registry import load_unet
+
+    unet = load_unet("authors", str(authors_folder), torch.float32)
+    shapes = {name: tuple(weight.shape) for name, weight in unet.state_dict().items()}
+    for name in name_lora(unet):
+        width, inputs = shapes[name.rpartition(".lora_")[0] + ".weight"]
+        shapes[name] = (4, inputs) if ".lora_A." in name else (width, 4)
+    generator = torch.Generator().manual_seed(1)
+    weights = {
+        theirs: (0.2 * torch.randn(shapes[ours], generator=generator)).half()
+        for ours, theirs in {**name_weights(unet), **name_lora(unet)}.items()
+    }
+    path = authors_folder.with_name("tuned.pth")
+    torch.save({"state_dict": weights, "step": 620000}, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def authors_base_file(authors_file: Path) -> Path:
+    """The same without the LoRA pairs, as the authors' base checkpoint is."""
+    import torch
+
+    weights = torch.load(authors_file, weights_only=True)["state_dict"]
+    path = authors_file.with_name("base.pth")
+    torch.save({name: weight for name, weight in weights.items() if "_lora." not in name}, path)
+    return path

@@ -16,7 +16,9 @@ COLUMNS = ("metric", "mean_a", "mean_b", "difference", "ci_low", "ci_high", "win
 @known_errors
 def compare_cli(
     context: typer.Context,
-    a: Annotated[str, typer.Argument(metavar="A", help="base, a model, a run folder, or a folder of videos.")],
+    a: Annotated[
+        str, typer.Argument(metavar="A", help="base, a model, a run, a folder of videos, or a .pth (its LoRA).")
+    ],
     b: Annotated[str, typer.Argument(metavar="B", help="The other side, likewise.")],
     prompts: Annotated[
         Path | None,
@@ -44,6 +46,7 @@ def compare_cli(
     guidance_scale: o.GuidanceOpt = None,
     guidance_batching: o.GuidanceBatchingOpt = None,
     model: o.ModelOpt = None,
+    unet: o.UnetOpt = None,
     reward: o.RewardOpt = None,
     seed: o.SeedOpt = None,
     device: o.DeviceOpt = None,

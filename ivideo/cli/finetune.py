@@ -91,6 +91,7 @@ def finetune_cli(
     guidance_batching: o.GuidanceBatchingOpt = None,
     negative_prompt: o.NegativeOpt = None,
     model: o.ModelOpt = None,
+    unet: o.UnetOpt = None,
     reward: o.RewardOpt = None,
     seed: o.SeedOpt = None,
     device: o.DeviceOpt = None,

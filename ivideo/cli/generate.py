@@ -28,7 +28,12 @@ def generate_cli(
         Path, typer.Option("--output", "-o", metavar="PATH", help="Folder, or a .mp4 / .gif for a single video.")
     ] = Path("videos"),
     lora: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Run folder or PEFT adapter.", rich_help_panel=o.CLIPS)
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Run folder, PEFT adapter, or .pth of the authors. Default: what --unet brings.",
+            rich_help_panel=o.CLIPS,
+        ),
     ] = None,
     lora_scale: o.LoraScaleOpt = None,
     num_videos: Annotated[
@@ -43,6 +48,7 @@ def generate_cli(
     guidance_scale: o.GuidanceOpt = None,
     guidance_batching: o.GuidanceBatchingOpt = None,
     model: o.ModelOpt = None,
+    unet: o.UnetOpt = None,
     reward: Annotated[
         str | None,
         typer.Option(

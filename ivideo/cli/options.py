@@ -57,6 +57,15 @@ ModelOpt = Annotated[
         rich_help_panel=SHARED,
     ),
 ]
+UnetOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--unet",
+        metavar="FILE",
+        help="Take the model's U-Net from a .pth of the authors (VGen, ModelScope); none: its own. Default: the run's.",
+        rich_help_panel=SHARED,
+    ),
+]
 RewardOpt = Annotated[
     str | None,
     typer.Option(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 ScheduleName = Literal["constant", "linear"]
+OWN_UNET = "none"  # as `unet`: the model's own
 
 
 class Settings(BaseModel):
@@ -27,6 +29,7 @@ class Settings(BaseModel):
 class GenerationSettings(Settings):
     """How clips are generated; frames, size, steps and guidance default by model."""
 
+    unet: str | None = Field(None, min_length=1, description="authors' file with the U-Net; none: the model's own")
     num_frames: int = Field(ge=1, description="frames a clip")
     height: int | None = Field(None, ge=8, multiple_of=8, description="pixels; none: the model's own")
     width: int | None = Field(None, ge=8, multiple_of=8, description="pixels; none: the model's own")
@@ -35,6 +38,12 @@ class GenerationSettings(Settings):
     guidance_scale: float = Field(ge=0, description="classifier-free guidance; 1: none")
     negative_prompt: str = Field("", description="what the clip should not show")
     guidance_batching: bool = Field(True, description="both branches of the guidance in one forward, or in two")
+
+    @field_validator("unet")
+    @classmethod
+    def _find_from_everywhere(cls, unet: str | None) -> str | None:
+        """A whole path: runs and adapters that name the file are used from other folders."""
+        return None if unet is None or unet.lower() == OWN_UNET else str(Path(unet).expanduser().absolute())
 
     @model_validator(mode="after")
     def _segments_fit(self) -> Self:

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from ivideo.errors import IvideoError
+from ivideo.models.authors_weights import read_authors_lora
 
 TARGET_MODULES = ["to_q", "to_k", "to_v", "to_out.0"]
 PEFT_PREFIX = "base_model.model."  # where PeftModel keeps the network that it wraps
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
+BASE_FILE = "base_unet.json"  # not PEFT's: names the file of the base's U-Net, if that is not in the base's folder
 
 
 def add_lora(unet: nn.Module, rank: int, alpha: float, seed: int) -> None:
@@ -61,8 +63,8 @@ def lora_parameters(unet: nn.Module) -> list[nn.Parameter]:
 
 @contextmanager
 def adapter_off(unet: nn.Module) -> Iterator[None]:
-    """Show the base: inside the block the U-Net computes exactly what it did before it had an adapter."""
-    layers = list(_lora_layers(unet))
+    """Show the base: inside the block the U-Net computes exactly what it does without an adapter (no gradients)."""
+    layers = list(_lora_layers(unet)) if lora_parameters(unet) else []
     for layer in layers:
         layer.enable_adapters(False)
     try:
@@ -72,8 +74,15 @@ def adapter_off(unet: nn.Module) -> Iterator[None]:
             layer.enable_adapters(True)
 
 
-def save_lora(unet: nn.Module, folder: Path, base_model: str) -> None:
-    """Write the adapter as PEFT does (`PeftModel.from_pretrained(unet, folder)` loads it)."""
+def save_lora(unet: nn.Module, folder: Path, base_model: str, unet_file: str | None = None) -> None:
+    """Write the adapter as PEFT does (`PeftModel.from_pretrained(unet, folder)` loads it).
+
+    Args:
+        unet: has the adapter.
+        folder: where to.
+        base_model: the model that the adapter is for.
+        unet_file: the file that the model's U-Net came from, if not from its own folder; see `read_unet_file`.
+    """
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
@@ -82,6 +91,8 @@ def save_lora(unet: nn.Module, folder: Path, base_model: str) -> None:
     state = get_peft_model_state_dict(unet, save_embedding_layers=False)
     weights = {PEFT_PREFIX + name: weight.detach().cpu().contiguous() for name, weight in state.items()}
     save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    if unet_file:
+        (folder / BASE_FILE).write_text(json.dumps({"unet": unet_file}) + "\n", encoding="utf-8")
     config = cast(Any, unet).peft_config["default"]
     config.target_modules = sorted(config.target_modules)  # PEFT makes it a set, whose order changes from run to run
     config.base_model_name_or_path = base_model
@@ -89,21 +100,39 @@ def save_lora(unet: nn.Module, folder: Path, base_model: str) -> None:
     config.save_pretrained(str(folder))
 
 
-def load_lora(unet: nn.Module, folder: Path, scale: float = 1.0) -> None:
-    """Load an adapter that `save_lora` (or PEFT) wrote into the U-Net.
+def read_unet_file(folder: Path) -> str | None:
+    """The U-Net file that `save_lora` noted; None if there is none.
+
+    Raises:
+        IvideoError: the note is damaged.
+    """
+    if not (folder / BASE_FILE).is_file():
+        return None
+    try:
+        return str(json.loads((folder / BASE_FILE).read_text(encoding="utf-8"))["unet"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise IvideoError(f"adapter {folder} is damaged: {BASE_FILE} names no U-Net") from None
+
+
+def load_lora(unet: nn.Module, path: Path, scale: float = 1.0) -> None:
+    """Load an adapter that `save_lora` (or PEFT) wrote, or that a file of the authors brings, into the U-Net.
 
     Args:
         unet: changed in place.
-        folder: holds adapter_config.json and adapter_model.safetensors.
+        path: holds adapter_config.json and adapter_model.safetensors; or the authors' file.
         scale: multiplies the adapter's effect; 0 is the base model.
 
     Raises:
         IvideoError: no adapter there, a damaged one, or one whose weights do not fit this model (then parts of it may
             be left in the U-Net).
     """
-    from peft import set_peft_model_state_dict
+    from peft import LoraConfig, set_peft_model_state_dict
 
-    config, weights = _read_lora(folder)
+    if path.is_file():
+        rank, weights = read_authors_lora(unet, path)
+        config = LoraConfig(r=rank, lora_alpha=rank, target_modules=TARGET_MODULES)
+    else:
+        config, weights = _read_lora(path)
     try:
         _inject(unet, config)
         unexpected = set_peft_model_state_dict(unet, weights).unexpected_keys
@@ -111,9 +140,24 @@ def load_lora(unet: nn.Module, folder: Path, scale: float = 1.0) -> None:
     except (ValueError, RuntimeError, TypeError, KeyError):  # what PEFT makes of other shapes and places
         fits = False
     if not fits:
-        raise IvideoError(f"adapter {folder} was trained on another model: its weights do not fit this one")
+        raise IvideoError(f"adapter {path} was trained on another model: its weights do not fit this one")
     for layer in _lora_layers(unet):
         layer.scale_layer(scale)
+
+
+def merge_lora(unet: nn.Module) -> None:
+    """Add the adapter, at the scale that it was loaded with, to the weights that it adapts, and take it out.
+
+    Do it in float32: half precision would round the adapter's effect away.
+    """
+    adapted = {id(layer) for layer in _lora_layers(unet)}
+    for parent in list(unet.modules()):
+        for name, child in list(parent.named_children()):
+            if id(child) in adapted:
+                layer = cast(Any, child)
+                layer.merge()
+                setattr(parent, name, layer.get_base_layer())
+    del cast(Any, unet).peft_config
 
 
 def _read_lora(folder: Path) -> tuple[Any, dict[str, Tensor]]:

@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError
 
 from ivideo.errors import IvideoError, UsageError
+from ivideo.models.authors_weights import load_authors_unet
 from ivideo.models.clip_text import load_text_encoder, load_tokenizer
 from ivideo.models.cpu_layout import arrange_for_cpu
 from ivideo.models.lean_imports import import_diffusers
@@ -78,7 +79,9 @@ def heldout_prompts_path(name: str) -> Path | None:
     return PACKAGE_DATA / "prompts" / "heldout.txt" if name == "emoji-world" else None
 
 
-def load_text_to_video(name: str, device: torch.device, dtype: torch.dtype) -> TextToVideoModel:
+def load_text_to_video(
+    name: str, device: torch.device, dtype: torch.dtype, unet_file: str | None = None
+) -> TextToVideoModel:
     """Load a model by name, from a diffusers folder, or from the hub.
 
     Nothing but the five parts is read or downloaded. On CPU the autoencoder and the text encoder run in float32
@@ -88,17 +91,18 @@ def load_text_to_video(name: str, device: torch.device, dtype: torch.dtype) -> T
         name: a key of MODEL_SOURCES, a local folder, or a hub id (`owner/name`).
         device: where to put it.
         dtype: the U-Net's type.
+        unet_file: file of the authors with the U-Net's weights; those of the model are not read then.
 
     Raises:
         UsageError: nothing of that name.
-        IvideoError: a part is missing, damaged, or of a class that is not supported.
+        IvideoError: a part is missing, damaged, or of a class that is not supported, or the file does not fit.
     """
     diffusers = import_diffusers()
     diffusers.logging.set_verbosity_error()
     location = find_location(name)
     index = read_index(name, location)
     other_dtype = torch.float32 if device.type == "cpu" else dtype
-    unet = _load_network(diffusers.UNet3DConditionModel, name, location, "unet", dtype)
+    unet = load_unet(name, location, dtype, unet_file)
     vae = _load_network(diffusers.AutoencoderKL, name, location, "vae", other_dtype)
     with _explain_failure(name, "text_encoder"):
         text_encoder, missing = load_text_encoder(location, "text_encoder")
@@ -119,6 +123,46 @@ def load_text_to_video(name: str, device: torch.device, dtype: torch.dtype) -> T
         scheduler=scheduler,
         device=device,
     )
+
+
+def load_unet(name: str, location: str, dtype: torch.dtype, unet_file: str | None = None) -> Any:
+    """The U-Net of a model on the CPU, with its own weights or those of a file of the authors.
+
+    Raises:
+        UsageError: no such file.
+        IvideoError: it is damaged, or the file does not fit.
+    """
+    kind = import_diffusers().UNet3DConditionModel
+    if unet_file is None:
+        return _load_network(kind, name, location, "unet", dtype)
+    return load_authors_unet(build_empty_unet(name, location), Path(unet_file), dtype)
+
+
+def build_empty_unet(name: str, location: str) -> Any:
+    """The U-Net of a model without its weights, on the meta device.
+
+    Raises:
+        IvideoError: its configuration is damaged.
+    """
+    kind = import_diffusers().UNet3DConditionModel
+    with _explain_failure(name, "unet"), torch.device("meta"):
+        return kind.from_config(kind.load_config(location, subfolder="unet"))
+
+
+def download_parts(name: str, location: str, parts: Collection[str]) -> Path:
+    """The local folder with whole parts of a model and its U-Net's configuration, downloaded first from a hub.
+
+    Raises:
+        IvideoError: the hub cannot be reached.
+    """
+    folder = Path(location)
+    if folder.is_dir():
+        return folder
+    from huggingface_hub import snapshot_download
+
+    wanted = ["model_index.json", "unet/config.json", *(f"{part}/*" for part in parts)]
+    with _explain_failure(name, "folder"):
+        return Path(snapshot_download(location, allow_patterns=wanted))
 
 
 def find_location(name: str) -> str:

@@ -23,6 +23,7 @@ from ivideo.workflows.resolve import generation_settings, read_run_settings
 # What the base model's clip of a prompt depends on, but for its seed and its type's rounding.
 CLIP_SETTINGS = (
     "model",
+    "unet",
     "num_frames",
     "height",
     "width",

@@ -135,7 +135,7 @@ def collect_clips(
 
 def is_same_base(a: GenerationSettings, b: GenerationSettings) -> bool:
     """Whether both sides' clips can come from the same weights in memory."""
-    return (a.model, a.device, a.dtype) == (b.model, b.device, b.dtype)
+    return (a.model, a.unet, a.device, a.dtype) == (b.model, b.unet, b.device, b.dtype)
 
 
 def score_pairs(pairs: Sequence[Pair], judge: Judge, settings: GenerationSettings, progress: Progress) -> list[Scores]:

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ivideo.config.settings import GenerationSettings
+from ivideo.config.settings import OWN_UNET, GenerationSettings
 from ivideo.errors import IvideoError, UsageError
 from ivideo.io.prompts import read_prompts
 from ivideo.io.video import VIDEO_SUFFIXES, read_video
+from ivideo.models.authors_weights import is_checkpoint
 from ivideo.models.registry import MODEL_SOURCES, find_location, heldout_prompts_path
 from ivideo.models.text_to_video import TextToVideoModel
 from ivideo.workflows.generation import generate_clip, warn_of_prompts
@@ -29,7 +30,8 @@ class Contestant:
     Attributes:
         name: as it was asked for.
         folder: of ready videos; None for a model.
-        model: a model that was named; None for a folder, an adapter, and for `base`, which takes the other side's.
+        model: a model that was named; None for a folder, an adapter, and for `base`, which takes the other side's with
+            its U-Net.
         adapter: its adapter.
     """
 
@@ -56,7 +58,7 @@ class Clip:
 
 
 def find_contestant(name: str, lora_scale: float = 1.0) -> Contestant:
-    """What a name means: `base`, a model, a run or adapter folder, or a folder of videos.
+    """What a name means: `base`, a model, a run or adapter folder, a file of the authors, or a folder of videos.
 
     Raises:
         UsageError: nothing of that name.
@@ -68,8 +70,10 @@ def find_contestant(name: str, lora_scale: float = 1.0) -> Contestant:
     if name in MODEL_SOURCES or not path.exists():
         find_location(name)
         return Contestant(name, model=name)
+    if is_checkpoint(path):
+        return Contestant(name, adapter=find_adapter(path, lora_scale))
     if not path.is_dir():
-        raise UsageError(f"{name} is a file; compare takes models, runs and folders of videos")
+        raise UsageError(f"{name} is a file; compare takes models, runs, folders of videos and .pth files")
     if (path / "model_index.json").is_file():
         return Contestant(name, model=name)
     if list_videos(path):
@@ -89,28 +93,41 @@ def settle_sides(
 ) -> tuple[GenerationSettings, GenerationSettings]:
     """Each side's settings; what a side does not bring itself, it takes from the other one.
 
+    A model that is named keeps its own U-Net.
+
     Raises:
         UsageError: unknown keys or impossible values.
     """
     settled: list[GenerationSettings] = []
     for side, other in ((b, a), (a, b)):
-        hints = [side.model, model_of_videos(side), other.model, model_of_videos(other)]
+        named = {"model": side.model, "unet": OWN_UNET} if side.model else {}
         settings = resolve_settings(
             GenerationSettings,
             config=config,
-            flags={**flags, "model": side.model or flags.get("model")},
+            flags={**flags, **named},
             progress=Silence() if settled else progress,
-            adapter=side.adapter or other.adapter,
-            model_hint=next(filter(None, hints), None),
+            adapter=find_lender(side, other),
+            model_hint=side.model or other.model,
         )
         settled.append(settings)
     return settled[1], settled[0]
 
 
-def model_of_videos(side: Contestant) -> str | None:
-    """The model that a folder's first video says it was made by."""
-    model = read_video(list_videos(side.folder)[0]).metadata.get("model") if side.folder else None
-    return model if isinstance(model, str) else None
+def find_lender(side: Contestant, other: Contestant) -> Adapter | None:
+    """Whose defaults a side takes: its own adapter's, else the other's, else those that ready videos tell of."""
+    if side.adapter and other.adapter and "model" not in side.adapter.defaults:
+        return replace(side.adapter, defaults={**other.adapter.defaults, **side.adapter.defaults})
+    return side.adapter or other.adapter or describe_videos(side) or describe_videos(other)
+
+
+def describe_videos(side: Contestant) -> Adapter | None:
+    """The model and the U-Net file that a folder's first video says it was made by, as an adapter's defaults."""
+    if side.folder is None:
+        return None
+    metadata = read_video(list_videos(side.folder)[0]).metadata
+    values = {name: metadata.get(name) for name in ("model", "unet")}
+    defaults = {name: value for name, value in values.items() if isinstance(value, str)}
+    return Adapter(side.folder, side.name, defaults) if "model" in defaults else None
 
 
 def default_prompts(a: Contestant, b: Contestant, model: str) -> list[str]:

@@ -14,20 +14,21 @@ from accelerate import Accelerator
 
 from ivideo.config.merge import write_toml
 from ivideo.config.settings import FinetuneSettings
-from ivideo.errors import IvideoError
+from ivideo.errors import IvideoError, UsageError
 from ivideo.io.files import JsonLines, atomic_folder, write_json, write_text
 from ivideo.io.plots import plot_reward_curve
 from ivideo.io.run_folder import RunFolder, check_new_run, create_run_folder
 from ivideo.io.video import check_video_format
+from ivideo.models.authors_weights import find_lora_rank
 from ivideo.models.judges import Judge, load_judge
-from ivideo.models.lora import add_lora, save_lora
+from ivideo.models.lora import adapter_off, add_lora, save_lora
 from ivideo.models.registry import choose_device, find_location
 from ivideo.workflows.clips import ClipCache, find_clips
 from ivideo.workflows.generation import open_model, warn_of_prompts
 from ivideo.workflows.heldout import HeldoutClips, evaluate_heldout, split_heldout, write_before_after
 from ivideo.workflows.parallel import map_on_cores
 from ivideo.workflows.progress import Progress, Silence
-from ivideo.workflows.resolve import check_prompts, generation_settings
+from ivideo.workflows.resolve import Adapter, adapter_of_unet, check_prompts, generation_settings
 from ivideo.workflows.scoring import compare_scores, mean_of
 from ivideo.workflows.training import StepMetrics, Trainer, samples_of_step
 
@@ -44,6 +45,8 @@ def finetune(
     progress: Progress | None = None,
 ) -> RunFolder:
     """Train a LoRA that raises the judge's score, from prompts alone.
+
+    A LoRA that the settings' U-Net file brings is trained on, from where it stands; the clips are its base's as ever.
 
     Args:
         prompts: what to train on; the base model makes the clips.
@@ -63,13 +66,14 @@ def finetune(
     started = time.monotonic()
     check_prompts(prompts)
     find_location(settings.model)
+    start = find_start(settings)
     training, kept = split_heldout(prompts, settings, heldout)
     check_new_run(output)
     ready_clips = find_clips(clips, training, settings) if clips else {}
     check_video_format(RunFolder(output).videos / "clip.mp4", settings.fps)
     judge = load_trainable_judge(settings)
     accelerator = Accelerator(cpu=settings.device == "cpu")
-    model = open_model(generation_settings(settings))
+    model = open_model(generation_settings(settings), start)
     warn_of_prompts(model, [*training, *kept], progress)
     model.encode_once([*training, *kept], settings.negative_prompt)
     run = start_run(output, settings, training, kept)
@@ -78,18 +82,37 @@ def finetune(
     cache = ClipCache(run.clips, model, training, settings)
     if ready_clips:
         progress.say(f"{cache.copy_from(ready_clips)} of {len(training)} base clips: from {clips}")
-    generate_clips(cache, settings, progress)
-    add_lora(model.unet, settings.lora_rank, settings.lora_alpha, settings.seed)
+    with adapter_off(model.unet):
+        generate_clips(cache, settings, progress)
+    if start is None:
+        add_lora(model.unet, settings.lora_rank, settings.lora_alpha, settings.seed)
     history = train(Trainer(model, judge, training, cache.load, settings, accelerator), run, progress)
     after = evaluate_heldout(model, judge, kept, settings, progress, "after")
 
     title = f"{settings.model}: {len(training)} prompts"
     draw_curve(run, history, title, judge.label, [before, after] if kept else [])
-    videos = write_before_after(run, kept, before, after, settings)
+    videos = write_before_after(run, kept, before, after, settings, start)
     changes = compare_scores(kept, before.scores, after.scores) if kept else {}
     summary = summarise(run, settings, judge, history, changes, videos)
     write_json(run.summary, {**summary, "seconds": round(time.monotonic() - started, 1)})
     return run
+
+
+def find_start(settings: FinetuneSettings) -> Adapter | None:
+    """The adapter that training goes on from; None for a fresh one.
+
+    Raises:
+        UsageError: it has another rank or scale than the settings ask for, or the U-Net file is not there.
+        IvideoError: the U-Net file is no checkpoint of the authors.
+    """
+    start = adapter_of_unet(settings)
+    if start is None:
+        return None
+    rank = find_lora_rank(start.path)
+    if (settings.lora_rank, settings.lora_alpha) != (rank, rank):
+        asked = f"lora_rank {settings.lora_rank}, lora_alpha {settings.lora_alpha:g}"
+        raise UsageError(f"{asked}: training goes on from the LoRA in {start.path}; it has rank {rank}, alpha {rank}")
+    return start
 
 
 def load_trainable_judge(settings: FinetuneSettings) -> Judge:
@@ -156,7 +179,7 @@ def train(trainer: Trainer, run: RunFolder, progress: Progress) -> list[StepMetr
 def save_adapter(trainer: Trainer, run: RunFolder) -> None:
     """Write the adapter, whole or not at all."""
     with atomic_folder(run.adapter) as folder:
-        save_lora(trainer.model.unet, folder, trainer.settings.model)
+        save_lora(trainer.model.unet, folder, trainer.settings.model, trainer.settings.unet)
 
 
 def draw_curve(
@@ -189,6 +212,7 @@ def summarise(
         "schema_version": SCHEMA_VERSION,
         "run": str(run.root),
         "model": settings.model,
+        "unet": settings.unet,
         "reward": settings.reward,
         "reward_label": judge.label,
         "num_steps": len(history),

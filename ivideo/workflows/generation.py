@@ -28,11 +28,11 @@ def open_model(settings: GenerationSettings, adapter: Adapter | None = None) -> 
         IvideoError: the model or the adapter cannot be loaded.
     """
     device = choose_device(settings.device)
-    model = load_text_to_video(settings.model, device, choose_dtype(settings.dtype, device))
+    model = load_text_to_video(settings.model, device, choose_dtype(settings.dtype, device), settings.unet)
     latents_shape(model, settings)
     model.stepper(settings.num_inference_steps)
     if adapter is not None:
-        load_lora(model.unet, adapter.folder, adapter.scale)
+        load_lora(model.unet, adapter.path, adapter.scale)
         model.unet.to(device)
     return model
 
@@ -90,7 +90,8 @@ def describe_generation(
         "prompt": prompt,
         "seed": seed,
         "model": settings.model,
-        "adapter": str(adapter.folder) if adapter else None,
+        "unet": settings.unet,
+        "adapter": str(adapter.path) if adapter else None,
         "lora_scale": adapter.scale if adapter else None,
         "negative_prompt": settings.negative_prompt,
         "num_frames": settings.num_frames,

@@ -90,9 +90,17 @@ def evaluate_heldout(
 
 
 def write_before_after(
-    run: RunFolder, prompts: Sequence[str], before: HeldoutClips, after: HeldoutClips, settings: FinetuneSettings
+    run: RunFolder,
+    prompts: Sequence[str],
+    before: HeldoutClips,
+    after: HeldoutClips,
+    settings: FinetuneSettings,
+    start: Adapter | None = None,
 ) -> list[Path]:
-    """Write a few held-out prompts' clips before, after and side by side; returns the joined ones."""
+    """Write a few held-out prompts' clips before, after and side by side; returns the joined ones.
+
+    `start` is the adapter that training went on from, and that made the clips before.
+    """
     generation = generation_settings(settings)
     joined_paths = []
     for index, prompt in list(enumerate(prompts))[:NUM_SHOWN]:
@@ -101,7 +109,7 @@ def write_before_after(
         panels = []
         for moment, side in (("before", before), ("after", after)):
             clip = side.clips[index]
-            adapter = Adapter(run.adapter, run.root.name, {}) if side is after else None
+            adapter = Adapter(run.adapter, run.root.name, {}) if side is after else start
             metadata = describe_generation(generation, prompt, seed, clip, adapter)
             write_video(run.videos / f"{stem}_{moment}.mp4", clip, settings.fps, metadata)
             panels.append(label_clip(clip, f"{moment}: {side.scores[index].reward:.3f}"))

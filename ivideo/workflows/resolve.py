@@ -16,7 +16,8 @@ from ivideo.config.presets import preset_for
 from ivideo.config.settings import FinetuneSettings, GenerationSettings, Settings
 from ivideo.errors import IvideoError, UsageError
 from ivideo.io.run_folder import RunFolder, open_run_folder
-from ivideo.models.lora import CONFIG_FILE
+from ivideo.models.authors_weights import find_lora_rank, is_checkpoint
+from ivideo.models.lora import CONFIG_FILE, read_unet_file
 from ivideo.models.registry import choose_device, choose_model
 from ivideo.workflows.progress import Progress
 
@@ -28,14 +29,14 @@ class Adapter:
     """A trained adapter and the settings that it brings as defaults.
 
     Attributes:
-        folder: holds adapter_config.json.
+        path: folder in PEFT's format, or the authors' file that brings it.
         name: how to call it.
-        defaults: its run's model and generation settings, as far as they are known.
+        defaults: its run's model, U-Net file and generation settings, as far as they are known.
         scale: multiplies its effect; 0 is the base model.
         heldout: its run's held-out prompts, if there are any.
     """
 
-    folder: Path
+    path: Path
     name: str
     defaults: Mapping[str, Any]
     scale: float = 1.0
@@ -43,14 +44,18 @@ class Adapter:
 
 
 def find_adapter(path: Path, scale: float = 1.0) -> Adapter:
-    """The adapter of a run folder, or of a folder in PEFT's format.
+    """The adapter of a run folder, of a folder in PEFT's format, or of a file of the authors.
 
     Raises:
         UsageError: the scale is no number.
-        IvideoError: neither a run nor an adapter.
+        IvideoError: neither a run nor an adapter, or a file that brings none.
     """
     if not math.isfinite(scale):
         raise UsageError(f"--lora-scale {scale}: must be a number")
+    if is_checkpoint(path):
+        if find_lora_rank(path) is None:
+            raise IvideoError(f"{path} brings no LoRA, only a U-Net: name it by --unet")
+        return Adapter(path, path.stem, {"unet": str(path)}, scale)
     if (path / CONFIG_FILE).is_file():
         return Adapter(path, path.resolve().name, read_adapter_defaults(path), scale)
     run = open_run_folder(path)
@@ -72,8 +77,20 @@ def read_run_settings(run: RunFolder) -> FinetuneSettings:
         raise IvideoError(f"{run.config} is not a run's configuration: {error}") from None
 
 
+def adapter_of_unet(settings: GenerationSettings, scale: float = 1.0) -> Adapter | None:
+    """The adapter that the settings' U-Net file brings; None if there is no file, or it brings none.
+
+    Raises:
+        UsageError: no such file.
+        IvideoError: no checkpoint of the authors.
+    """
+    if settings.unet is None or find_lora_rank(Path(settings.unet)) is None:
+        return None
+    return find_adapter(Path(settings.unet), scale)
+
+
 def read_adapter_defaults(folder: Path) -> dict[str, str]:
-    """The base model that a PEFT adapter names, as settings; empty if it names none.
+    """The base model that a PEFT adapter names and the file of its U-Net, as settings; empty if it names none.
 
     Raises:
         IvideoError: its configuration is damaged.
@@ -82,7 +99,8 @@ def read_adapter_defaults(folder: Path) -> dict[str, str]:
         base = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")).get("base_model_name_or_path")
     except (ValueError, AttributeError):
         raise IvideoError(f"adapter {folder} is damaged: {CONFIG_FILE} is no JSON object") from None
-    return {"model": base} if base else {}
+    found = {"model": base, "unet": read_unet_file(folder)}
+    return {name: str(value) for name, value in found.items() if value}
 
 
 def generation_defaults(finetune_values: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,7 +152,7 @@ def resolve_settings(
     defaults: Mapping[str, Any] = preset_for(model, preset)
     if not issubclass(kind, FinetuneSettings):
         defaults = generation_defaults(defaults)
-    if own.get("model") == model:
+    if own.get("model", model) == model:
         defaults = {**defaults, **own}
     settings = merge_settings(kind, {**defaults, "model": model}, {**file, "model": model}, {**given, "model": model})
     choose_device(settings.device)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ivideo.errors import IvideoError, UsageError
+from ivideo.io.video import read_video, write_video
 from ivideo.models.registry import MODEL_SOURCES
 from ivideo.workflows.contestants import (
     Clip,
@@ -33,7 +34,7 @@ def test_names(trained_run: Path, base_videos: Path) -> None:
     assert find_contestant(str(base_videos)).folder == base_videos
     run = find_contestant(str(trained_run), 0.5)
     assert run.adapter is not None
-    assert (run.model, run.adapter.folder, run.adapter.scale) == (None, trained_run / "adapter", 0.5)
+    assert (run.model, run.adapter.path, run.adapter.scale) == (None, trained_run / "adapter", 0.5)
 
 
 @pytest.mark.parametrize(("name", "error"), [("nothing-here", UsageError), ("/no/such/folder", UsageError)])
@@ -55,6 +56,33 @@ def test_a_named_model_keeps_its_own_defaults() -> None:
     a, b = settle_sides(sides[0], sides[1], config=None, flags={"seed": 3}, progress=Silence())
     assert (a.model, a.height, a.guidance_scale, a.seed) == ("emoji-world", 64, 7.5, 3)
     assert (b.model, b.height, b.guidance_scale, b.seed) == ("modelscope", 256, 9.0, 3)
+
+
+def settle(a: Contestant, b: Contestant, **flags: str) -> list[tuple[str, str | None]]:
+    sides = settle_sides(a, b, config=None, flags=flags, progress=Silence())
+    return [(side.model, side.unet) for side in sides]
+
+
+def test_base_is_the_file_s_unet_and_a_named_model_keeps_its_own(authors_file: Path, authors_folder: Path) -> None:
+    base, model, unet = Contestant("base"), str(authors_folder), str(authors_file)
+    file, named = find_contestant(unet, 0.5), find_contestant(model)
+    assert file.adapter is not None
+    assert (file.adapter.path, file.adapter.scale) == (authors_file, 0.5)
+    assert settle(base, file, model=model) == [(model, unet)] * 2
+    assert settle(named, file) == [(model, None), (model, unet)]
+    assert settle(named, base, unet=unet) == [(model, None), (model, unet)]
+
+
+def test_a_file_takes_the_model_of_a_run_and_base_that_of_videos(
+    authors_file: Path, trained_run: Path, base_videos: Path, tmp_path: Path
+) -> None:
+    unet = str(authors_file)
+    file, run = find_contestant(unet), find_contestant(str(trained_run))
+    assert settle(file, run) == [("emoji-world", unet), ("emoji-world", None)]
+    video = read_video(next(base_videos.iterdir()))
+    write_video(tmp_path / "x.mp4", video.frames, video.fps, {**video.metadata, "unet": unet})
+    videos, base = find_contestant(str(tmp_path)), Contestant("base")
+    assert settle(base, videos) == [("emoji-world", unet)] * 2
 
 
 def test_default_prompts_are_the_run_s_else_the_model_s(trained_run: Path, tmp_path: Path) -> None:

@@ -11,7 +11,14 @@ import pytest
 from ivideo.config.settings import FinetuneSettings, GenerationSettings, Settings
 from ivideo.errors import IvideoError, UsageError
 from ivideo.workflows.progress import Silence
-from ivideo.workflows.resolve import Adapter, check_prompts, find_adapter, generation_settings, resolve_settings
+from ivideo.workflows.resolve import (
+    Adapter,
+    adapter_of_unet,
+    check_prompts,
+    find_adapter,
+    generation_settings,
+    resolve_settings,
+)
 
 
 class Listener(Silence):
@@ -96,9 +103,36 @@ def test_generations_of_a_run_use_its_generation_guidance() -> None:
     assert generation.negative_prompt == "blurry"
 
 
+def resolve_unet(tmp_path: Path, run: dict[str, str], **flags: str) -> tuple[str, str | None]:
+    adapter = Adapter(tmp_path, "run", run)
+    settings = resolve_settings(GenerationSettings, config=None, flags=flags, progress=Silence(), adapter=adapter)
+    return settings.model, settings.unet
+
+
+def test_a_run_brings_the_file_of_its_unet_unless_another_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = {"model": "some/model", "unet": "/files/x.pth"}
+    assert resolve_unet(tmp_path, run) == ("some/model", "/files/x.pth")
+    assert resolve_unet(tmp_path, run, unet="y.pth") == ("some/model", str(tmp_path / "y.pth"))
+    assert resolve_unet(tmp_path, run, unet="none") == ("some/model", None)
+    assert resolve_unet(tmp_path, run, model="emoji-world") == ("emoji-world", None)
+    assert resolve_unet(tmp_path, {"unet": "/files/x.pth"}, model="some/model") == ("some/model", "/files/x.pth")
+
+
+def test_find_adapter_in_a_file_of_the_authors(authors_file: Path, authors_base_file: Path) -> None:
+    adapter = find_adapter(authors_file, 0.5)
+    assert adapter == Adapter(authors_file, "tuned", {"unet": str(authors_file)}, 0.5)
+    settings = GenerationSettings(model="m", reward="r", num_frames=4, fps=8, num_inference_steps=2, guidance_scale=1)
+    assert adapter_of_unet(settings) is None
+    assert adapter_of_unet(settings.model_copy(update={"unet": str(authors_file)}), 0.5) == adapter
+    assert adapter_of_unet(settings.model_copy(update={"unet": str(authors_base_file)})) is None
+
+
 def test_find_adapter_in_a_run_and_in_a_peft_folder(trained_run: Path) -> None:
     of_run, bare = find_adapter(trained_run, 0.5), find_adapter(trained_run / "adapter")
-    assert of_run.folder == bare.folder == trained_run / "adapter"
+    assert of_run.path == bare.path == trained_run / "adapter"
     assert (of_run.name, of_run.scale, of_run.heldout) == ("mine", 0.5, trained_run / "heldout.txt")
     assert (bare.name, bare.scale, bare.heldout) == ("adapter", 1.0, None)
     assert (of_run.defaults["model"], of_run.defaults["num_frames"]) == ("emoji-world", 4)
@@ -129,6 +163,9 @@ def test_a_broken_peft_folder_is_told(tmp_path: Path) -> None:
         find_adapter(tmp_path)
     (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": None}))
     assert find_adapter(tmp_path).defaults == {}
+    (tmp_path / "base_unet.json").write_text("{}")
+    with pytest.raises(IvideoError, match=r"is damaged: base_unet\.json names no U-Net"):
+        find_adapter(tmp_path)
 
 
 @pytest.mark.parametrize("prompts", [[], ["a cat", " "]])

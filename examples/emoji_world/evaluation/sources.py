@@ -117,8 +117,10 @@ def round_trip(vae: Any, clip: np.ndarray) -> np.ndarray:
 def model_source(name: str, settings: GenerationSettings, adapter: Adapter | None = None) -> Source:
     """The settings' model, with an adapter if one is given."""
     files = files_in(Path(find_location(settings.model)))
+    if settings.unet:
+        files.append(Path(settings.unet))
     if adapter:
-        files += [adapter.folder / CONFIG_FILE, adapter.folder / WEIGHTS_FILE]
+        files += [adapter.path / CONFIG_FILE, adapter.path / WEIGHTS_FILE]
     device = choose_device(settings.device)
     key = fingerprint(
         files,
