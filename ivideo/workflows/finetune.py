@@ -19,7 +19,7 @@ from ivideo.io.files import JsonLines, atomic_folder, write_json, write_text
 from ivideo.io.plots import plot_reward_curve
 from ivideo.io.run_folder import RunFolder, check_new_run, create_run_folder
 from ivideo.io.video import check_video_format
-from ivideo.models.judges import Judge, load_judge
+from ivideo.models.judges import Judge, labels_of, load_judges, trained_part
 from ivideo.models.lora import add_lora, save_lora
 from ivideo.models.registry import choose_device, find_location
 from ivideo.models.text_to_video import TextToVideoModel
@@ -29,7 +29,7 @@ from ivideo.workflows.heldout import HeldoutClips, evaluate_heldout, split_heldo
 from ivideo.workflows.parallel import map_on_cores
 from ivideo.workflows.progress import Progress, Silence
 from ivideo.workflows.resolve import check_prompts, generation_settings
-from ivideo.workflows.scoring import compare_scores, mean_of
+from ivideo.workflows.scoring import compare_rewards, compare_scores, mean_of
 from ivideo.workflows.training import StepMetrics, Trainer, samples_of_step
 
 SCHEMA_VERSION = 1
@@ -74,27 +74,28 @@ def finetune(
     before = evaluate_heldout(model, judge, kept, settings, progress, "before")
     cache = prepare_clips(run, model, training, settings, progress)
     add_lora(model.unet, settings.lora_rank, settings.lora_alpha, settings.seed)
-    history = train(Trainer(model, judge, training, cache.load, settings, accelerator), run, progress)
+    history = train(Trainer(model, trained_part(judge), training, cache.load, settings, accelerator), run, progress)
     after = evaluate_heldout(model, judge, kept, settings, progress, "after")
 
     title = f"{settings.model}: {len(training)} prompts"
     draw_curve(run, history, title, judge.label, [before, after] if kept else [])
     videos = write_before_after(run, kept, before, after, settings)
     changes = compare_scores(kept, before.scores, after.scores) if kept else {}
-    summary = summarise(run, settings, judge, history, changes, videos)
+    by_judge = compare_rewards(kept, before.scores, after.scores) if kept else {}
+    summary = {**summarise(run, settings, judge, history, changes, videos), "heldout_rewards": by_judge}
     write_json(run.summary, {**summary, "seconds": round(time.monotonic() - started, 1)})
     return run
 
 
 def load_trainable_judge(settings: FinetuneSettings) -> Judge:
-    """The settings' judge.
+    """The settings' judges; the first reward is trained on, further ones only see the before / after.
 
     Raises:
-        IvideoError: it gives no gradients, or cannot be loaded.
+        IvideoError: the first gives no gradients, or one cannot be loaded.
     """
-    judge = load_judge(settings.reward, choose_device(settings.device))
+    judge = load_judges(settings.rewards, choose_device(settings.device))
     if not judge.is_differentiable:
-        raise IvideoError(f"reward {settings.reward} gives no gradients and cannot be trained on")
+        raise IvideoError(f"reward {judge.name} gives no gradients and cannot be trained on")
     return judge
 
 
@@ -186,8 +187,9 @@ def summarise(
         "schema_version": SCHEMA_VERSION,
         "run": str(run.root),
         "model": settings.model,
-        "reward": settings.reward,
+        "reward": judge.name,
         "reward_label": judge.label,
+        "judges": labels_of(judge),
         "num_steps": len(history),
         "heldout": changes,
         "adapter": str(run.adapter),

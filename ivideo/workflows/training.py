@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -16,7 +16,7 @@ from ivideo.core.draws import draw_frame_indices, draw_normal, item_at
 from ivideo.core.objective import Objective, editing_objective
 from ivideo.core.sampler import add_offset_noise
 from ivideo.errors import UsageError
-from ivideo.models.judges import Judge
+from ivideo.models.judges import Judge, labels_of
 from ivideo.models.lora import lora_parameters
 from ivideo.models.text_to_video import Conditioning, TextToVideoModel
 from ivideo.workflows.parallel import map_on_cores
@@ -27,7 +27,11 @@ ClipOf = Callable[[int], Tensor]
 
 @dataclass(frozen=True)
 class StepMetrics:
-    """One line of metrics.jsonl: reward is the mean score of the drawn frames, attenuated_reward what is maximised."""
+    """One line of metrics.jsonl.
+
+    Reward is the mean score of the drawn frames, attenuated_reward what is maximised; rewards has the reward by name
+    and, where it is a weighted sum, each judge's part before its weight.
+    """
 
     step: int
     loss: float
@@ -35,6 +39,7 @@ class StepMetrics:
     attenuated_reward: float
     learning_rate: float
     seconds: float
+    rewards: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,7 @@ class Trainer:
             raise UsageError(f"--batch-size {settings.batch_size} is less than {accelerator.num_processes} processes")
         self.model, self.judge, self.prompts = model, judge, list(prompts)
         self.clip_of, self.settings, self.accelerator = clip_of, settings, accelerator
+        self.reward_names = list(labels_of(judge))
         self.conditioning = model.encode_prompts(self.prompts, settings.negative_prompt)
         self.denoise = model.denoiser(settings.guidance_scale)
         self.stepper = model.stepper(settings.num_inference_steps)
@@ -112,28 +118,31 @@ class Trainer:
         settings, accelerator = self.settings, self.accelerator
         samples = samples_of_step(step, settings.batch_size, len(self.prompts), settings.seed)
         own = samples[accelerator.process_index :: accelerator.num_processes]
-        totals = torch.zeros(2, device=self.model.device)
+        totals = torch.zeros(1 + len(self.reward_names), device=self.model.device)
         size = -(-len(own) // settings.gradient_accumulation)
         parts = [own[start : start + size] for start in range(0, len(own), size)]
         # Each part's loss is a mean over its own clips; their sum must be the mean over the whole batch.
         differentiate = partial(self._differentiate, num_samples=len(samples))
-        for gradients, rewards in map_on_cores(differentiate, parts, self.model.num_workers):
-            totals += rewards
+        for gradients, sums in map_on_cores(differentiate, parts, self.model.num_workers):
+            totals += sums
             for parameter, gradient in zip(self.parameters, gradients, strict=True):
                 parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
         self._apply_gradients()
-        reward, attenuated = (accelerator.reduce(totals, "sum") / len(samples)).tolist()
+        attenuated, *means = (accelerator.reduce(totals, "sum") / len(samples)).tolist()
+        rewards = dict(zip(self.reward_names, means, strict=True))
+        reward = rewards[self.judge.name]
         learning_rate = float(self.schedule.get_last_lr()[0])
         self.schedule.step()
         seconds = time.perf_counter() - started
-        return StepMetrics(step + 1, 1 - attenuated, reward, attenuated, learning_rate, seconds)
+        return StepMetrics(step + 1, 1 - attenuated, reward, attenuated, learning_rate, seconds, rewards)
 
     def _differentiate(self, part: Sequence[Sample], num_samples: int) -> tuple[Sequence[Tensor], Tensor]:
         """The parameters' gradients of a part of a batch of `num_samples`, and the sums of its rewards."""
-        objective = self.evaluate(part)
+        seen: dict[str, Tensor] = {}
+        objective = self.evaluate(part, seen)
         loss = self.scaler.scale(objective.loss * (len(part) / num_samples))
-        rewards = torch.stack([objective.frame_scores.detach().mean(1).sum(), objective.video_rewards.detach().sum()])
-        return torch.autograd.grad(loss, self.parameters), rewards
+        sums = [objective.video_rewards.detach().sum(), *(seen[name].mean(1).sum() for name in self.reward_names)]
+        return torch.autograd.grad(loss, self.parameters), torch.stack(sums)
 
     def _apply_gradients(self) -> None:
         if self.accelerator.num_processes > 1:
@@ -145,12 +154,24 @@ class Trainer:
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
 
-    def evaluate(self, samples: Sequence[Sample]) -> Objective:
-        """The objective of some samples: their clips, corrupted, edited and scored at the drawn frames."""
+    def evaluate(self, samples: Sequence[Sample], seen: dict[str, Tensor] | None = None) -> Objective:
+        """The objective of some samples: their clips, corrupted, edited and scored at the drawn frames.
+
+        Args:
+            samples: which clips, and their draws.
+            seen: gets every score of the judge by name, (len(samples), num_segments), without its graph.
+        """
         settings, model = self.settings, self.model
         latents = torch.stack([self.clip_of(sample.item) for sample in samples]).to(model.device)
         items = torch.tensor([sample.item for sample in samples], device=model.device)
         prompts = [self.prompts[sample.item] for sample in samples]
+
+        def score_frames(frames: Tensor) -> Tensor:
+            scores = self.judge.score_frames(frames, prompts)
+            if seen is not None:
+                seen.update({name: one.detach() for name, one in scores.items()})
+            return scores[self.judge.name]
+
         return editing_objective(
             latents=latents,
             noise=self.draw_noise(samples, tuple(latents.shape[1:])).to(model.device),
@@ -161,7 +182,7 @@ class Trainer:
             denoise=self.denoise,
             stepper=self.stepper,
             decode_frames=model.decode_frames,
-            score_frames=lambda frames: self.judge.score_frames(frames, prompts)[self.judge.name],
+            score_frames=score_frames,
             num_frames=settings.num_frames,
             strength=settings.strength,
             num_grad_steps=settings.num_grad_steps,
