@@ -15,6 +15,7 @@ from ivideo.errors import IvideoError
 from ivideo.models.clip_text import import_transformers, load_tokenizer
 from ivideo.models.judges.clip_judge import ClipJudge
 from ivideo.models.judges.preprocessing import Preprocessing
+from ivideo.models.registry import NUM_BYTE_TOKENS
 
 REPOSITORY = "yuvalkirstain/PickScore_v1"
 PROCESSOR_REPOSITORY = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
@@ -67,10 +68,12 @@ def load_pickscore(name: str, source: str, device: torch.device) -> ClipJudge:
     if report["missing_keys"]:
         lacking = sorted(report["missing_keys"])
         raise IvideoError(f"reward {name}: {location} holds no CLIP: {lacking[0]} is one of {len(lacking)} missing")
-    with explain_failure(name, find_home(location, TOKENIZER_FILES), "tokenizer"):
+    with explain_failure(name, find_home(location, TOKENIZER_FILES), "tokenizer files"):
         context_length = clip.config.text_config.max_position_embeddings
         tokenize = load_tokenizer(find_home(location, TOKENIZER_FILES), "", context_length)
-    with explain_failure(name, find_home(location, PROCESSOR_FILES), "preprocessing"):
+        if len(tokenize) < NUM_BYTE_TOKENS:  # transformers makes an empty one where there are no files
+            raise OSError("no vocabulary")
+    with explain_failure(name, find_home(location, PROCESSOR_FILES), "preprocessing files"):
         processor = transformers.CLIPImageProcessor.from_pretrained(find_home(location, PROCESSOR_FILES))
         preprocessing = read_preprocessing(processor)
     label = "PickScore v1, cosine without logit scale" + (f" ({source})" if source else "")
