@@ -60,6 +60,8 @@ def load_pickscore(name: str, source: str, device: torch.device) -> ClipJudge:
     folder = Path(location).expanduser()
     if folder.is_dir():
         location = str(folder)
+        if not (folder / "config.json").is_file():
+            raise IvideoError(f"reward {name}: {folder / 'config.json'} is missing")
     transformers = import_transformers()
     with explain_failure(name, location, "weights"):
         clip, report = transformers.CLIPModel.from_pretrained(
