@@ -21,7 +21,7 @@ from ivideo.cli.output import Reporter, format_seconds, print_json
 from ivideo.config.settings import GenerationSettings, Settings
 from ivideo.errors import IvideoError, UsageError
 from ivideo.io.prompts import read_prompts
-from ivideo.models.judges import Judge, load_judge
+from ivideo.models.judges import Judge, load_judges
 from ivideo.models.registry import choose_device, choose_dtype
 from ivideo.workflows.progress import Progress, Silence
 from ivideo.workflows.resolve import Adapter, find_adapter, resolve_settings
@@ -164,7 +164,7 @@ def run_command(arguments: argparse.Namespace, referee: Referee | None, progress
     plans = {name: plan_clips(prompts, arguments.num_seeds, settings.seed) for name, prompts in splits.items()}
     runs = find_runs(arguments.runs)
     device = choose_device(settings.device)
-    judge = load_judge(settings.reward, device)
+    judge = load_judges(settings.rewards, device)
     sources = Sources(
         clean=clean_source(),
         round_trip=round_trip_source(settings.model),

@@ -88,4 +88,6 @@ def print_result(result: dict[str, Any], asked: o.Format | None) -> None:
         return
     with Records(chosen, COLUMNS) as records:
         for name, metric in result["metrics"].items():
-            records.add({"metric": name, **metric, "judge": result["judge"]})
+            records.add({"metric": name, **metric, "judge": result["judge"], "judges": result["judges"]})
+        for name, metric in list(result["rewards"].items())[1:]:
+            records.add({"metric": name, **metric, "judge": result["judges"][name], "judges": result["judges"]})

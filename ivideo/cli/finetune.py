@@ -92,7 +92,7 @@ def finetune_cli(
     negative_prompt: o.NegativeOpt = None,
     model: o.ModelOpt = None,
     unet: o.UnetOpt = None,
-    reward: o.RewardOpt = None,
+    reward: o.TrainedRewardOpt = None,
     seed: o.SeedOpt = None,
     device: o.DeviceOpt = None,
     dtype: o.DtypeOpt = None,
@@ -128,10 +128,11 @@ def describe_run(summary: dict[str, Any]) -> list[str]:
     if changes := summary["heldout"]:
         lines.append(f"{changes['reward']['n']} held-out prompts, reward: {summary['reward_label']}")
         lines.append(f"{'':10}{'before':>9}{'after':>9}{'change':>9}   95 % interval")
-        for name in ("reward", "motion"):
-            change = changes[name]
+        further = {name: change for name, change in summary["heldout_rewards"].items() if name != summary["reward"]}
+        for name, change in {"reward": changes["reward"], **further, "motion": changes["motion"]}.items():
             values = f"{change['mean_a']:9.4f}{change['mean_b']:9.4f}{change['difference']:+9.4f}"
             lines.append(f"{name:10}{values}   {change['ci_low']:+.4f} to {change['ci_high']:+.4f}")
+        lines += [f"{name}: {summary['judges'][name]}" for name in further]
     lines += [f"{name:10}{summary[name]}" for name in ("adapter", "curve")]
     if summary["videos"]:
         lines.append(f"{'videos':10}{Path(summary['videos'][0]).parent}")

@@ -50,9 +50,10 @@ def generate_cli(
     model: o.ModelOpt = None,
     unet: o.UnetOpt = None,
     reward: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            help="Also score each video by this judge (emoji-preference: simulated; hpsv2, hpsv2.1).",
+            metavar="JUDGE",
+            help=f"Also score each video, by one judge or several: {o.JUDGES_HELP}",
             rich_help_panel=o.SHARED,
         ),
     ] = None,
@@ -70,7 +71,7 @@ def generate_cli(
     texts = collect_prompts(prompts or [], prompts_file)
     from ivideo.api import generate
 
-    columns = ("path", "prompt", "seed", *(("reward",) if reward else ()))
+    columns = ("path", "prompt", "seed", *(("reward", "rewards", "judge") if reward else ()))
 
     with Reporter(quiet) as reporter, Records(format, columns, bare="path") as records:
         generate(
@@ -79,7 +80,7 @@ def generate_cli(
             lora=lora,
             lora_scale=lora_scale,
             num_videos=num_videos,
-            with_score=reward is not None,
+            with_score=bool(reward),
             each=lambda video: records.add(describe_video(video)),
             config=config,
             progress=reporter,
@@ -88,9 +89,13 @@ def generate_cli(
 
 
 def describe_video(video: GeneratedVideo) -> dict[str, Any]:
-    """A video as a record; its reward only if it was scored."""
+    """A video as a record; its rewards and their judges only if it was scored."""
     record: dict[str, Any] = {"path": str(video.path), "prompt": video.prompt, "seed": video.seed}
-    return {**record, "reward": video.score.reward} if video.score else record
+    if video.score is None:
+        return record
+    judge = next(iter(video.judges.values()))
+    scored = {"reward": video.score.reward, "rewards": video.score.rewards, "judge": judge, "judges": video.judges}
+    return {**record, **scored}
 
 
 def collect_prompts(arguments: list[str], file: Path | None) -> list[str]:

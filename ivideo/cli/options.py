@@ -66,11 +66,25 @@ UnetOpt = Annotated[
         rich_help_panel=SHARED,
     ),
 ]
+JUDGES_HELP = (
+    "emoji-preference (bundled, simulated preferences), hpsv2, hpsv2.1, hpsv2:FILE, pickscore, clip, clip:ARCH/TAG, "
+    "FILE.py:function, or a weighted sum: hpsv2=1,pickscore=0.5. All but the last two are cosines of image and text, "
+    "to be compared only for the same prompt and the same judge and version."
+)
 RewardOpt = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         metavar="JUDGE",
-        help="emoji-preference (bundled, trained on simulated preferences), hpsv2 or hpsv2.1. Default: by model.",
+        help=f"{JUDGES_HELP} Give it again to see further judges beside the first. Default: by model.",
+        rich_help_panel=SHARED,
+    ),
+]
+TrainedRewardOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="JUDGE",
+        help=f"{JUDGES_HELP} The first is trained on; give it again to see further judges on the held-out prompts "
+        "before and after. Default: by model.",
         rich_help_panel=SHARED,
     ),
 ]
@@ -142,4 +156,6 @@ def pick_settings(options: Mapping[str, Any]) -> dict[str, Any]:
     """Those of a command's options (`context.params`) that are settings: they have the settings' names."""
     from ivideo.config.settings import FinetuneSettings
 
-    return {name: value for name, value in options.items() if name in FinetuneSettings.model_fields}
+    settings = {name: value for name, value in options.items() if name in FinetuneSettings.model_fields}
+    # What may be given several times is empty where it was not given.
+    return {name: value for name, value in settings.items() if value not in ([], ())}

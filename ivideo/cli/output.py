@@ -17,7 +17,8 @@ from ivideo.errors import IvideoError
 
 P = ParamSpec("P")
 R = TypeVar("R")
-JUDGE = "judge"  # the column that says what a reward is
+JUDGE, JUDGES = "judge", "judges"  # what says how a reward is to be read, and how each one is
+REWARDS = "rewards"  # the column that stands for those of further judges, a column each
 
 
 def known_errors(command: Callable[P, R]) -> Callable[P, R]:
@@ -60,7 +61,7 @@ class Records:
 
         Args:
             asked: None for a table on a terminal and JSON lines in a pipe.
-            columns: what tables and TSV show.
+            columns: what tables and TSV show; see `expand`.
             bare: the one value that is printed, without a name, if no format was asked for.
         """
         self.columns = columns
@@ -86,10 +87,11 @@ class Records:
 
     def _print_tsv(self, record: Mapping[str, Any]) -> None:
         writer = csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
+        columns, cells = expand(self.columns, record)
         if not self._has_header:
-            writer.writerow(self.columns)
+            writer.writerow(columns)
             self._has_header = True
-        writer.writerow([shorten(record[column]) for column in self.columns])
+        writer.writerow([shorten(cells[column]) for column in columns])
         sys.stdout.flush()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -107,23 +109,33 @@ def shorten(value: Any) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
+def expand(columns: Sequence[str], record: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
+    """Columns and cells of a record: `rewards` becomes a column a further judge, none where there is one judge."""
+    further = list(record.get(REWARDS, ()))[1:]
+    shown = [name for column in columns for name in (further if column == REWARDS else [column])]
+    return shown, {**record, **{name: record[REWARDS][name] for name in further}}
+
+
 def print_table(columns: Sequence[str], records: Sequence[Mapping[str, Any]]) -> None:
-    """A plain table on stdout, as wide as its content: text left, numbers right; the judge is named below it, once."""
+    """A plain table on stdout, as wide as its content: text left, numbers right; judges are named below it, once."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    shown = [column for column in columns if column != JUDGE]
+    expanded, first = expand(columns, records[0])
+    shown = [column for column in expanded if column != JUDGE]
     for column in shown:
-        is_text = isinstance(records[0][column], str)
-        table.add_column(column, justify="left" if is_text else "right", overflow="fold")
+        table.add_column(column, justify="left" if isinstance(first[column], str) else "right", overflow="fold")
     for record in records:
-        table.add_row(*(shorten(record[column]) for column in shown))
+        cells = expand(columns, record)[1]
+        table.add_row(*(shorten(cells[column]) for column in shown))
     console = Console(markup=False, highlight=False)
     console.print(table)
     if JUDGE in columns:
-        console.print(f"reward: {', '.join(dict.fromkeys(record[JUDGE] for record in records))}")
+        console.print(f"reward: {first[JUDGE]}")
+        for name, label in list(first.get(JUDGES, {}).items())[1:]:
+            console.print(f"{name}: {label}")
 
 
 class Reporter:

@@ -13,7 +13,7 @@ from ivideo.cli import options as o
 from ivideo.cli.output import Records, Reporter, known_errors
 from ivideo.errors import UsageError
 
-COLUMNS = ("path", "prompt", "reward", "attenuated_reward", "motion", "flicker", "judge")
+COLUMNS = ("path", "prompt", "reward", "rewards", "attenuated_reward", "motion", "flicker", "judge")
 
 
 @known_errors
@@ -41,7 +41,8 @@ def score_cli(
 ) -> None:
     """Say how much people would like a video, and whether it still moves.
 
-    reward: mean score of the first frame of each segment, a cosine; compare it only within one prompt and judge.
+    reward: mean score of the first frame of each segment, a cosine (no factor of 100); only scores for the same prompt,
+    judge and version compare. Several judges: ivideo score x.mp4 --reward hpsv2 --reward pickscore
     motion: mean optical flow in pixels a frame. flicker: VBench's temporal flickering, 1 for a frozen clip.
     """
     paths = collect_paths(videos)

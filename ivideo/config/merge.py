@@ -42,7 +42,7 @@ def write_toml(settings: Settings) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _to_toml(value: str | int | float | bool) -> str:
+def _to_toml(value: str | int | float | bool | tuple[str, ...]) -> str:
     """JSON's notation, which is TOML's but for characters outside the basic plane and DEL."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
@@ -73,5 +73,5 @@ def _describe(problem: Any, flags: Mapping[str, Any]) -> str:
     shown = f"--{name.replace('_', '-')}" if flags.get(name) is not None else name
     if problem["type"] == "missing":
         return f"{shown} is missing"
-    message = str(problem["msg"])
+    message = str(problem["msg"]).removeprefix("Value error, ")
     return f"{shown} {problem['input']!r}: {message[0].lower()}{message[1:]}"

@@ -18,12 +18,25 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     model: str = Field(min_length=1, description="name, local diffusers folder, or hub id")
-    reward: str = Field(min_length=1, description="judge whose score is the reward")
+    reward: str | tuple[str, ...] = Field(description="judge, or weighted sum; of several the first is trained on")
     seed: int = Field(0, ge=0, lt=2**63, description="fixes every draw")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
     dtype: DtypeName = Field("auto", description="type of the U-Net")
     num_segments: int = Field(4, ge=1, description="segments of a clip; one frame of each is scored")
     attenuation_rate: float | None = Field(1.0, ge=0, description="lambda of TAR, per frame; none: no attenuation")
+
+    @field_validator("reward", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        several = list(value) if isinstance(value, list | tuple) else [value]
+        if not several or not all(isinstance(one, str) and one.strip() for one in several):
+            raise ValueError("name a judge, or several in a list")
+        return several[0] if len(several) == 1 else tuple(several)
+
+    @property
+    def rewards(self) -> tuple[str, ...]:
+        """The rewards that are shown; the first one is the one that is trained on."""
+        return (self.reward,) if isinstance(self.reward, str) else self.reward
 
 
 class GenerationSettings(Settings):

@@ -200,7 +200,7 @@ def load_text_encoder(location: str, subfolder: str) -> tuple[ClipTextEncoder, l
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         return build_text_encoder(config, load_file(folder / WEIGHTS_FILE))
     # It knows the hub, shards and older formats.
-    kind = _import_transformers().CLIPTextModel
+    kind = import_transformers().CLIPTextModel
     network, report = kind.from_pretrained(location, subfolder=subfolder, output_loading_info=True)
     return build_text_encoder(network.config.to_dict(), network.state_dict())[0], sorted(report["missing_keys"])
 
@@ -215,7 +215,7 @@ def load_tokenizer(location: str, subfolder: str, context_length: int) -> ClipTo
 
     folder = Path(location, subfolder)
     if not (folder / TOKENIZER_FILE).is_file():
-        tokenizer = _import_transformers().CLIPTokenizer.from_pretrained(location, subfolder=subfolder)
+        tokenizer = import_transformers().CLIPTokenizer.from_pretrained(location, subfolder=subfolder)
         return wrap_tokenizer(tokenizer, context_length)
     pad = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get("pad_token")
     try:
@@ -233,7 +233,7 @@ def wrap_tokenizer(tokenizer: Any, context_length: int) -> ClipTokenizer:
     return ClipTokenizer(tokenizer.backend_tokenizer, tokenizer.pad_token_id, context_length)
 
 
-def _import_transformers() -> Any:
+def import_transformers() -> Any:
     """The package, told to be quiet."""
     import transformers
 

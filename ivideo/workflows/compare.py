@@ -11,7 +11,7 @@ from ivideo.errors import IvideoError, UsageError
 from ivideo.io.files import check_folder, write_json
 from ivideo.io.panels import contact_sheet, label_clip, stack_side_by_side, write_png
 from ivideo.io.video import check_video_format, write_video
-from ivideo.models.judges import Judge, load_judge
+from ivideo.models.judges import Judge, labels_of, load_judges
 from ivideo.models.lora import adapter_off
 from ivideo.models.registry import choose_device
 from ivideo.workflows.contestants import Clip, Contestant, default_prompts, make_clips, pair_clips, read_clips
@@ -19,7 +19,7 @@ from ivideo.workflows.generate import file_stem
 from ivideo.workflows.generation import open_model
 from ivideo.workflows.progress import Progress, Silence
 from ivideo.workflows.resolve import check_prompts
-from ivideo.workflows.scoring import METRICS, ClipScore, check_num_frames, compare_scores, score_clip
+from ivideo.workflows.scoring import METRICS, ClipScore, check_num_frames, compare_rewards, compare_scores, score_clip
 
 SCHEMA_VERSION = 1
 NUM_SHEET_ROWS = 12
@@ -51,8 +51,8 @@ def compare(
         progress: is told what happens.
 
     Returns:
-        schema_version, a, b, judge, metrics {name: mean_a, mean_b, difference, ci_low, ci_high, win_share, n} and
-        rows [{prompt, seed, a: {...}, b: {...}}].
+        schema_version, a, b, judge, judges, metrics {name: mean_a, mean_b, difference, ci_low, ci_high, win_share, n},
+        rewards (the same by judge) and rows [{prompt, seed, a: {...}, b: {...}}].
 
     Raises:
         IvideoError: nothing to pair, or bad input.
@@ -61,15 +61,19 @@ def compare(
     if prompts is not None:
         check_prompts(prompts)
     check_output(output, a, b, settings)
-    judge = load_judge(settings[1].reward, choose_device(settings[1].device))
+    judge = load_judges(settings[1].rewards, choose_device(settings[1].device))
     pairs = pair_clips(*collect_clips(a, b, settings, prompts, progress), names=(a.name, b.name))
     scores = score_pairs(pairs, judge, settings[1], progress)
+    prompts_of_pairs = [str(x.prompt) for x, _ in pairs]
+    sides = list(map(list, zip(*scores, strict=True)))
     result = {
         "schema_version": SCHEMA_VERSION,
         "a": a.name,
         "b": b.name,
         "judge": judge.label,
-        "metrics": compare_scores([str(x.prompt) for x, _ in pairs], *map(list, zip(*scores, strict=True))),
+        "judges": labels_of(judge),
+        "metrics": compare_scores(prompts_of_pairs, *sides),
+        "rewards": compare_rewards(prompts_of_pairs, *sides),
         "rows": [describe_row(clip, *both) for (clip, _), both in zip(pairs, scores, strict=True)],
         "settings": {"a": settings[0].model_dump(), "b": settings[1].model_dump()},
     }
@@ -161,8 +165,11 @@ def score_pairs(pairs: Sequence[Pair], judge: Judge, settings: GenerationSetting
 
 
 def describe_row(clip: Clip, a: ClipScore, b: ClipScore) -> dict[str, Any]:
-    """One pair's prompt, seed and metrics."""
-    columns = {name: {metric: getattr(score, metric) for metric in METRICS} for name, score in (("a", a), ("b", b))}
+    """One pair's prompt, seed, metrics and rewards by judge."""
+    columns = {
+        name: {**{metric: getattr(score, metric) for metric in METRICS}, "rewards": score.rewards}
+        for name, score in (("a", a), ("b", b))
+    }
     return {"prompt": clip.prompt, "seed": clip.seed, **columns}
 
 

@@ -20,7 +20,7 @@ from ivideo.io.plots import plot_reward_curve
 from ivideo.io.run_folder import RunFolder, check_new_run, create_run_folder
 from ivideo.io.video import check_video_format
 from ivideo.models.authors_weights import find_lora_rank
-from ivideo.models.judges import Judge, load_judge
+from ivideo.models.judges import Judge, labels_of, load_judges, trained_part
 from ivideo.models.lora import adapter_off, add_lora, save_lora
 from ivideo.models.registry import choose_device, find_location
 from ivideo.workflows.clips import ClipCache, find_clips
@@ -29,7 +29,7 @@ from ivideo.workflows.heldout import HeldoutClips, evaluate_heldout, split_heldo
 from ivideo.workflows.parallel import map_on_cores
 from ivideo.workflows.progress import Progress, Silence
 from ivideo.workflows.resolve import Adapter, adapter_of_unet, check_prompts, generation_settings
-from ivideo.workflows.scoring import compare_scores, mean_of
+from ivideo.workflows.scoring import compare_rewards, compare_scores, mean_of
 from ivideo.workflows.training import StepMetrics, Trainer, samples_of_step
 
 SCHEMA_VERSION = 1
@@ -86,14 +86,15 @@ def finetune(
         generate_clips(cache, settings, progress)
     if start is None:
         add_lora(model.unet, settings.lora_rank, settings.lora_alpha, settings.seed)
-    history = train(Trainer(model, judge, training, cache.load, settings, accelerator), run, progress)
+    history = train(Trainer(model, trained_part(judge), training, cache.load, settings, accelerator), run, progress)
     after = evaluate_heldout(model, judge, kept, settings, progress, "after")
 
     title = f"{settings.model}: {len(training)} prompts"
     draw_curve(run, history, title, judge.label, [before, after] if kept else [])
     videos = write_before_after(run, kept, before, after, settings, start)
     changes = compare_scores(kept, before.scores, after.scores) if kept else {}
-    summary = summarise(run, settings, judge, history, changes, videos)
+    by_judge = compare_rewards(kept, before.scores, after.scores) if kept else {}
+    summary = {**summarise(run, settings, judge, history, changes, videos), "heldout_rewards": by_judge}
     write_json(run.summary, {**summary, "seconds": round(time.monotonic() - started, 1)})
     return run
 
@@ -116,14 +117,14 @@ def find_start(settings: FinetuneSettings) -> Adapter | None:
 
 
 def load_trainable_judge(settings: FinetuneSettings) -> Judge:
-    """The settings' judge.
+    """The settings' judges; the first reward is trained on, further ones only see the before / after.
 
     Raises:
-        IvideoError: it gives no gradients, or cannot be loaded.
+        IvideoError: the first gives no gradients, or one cannot be loaded.
     """
-    judge = load_judge(settings.reward, choose_device(settings.device))
+    judge = load_judges(settings.rewards, choose_device(settings.device))
     if not judge.is_differentiable:
-        raise IvideoError(f"reward {settings.reward} gives no gradients and cannot be trained on")
+        raise IvideoError(f"reward {judge.name} gives no gradients and cannot be trained on")
     return judge
 
 
@@ -213,8 +214,9 @@ def summarise(
         "run": str(run.root),
         "model": settings.model,
         "unet": settings.unet,
-        "reward": settings.reward,
+        "reward": judge.name,
         "reward_label": judge.label,
+        "judges": labels_of(judge),
         "num_steps": len(history),
         "heldout": changes,
         "adapter": str(run.adapter),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import UsageError
 from ivideo.io.files import check_folder
 from ivideo.io.video import VIDEO_SUFFIXES, check_video_format, write_video
-from ivideo.models.judges import load_judge
+from ivideo.models.judges import labels_of, load_judges
 from ivideo.models.registry import choose_device
 from ivideo.workflows.generation import describe_generation, generate_clip, open_model, warn_of_prompts
 from ivideo.workflows.progress import Progress, Silence
@@ -21,12 +21,21 @@ from ivideo.workflows.scoring import ClipScore, score_clip
 
 @dataclass(frozen=True)
 class GeneratedVideo:
-    """A video that was made: its file, what it should show, its seed, and its score if one was asked for."""
+    """A video that was made.
+
+    Attributes:
+        path: its file.
+        prompt: what it should show.
+        seed: what it was drawn from.
+        score: if one was asked for.
+        judges: how its rewards are to be read, by name.
+    """
 
     path: Path
     prompt: str
     seed: int
     score: ClipScore | None = None
+    judges: dict[str, str] = field(default_factory=dict)
 
 
 def file_stem(prompt: str) -> str:
@@ -80,7 +89,7 @@ def generate(
         settings: see `GenerationSettings`; video k of a prompt uses seed + k.
         adapter: from `find_adapter`.
         num_videos: videos a prompt, at least 1.
-        with_score: whether the settings' judge scores each video.
+        with_score: whether the settings' judges score each video.
         progress: is told what happens.
 
     Yields:
@@ -98,7 +107,7 @@ def generate(
     for _, _, path in planned:
         check_video_format(path, settings.fps)
     check_folder(planned[0][2].parent)
-    judge = load_judge(settings.reward, choose_device(settings.device)) if with_score else None
+    judge = load_judges(settings.rewards, choose_device(settings.device)) if with_score else None
     model = open_model(settings, adapter)
     warn_of_prompts(model, prompts, progress)
     progress.start("videos", len(planned))
@@ -107,4 +116,4 @@ def generate(
         write_video(path, clip, settings.fps, describe_generation(settings, prompt, seed, clip, adapter))
         score = score_clip(judge, clip, prompt, settings) if judge else None
         progress.advance(path.name + (f"  reward {score.reward:.4f}" if score else ""))
-        yield GeneratedVideo(path, prompt, seed, score)
+        yield GeneratedVideo(path, prompt, seed, score, labels_of(judge) if judge else {})

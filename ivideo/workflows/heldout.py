@@ -114,6 +114,6 @@ def write_before_after(
             write_video(run.videos / f"{stem}_{moment}.mp4", clip, settings.fps, metadata)
             panels.append(label_clip(clip, f"{moment}: {side.scores[index].reward:.3f}"))
         path = run.videos / f"{stem}_before_after.mp4"
-        about = {"prompt": prompt, "seed": seed, "reward": settings.reward}
+        about = {"prompt": prompt, "seed": seed, "reward": settings.rewards[0]}
         joined_paths.append(write_video(path, stack_side_by_side(panels), settings.fps, about))
     return joined_paths

@@ -17,6 +17,7 @@ from ivideo.config.settings import FinetuneSettings, GenerationSettings, Setting
 from ivideo.errors import IvideoError, UsageError
 from ivideo.io.run_folder import RunFolder, open_run_folder
 from ivideo.models.authors_weights import find_lora_rank, is_checkpoint
+from ivideo.models.judges import runs_code
 from ivideo.models.lora import CONFIG_FILE, read_unet_file
 from ivideo.models.registry import choose_device, choose_model
 from ivideo.workflows.progress import Progress
@@ -154,11 +155,19 @@ def resolve_settings(
         defaults = generation_defaults(defaults)
     if own.get("model", model) == model:
         defaults = {**defaults, **own}
+        if runs_code(own.get("reward", ())) and not (given.get("reward") or file.get("reward")):
+            defaults = {**defaults, "reward": preset_for(model, preset)["reward"]}
+            progress.say(f"the run's reward {shown(own['reward'])} is code: it is run only if --reward names it")
     settings = merge_settings(kind, {**defaults, "model": model}, {**file, "model": model}, {**given, "model": model})
     choose_device(settings.device)
     if asked == "auto":
         progress.say(f"model: {model}")
     return settings
+
+
+def shown(reward: str | Sequence[str]) -> str:
+    """One or several rewards as text."""
+    return reward if isinstance(reward, str) else ", ".join(reward)
 
 
 def read_settings_file(path: Path, kind: type[Settings]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from ivideo.config.settings import Settings
 from ivideo.errors import IvideoError, UsageError
 from ivideo.io.video import Video, read_video
-from ivideo.models.judges import load_judge
+from ivideo.models.judges import labels_of, load_judges
 from ivideo.models.registry import choose_device
 from ivideo.workflows.progress import Progress, Silence
 from ivideo.workflows.scoring import check_num_frames, score_clip
@@ -77,8 +77,8 @@ def score(
         progress: is told what happens.
 
     Yields:
-        schema_version, path, prompt, reward, rewards, attenuated_reward, frame_indices, frame_rewards, motion, flicker,
-        judge (how the reward is to be read).
+        schema_version, path, prompt, reward, rewards (by judge, the first one is the reward), attenuated_reward,
+        frame_indices, frame_rewards, motion, flicker, judge (how the reward is to be read), judges (the same by name).
 
     Raises:
         IvideoError: a video with fewer frames than segments, or a judge that cannot be loaded.
@@ -86,7 +86,7 @@ def score(
     progress = progress or Silence()
     for video in videos:
         check_num_frames(video.path, video.num_frames, settings)
-    judge = load_judge(settings.reward, choose_device(settings.device))
+    judge = load_judges(settings.rewards, choose_device(settings.device))
     progress.start("scoring", len(videos))
     for video in videos:
         result = score_clip(judge, read_video(video.path).frames, video.prompt, settings)
@@ -97,4 +97,5 @@ def score(
             "prompt": video.prompt,
             **asdict(result),
             "judge": judge.label,
+            "judges": labels_of(judge),
         }

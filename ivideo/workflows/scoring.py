@@ -26,7 +26,7 @@ class ClipScore:
 
     Attributes:
         reward: mean score of the first frame of each segment.
-        rewards: the same by judge.
+        rewards: the same by every judge that was asked for, sums and their parts included.
         attenuated_reward: those scores weighted as in training (TAR).
         frame_indices: the frames that were scored.
         frame_rewards: their scores.
@@ -65,12 +65,13 @@ def score_clip(judge: Judge, frames: np.ndarray, prompt: str, settings: Settings
     """
     indices = first_frame_indices(len(frames), settings.num_segments)
     drawn = frames_to_tensor(frames[indices.tolist()])
-    scores = judge.score_frames(drawn[None], [prompt])[judge.name][0].float().cpu()
+    given = {name: scores[0].float().cpu() for name, scores in judge.score_frames(drawn[None], [prompt]).items()}
+    scores = given[judge.name]
     weights = frame_weights(indices, len(frames), settings.attenuation_rate)
-    reward = scores.mean().item()
+    rewards = {name: one.mean().item() for name, one in given.items()}
     return ClipScore(
-        reward=reward,
-        rewards={judge.name: reward},
+        reward=rewards[judge.name],
+        rewards=rewards,
         attenuated_reward=attenuated_mean(scores[None], weights[None]).item(),
         frame_indices=indices.tolist(),
         frame_rewards=scores.tolist(),
@@ -93,9 +94,23 @@ def compare_scores(
     prompts: Sequence[str], before: Sequence[ClipScore], after: Sequence[ClipScore]
 ) -> dict[str, dict[str, float]]:
     """Each metric's paired change with its interval; several clips of a prompt count as one observation."""
-    changes = {}
-    for metric in METRICS:
-        a = group_by_prompt(prompts, [getattr(score, metric) for score in before])
-        b = group_by_prompt(prompts, [getattr(score, metric) for score in after])
-        changes[metric] = asdict(paired_difference(a, b))
-    return changes
+    return {
+        metric: compare_values(prompts, *([getattr(score, metric) for score in side] for side in (before, after)))
+        for metric in METRICS
+    }
+
+
+def compare_rewards(
+    prompts: Sequence[str], before: Sequence[ClipScore], after: Sequence[ClipScore]
+) -> dict[str, dict[str, float]]:
+    """Each judge's paired change, likewise, by its name."""
+    return {
+        name: compare_values(prompts, *([score.rewards[name] for score in side] for side in (before, after)))
+        for name in before[0].rewards
+    }
+
+
+def compare_values(prompts: Sequence[str], before: Sequence[float], after: Sequence[float]) -> dict[str, float]:
+    """One value's paired change with its interval."""
+    a, b = (group_by_prompt(prompts, values) for values in (before, after))
+    return asdict(paired_difference(a, b))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -17,7 +17,7 @@ from ivideo.core.objective import DecodeFrames, Objective, editing_objective
 from ivideo.core.sampler import add_offset_noise
 from ivideo.errors import UsageError
 from ivideo.models.checkpointing import checkpoint_blocks
-from ivideo.models.judges import Judge
+from ivideo.models.judges import Judge, labels_of
 from ivideo.models.lora import lora_parameters
 from ivideo.models.text_to_video import Conditioning, TextToVideoModel
 from ivideo.workflows.parallel import map_on_cores
@@ -28,7 +28,11 @@ ClipOf = Callable[[int], Tensor]
 
 @dataclass(frozen=True)
 class StepMetrics:
-    """One line of metrics.jsonl: reward is the mean score of the drawn frames, attenuated_reward what is maximised."""
+    """One line of metrics.jsonl.
+
+    Reward is the mean score of the drawn frames, attenuated_reward what is maximised; rewards has the reward by name
+    and, where it is a weighted sum, each judge's part before its weight.
+    """
 
     step: int
     loss: float
@@ -36,6 +40,7 @@ class StepMetrics:
     attenuated_reward: float
     learning_rate: float
     seconds: float
+    rewards: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,7 @@ class Trainer:
             raise UsageError(f"--batch-size {settings.batch_size} is less than {accelerator.num_processes} processes")
         self.model, self.judge, self.prompts = model, judge, list(prompts)
         self.clip_of, self.settings, self.accelerator = clip_of, settings, accelerator
+        self.reward_names = list(labels_of(judge))
         self.conditioning = model.encode_prompts(self.prompts, settings.negative_prompt)
         self.denoise = model.denoiser(settings.guidance_scale, batched=settings.guidance_batching)
         self.decode_frames: DecodeFrames = model.decode_frames
@@ -117,27 +123,30 @@ class Trainer:
         settings, accelerator = self.settings, self.accelerator
         samples = samples_of_step(step, settings.batch_size, len(self.prompts), settings.seed)
         own = samples[accelerator.process_index :: accelerator.num_processes]
-        totals = torch.zeros(2, device=self.model.device)
+        totals = torch.zeros(1 + len(self.reward_names), device=self.model.device)
         size = -(-len(own) // settings.gradient_accumulation)
         parts = [own[start : start + size] for start in range(0, len(own), size)]
         # Each part's loss is a mean over its own clips; their sum must be the mean over the whole batch.
         differentiate = partial(self._differentiate, num_samples=len(samples))
-        for gradients, rewards in map_on_cores(differentiate, parts, self.model.num_workers):
-            totals += rewards
+        for gradients, sums in map_on_cores(differentiate, parts, self.model.num_workers):
+            totals += sums
             for parameter, gradient in zip(self.parameters, gradients, strict=True):
                 parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
         learning_rate = settings.learning_rate * learning_rate_factor(settings, step)
         self._apply_gradients(learning_rate)
-        reward, attenuated = (accelerator.reduce(totals, "sum") / len(samples)).tolist()
+        attenuated, *means = (accelerator.reduce(totals, "sum") / len(samples)).tolist()
+        rewards = dict(zip(self.reward_names, means, strict=True))
+        reward = rewards[self.judge.name]
         seconds = time.perf_counter() - started
-        return StepMetrics(step + 1, 1 - attenuated, reward, attenuated, learning_rate, seconds)
+        return StepMetrics(step + 1, 1 - attenuated, reward, attenuated, learning_rate, seconds, rewards)
 
     def _differentiate(self, part: Sequence[Sample], num_samples: int) -> tuple[Sequence[Tensor], Tensor]:
         """The parameters' gradients of a part of a batch of `num_samples`, and the sums of its rewards."""
-        objective = self.evaluate(part)
+        seen: dict[str, Tensor] = {}
+        objective = self.evaluate(part, seen)
         loss = self.scaler.scale(objective.loss * (len(part) / num_samples))
-        rewards = torch.stack([objective.frame_scores.detach().mean(1).sum(), objective.video_rewards.detach().sum()])
-        return torch.autograd.grad(loss, self.parameters), rewards
+        sums = [objective.video_rewards.detach().sum(), *(seen[name].mean(1).sum() for name in self.reward_names)]
+        return torch.autograd.grad(loss, self.parameters), torch.stack(sums)
 
     def _apply_gradients(self, learning_rate: float) -> None:
         if self.accelerator.num_processes > 1:
@@ -151,12 +160,24 @@ class Trainer:
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
 
-    def evaluate(self, samples: Sequence[Sample]) -> Objective:
-        """The objective of some samples: their clips, corrupted, edited and scored at the drawn frames."""
+    def evaluate(self, samples: Sequence[Sample], seen: dict[str, Tensor] | None = None) -> Objective:
+        """The objective of some samples: their clips, corrupted, edited and scored at the drawn frames.
+
+        Args:
+            samples: which clips, and their draws.
+            seen: gets every score of the judge by name, (len(samples), num_segments), without its graph.
+        """
         settings, model = self.settings, self.model
         latents = torch.stack([self.clip_of(sample.item) for sample in samples]).to(model.device)
         items = torch.tensor([sample.item for sample in samples], device=model.device)
         prompts = [self.prompts[sample.item] for sample in samples]
+
+        def score_frames(frames: Tensor) -> Tensor:
+            scores = self.judge.score_frames(frames, prompts)
+            if seen is not None:
+                seen.update({name: one.detach() for name, one in scores.items()})
+            return scores[self.judge.name]
+
         return editing_objective(
             latents=latents,
             noise=self.draw_noise(samples, tuple(latents.shape[1:])).to(model.device),
@@ -167,7 +188,7 @@ class Trainer:
             denoise=self.denoise,
             stepper=self.stepper,
             decode_frames=self.decode_frames,
-            score_frames=lambda frames: self.judge.score_frames(frames, prompts)[self.judge.name],
+            score_frames=score_frames,
             num_frames=settings.num_frames,
             strength=settings.strength,
             num_grad_steps=settings.num_grad_steps,

@@ -51,7 +51,8 @@ def test_metrics_have_their_fields(trained_run: Path) -> None:
     assert [line["step"] for line in metrics] == [1, 2]
     assert [line["learning_rate"] for line in metrics] == [0.01, 0.005]  # linear to zero after step 2
     for line in metrics:
-        assert line.keys() == {"step", "loss", "reward", "attenuated_reward", "learning_rate", "seconds"}
+        assert line.keys() == {"step", "loss", "reward", "attenuated_reward", "learning_rate", "seconds", "rewards"}
+        assert line["rewards"] == {"emoji-preference": line["reward"]}
         assert line["loss"] == pytest.approx(1 - line["attenuated_reward"])
 
 
@@ -61,6 +62,7 @@ def test_the_summary_says_what_changed_and_where_it_is(trained_run: Path) -> Non
     assert list(summary["heldout"]) == ["reward", "attenuated_reward", "motion", "flicker"]
     assert summary["heldout"]["reward"]["n"] == 2
     assert summary["reward_label"] == "emoji preference (simulated)"
+    assert summary["heldout_rewards"] == {"emoji-preference": summary["heldout"]["reward"]}
     for path in (summary["run"], summary["adapter"], summary["curve"], *summary["videos"]):
         assert Path(path).exists()
 

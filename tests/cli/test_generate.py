@@ -141,6 +141,10 @@ def test_reward_scores_each_video(ivideo, small, tmp_path):
     output = tmp_path / "x.mp4"
     flags = ["--reward", "emoji-preference", "--format", "json"]
     [record] = json.loads(ivideo("generate", "a pig", *MODEL, *small, "-o", output, *flags).stdout)
-    assert set(record) == {"path", "prompt", "seed", "reward"}
+    assert set(record) == {"path", "prompt", "seed", "reward", "rewards", "judge", "judges"}
+    assert (record["rewards"], record["judge"]) == (
+        {"emoji-preference": record["reward"]},
+        "emoji preference (simulated)",
+    )
     scored = json.loads(ivideo("score", output, "--format", "json").stdout)[0]
     assert record["reward"] == pytest.approx(scored["reward"], abs=0.05)  # H.264 lies between the two

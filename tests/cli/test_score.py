@@ -28,6 +28,7 @@ FIELDS = {
     "motion",
     "flicker",
     "judge",
+    "judges",
 }
 
 
@@ -55,6 +56,7 @@ def test_a_record_has_every_field_and_holds_together(ivideo, video: Path) -> Non
     attenuated = sum(w * r for w, r in zip(weights, record["frame_rewards"], strict=True)) / 4
     assert record["attenuated_reward"] == pytest.approx(attenuated, abs=1e-6)
     assert record["judge"] == "emoji preference (simulated)"
+    assert record["judges"] == {"emoji-preference": record["judge"]}
     assert result.stderr.splitlines()[0] == "scoring 0/1"
 
 

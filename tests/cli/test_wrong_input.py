@@ -14,6 +14,13 @@ from ivideo.io.video import read_video, write_video
 SMALL = "--num-frames 4 --num-inference-steps 2 --model emoji-world"
 TRAINING = f"{SMALL} --num-grad-steps 1"
 WEIGHTS = "adapter_model.safetensors"
+JUDGE = """
+def wrong(frames, prompts):
+    return frames.mean((1, 2, 3, 4))
+
+def hard(frames, prompts):
+    return frames.round().mean((2, 3, 4))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +35,7 @@ def wrong_things(tmp_path_factory: pytest.TempPathFactory, base_videos: Path, tr
         "typo.toml": "num_segmets = 2\n",
         "broken.toml": "seed = = 1\n",
         "text.mp4": "not a video\n",
+        "judge.py": JUDGE,
     }
     for folder in ("nothing", "full", "one"):
         (root / folder).mkdir()
@@ -108,6 +116,15 @@ CASES = [
     ("score good.mp4 --attenuation-rate -1", 2, "--attenuation-rate '-1': "),
     ("score good.mp4 --attenuation-rate inf", 2, "--attenuation-rate 'inf': "),
     ("score good.mp4 --reward nope", 2, "unknown reward 'nope'"),
+    ("score good.mp4 --reward emoji-preference --reward nope", 2, "unknown reward 'nope'"),
+    ("score good.mp4 --reward clip --reward clip", 2, "--reward clip was given twice"),
+    ("score good.mp4 --reward ''", 2, "name a judge"),
+    ("score good.mp4 --reward emoji-preference=-1", 2, "must be a positive number"),
+    ("score good.mp4 --reward emoji-preference=1,clip", 2, "every judge of a sum needs a weight"),
+    ("score good.mp4 --reward file.py:f", 1, "file.py does not exist"),
+    ("score good.mp4 --reward judge.py:missing", 1, "has no function 'missing'"),
+    ("score good.mp4 --reward judge.py:wrong", 1, "reward judge.py:wrong returned a float32 tensor (1,) instead of"),
+    ("score good.mp4 --reward hpsv2:text.mp4", 1, "text.mp4 is damaged or no checkpoint of HPSv2"),
     ("score -", 2, "no videos"),
     ("compare base nope", 2, "unknown model 'nope'"),
     ("compare base file", 2, "file is a file"),
@@ -137,6 +154,8 @@ CASES = [
     ("finetune prompts.txt --model nope -o new", 2, "unknown model 'nope'"),
     ("finetune prompts.txt --height 24 $TRAINING -o new", 2, "--height 24: emoji-world needs a multiple of 16"),
     ("finetune prompts.txt --reward nope $TRAINING -o new", 2, "unknown reward 'nope'"),
+    ("finetune prompts.txt --reward judge.py:hard $TRAINING -o new", 1, "gives no gradients and cannot be trained on"),
+    ("finetune prompts.txt --reward emoji-preference=1,judge.py:hard=1 $TRAINING -o new", 1, "gives no gradients"),
     ("finetune prompts.txt --eval-prompts prompts.txt $TRAINING -o new", 1, "every held-out prompt is also trained on"),
     ("finetune prompts.txt --eval-prompts missing.txt $TRAINING -o new", 1, "missing.txt does not exist"),
 ]

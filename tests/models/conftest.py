@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from ivideo.models.judges import ClipJudge
+from ivideo.models.judges import ClipJudge, Preprocessing
 from ivideo.models.lora import add_lora, save_lora
 from ivideo.models.registry import MODEL_SOURCES, load_text_to_video
 from ivideo.models.text_to_video import TextToVideoModel
@@ -155,4 +155,6 @@ def small_judge(make_clip: Callable[[], Any]) -> ClipJudge:
     """A judge with such a network."""
     import open_clip
 
-    return ClipJudge("small", "random", make_clip(), open_clip.get_tokenizer("ViT-H-14"), 224, CPU)
+    return ClipJudge(
+        "small", "random", make_clip(), open_clip.get_tokenizer("ViT-H-14"), Preprocessing(224, clamp=False), CPU
+    )

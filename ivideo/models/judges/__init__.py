@@ -1,0 +1,24 @@
+"""Judges: what scores how well people would like a frame for its prompt, one module each."""
+
+from __future__ import annotations
+
+from ivideo.models.judges.clip_judge import ClipJudge
+from ivideo.models.judges.contract import Judge
+from ivideo.models.judges.emoji_preference import EMOJI_PREFERENCE
+from ivideo.models.judges.jury import Jury, labels_of, trained_part
+from ivideo.models.judges.load import load_judge, load_judges, runs_code
+from ivideo.models.judges.preprocessing import Preprocessing, preprocess
+
+__all__ = [
+    "EMOJI_PREFERENCE",
+    "ClipJudge",
+    "Judge",
+    "Jury",
+    "Preprocessing",
+    "labels_of",
+    "load_judge",
+    "load_judges",
+    "preprocess",
+    "runs_code",
+    "trained_part",
+]

@@ -1,0 +1,89 @@
+"""From frames of any size to the square that a CLIP network reads; gradients flow through it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+Fit = Literal["longest", "shortest", "squash"]
+Filter = Literal["bicubic", "bilinear"]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Resize, pad or cut to a square, and normalise.
+
+    Attributes:
+        image_size: side of the square that the network reads, in pixels.
+        fit: which side becomes `image_size`: the longest (the rest is black), the shortest (the rest is cut off evenly
+            on both sides), or both (squashed).
+        filter: how pixels are resized, always with antialias.
+        clamp: whether resized pixels stay in [0, 1], as those of an 8-bit image do; bicubic filters overshoot.
+        round_offset: makes the number of pixels that are cut off on top or on the left whole.
+        mean: of the colours that the network was trained on.
+        std: their deviation.
+    """
+
+    image_size: int
+    fit: Fit = "longest"
+    filter: Filter = "bicubic"
+    clamp: bool = True
+    round_offset: Callable[[float], int] = round
+    mean: tuple[float, ...] = CLIP_MEAN
+    std: tuple[float, ...] = CLIP_STD
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """What the network reads.
+
+        A frame of 256 x 128 pixels at image_size 224 becomes 224 x 112 between black bars of 56 ("longest"), or
+        448 x 224 of which 112 are cut off at both ends ("shortest").
+
+        Args:
+            images: (batch, 3, height, width) float in [0, 1].
+
+        Returns:
+            (batch, 3, image_size, image_size).
+        """
+        images = self._fit_to_square(self._resize(images))
+        mean, std = (images.new_tensor(values)[:, None, None] for values in (self.mean, self.std))
+        return (images - mean) / std
+
+    def _resize(self, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        target = self._resized(height, width)
+        if (height, width) == target:
+            return images
+        images = F.interpolate(images, size=target, mode=self.filter, antialias=True, align_corners=False)
+        return images.clamp(0, 1) if self.clamp else images
+
+    def _resized(self, height: int, width: int) -> tuple[int, int]:
+        size = self.image_size
+        if self.fit == "squash":
+            return size, size
+        if self.fit == "longest":
+            factor = size / max(height, width)
+            return max(1, round(height * factor)), max(1, round(width * factor))
+        short, long = min(height, width), max(height, width)
+        longer = int(size * long / short)
+        return (size, longer) if height <= width else (longer, size)
+
+    def _fit_to_square(self, images: Tensor) -> Tensor:
+        size = self.image_size
+        height, width = images.shape[-2:]
+        if height < size or width < size:
+            top, left = (size - height) // 2, (size - width) // 2
+            return F.pad(images, (left, size - width - left, top, size - height - top))
+        top, left = (self.round_offset((side - size) / 2) for side in (height, width))
+        return images[..., top : top + size, left : left + size]
+
+
+def preprocess(images: Tensor, image_size: int) -> Tensor:
+    """The bundled judge's preprocessing: longest side to `image_size`, black bars, 8-bit range."""
+    return Preprocessing(image_size)(images)

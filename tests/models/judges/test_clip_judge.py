@@ -1,0 +1,99 @@
+"""The cosine that every judge of CLIP's architecture gives, and the bundled one against open_clip's own loader."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+
+from ivideo.errors import UsageError
+from ivideo.models.judges import EMOJI_PREFERENCE, load_judge
+
+CPU = torch.device("cpu")
+PROMPTS = ["a cat surfing on a wave", "an owl"]
+
+
+@pytest.fixture(scope="module")
+def emoji_judge():
+    return load_judge("emoji-preference", CPU)
+
+
+def test_bundled_judge_equals_open_clips_own_loader_and_transforms(emoji_judge, tmp_path, random_frames, to_image):
+    shutil.copy(EMOJI_PREFERENCE / "open_clip_config.json", tmp_path)
+    shutil.copy(EMOJI_PREFERENCE / "model.safetensors", tmp_path / "open_clip_model.safetensors")
+    network, transform = open_clip.create_model_from_pretrained(f"local-dir:{tmp_path}", image_resize_mode="longest")
+    network.eval()  # open_clip leaves batch normalisation learning
+    tokenizer = Tokenizer.from_file(str(EMOJI_PREFERENCE / "tokenizer.json"))
+    frames = random_frames(2, 3, 64, 64)
+    expected = torch.empty(2, 3)
+    with torch.no_grad():
+        for row, prompt in enumerate(PROMPTS):
+            ids = tokenizer.encode(prompt).ids
+            ids += [ids[-1]] * (network.context_length - len(ids))
+            text = network.encode_text(torch.tensor([ids]), normalize=True)[0]
+            for column in range(3):
+                image = transform(to_image(frames[row, column]))[None]
+                expected[row, column] = network.encode_image(image, normalize=True)[0] @ text
+    scores = emoji_judge.score_frames(frames, PROMPTS)
+    assert list(scores) == ["emoji-preference"]
+    torch.testing.assert_close(scores["emoji-preference"], expected, rtol=0, atol=1e-5)
+
+
+def test_bundled_judge_says_that_its_preferences_are_simulated(emoji_judge):
+    assert "simulated" in emoji_judge.label
+    assert emoji_judge.is_differentiable
+
+
+def test_score_is_the_plain_cosine(small_judge, make_clip, random_frames):
+    frames = random_frames(2, 2, 224, 224)
+    network, tokens = make_clip().eval(), open_clip.get_tokenizer("ViT-H-14")(PROMPTS)
+    with torch.no_grad():
+        images = network.encode_image(small_judge.preprocessing(frames.flatten(0, 1))).unflatten(0, (2, 2))
+        expected = F.cosine_similarity(images, network.encode_text(tokens)[:, None], dim=-1)
+    torch.testing.assert_close(small_judge.score_frames(frames, PROMPTS)["small"], expected, rtol=0, atol=1e-6)
+
+
+def test_score_of_a_frame_does_not_depend_on_its_company(emoji_judge, random_frames):
+    frames = random_frames(2, 4, 64, 64)
+    together = emoji_judge.score_frames(frames, PROMPTS)["emoji-preference"]
+    assert together.shape == (2, 4)
+    for row, prompt in enumerate(PROMPTS):
+        for column in range(4):
+            alone = emoji_judge.score_frames(frames[row : row + 1, column : column + 1], [prompt])["emoji-preference"]
+            torch.testing.assert_close(alone[0, 0], together[row, column], rtol=0, atol=1e-5)
+    swapped = emoji_judge.score_frames(frames.flip(0), PROMPTS[::-1])["emoji-preference"]
+    torch.testing.assert_close(swapped.flip(0), together, rtol=0, atol=1e-5)
+    assert (together[0] - emoji_judge.score_frames(frames[:1], PROMPTS[1:])["emoji-preference"]).abs().max() > 1e-4
+
+
+def test_gradient_of_the_score_is_that_of_differences(emoji_judge, random_frames):
+    frames = random_frames(1, 2, 64, 64).requires_grad_()
+    scores = emoji_judge.score_frames(frames, PROMPTS[:1])["emoji-preference"]
+    (gradient,) = torch.autograd.grad(scores[0, 1], frames)
+    assert gradient[0, 0].eq(0).all()
+    assert not any(parameter.requires_grad for parameter in emoji_judge.network.parameters())
+    step = 0.002 * gradient / gradient.norm()
+    with torch.no_grad():
+        higher, lower = (
+            emoji_judge.score_frames(frames + sign * step, PROMPTS[:1])["emoji-preference"][0, 1] for sign in (1, -1)
+        )
+    assert (higher - lower).item() == pytest.approx(0.004 * gradient.norm().item(), rel=0.05)
+
+
+def test_frames_of_any_float_type_are_scored_alike(emoji_judge, random_frames, to_image):
+    clip = np.asarray(to_image(random_frames(1, 1, 64, 64)[0, 0]))
+    frames = torch.from_numpy(clip.copy()).permute(2, 0, 1)[None, None]
+    exact = emoji_judge.score_frames(frames / 255, PROMPTS[:1])["emoji-preference"]
+    double = emoji_judge.score_frames(frames.double() / 255, PROMPTS[:1])["emoji-preference"]
+    torch.testing.assert_close(double, exact, rtol=0, atol=1e-6)
+    assert exact.dtype == torch.float32
+
+
+def test_the_bundled_judge_takes_no_file():
+    with pytest.raises(UsageError, match="emoji-preference is bundled and takes no file"):
+        load_judge("emoji-preference:x.pt", CPU)
