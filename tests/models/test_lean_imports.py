@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-HEAVY = ("transformers", "peft", "torch._dynamo", "scipy.stats", "sympy")
+HEAVY = ("transformers", "timm", "peft", "torch._dynamo", "scipy.stats", "sympy")
 LEAN = "from ivideo.models.lean_imports import import_diffusers, keep_imports_lean; keep_imports_lean()\n"
 
 
@@ -14,8 +14,9 @@ def run(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def test_generating_imports_nothing_for_other_models(tmp_path):
+def test_generating_and_scoring_import_nothing_for_other_models(tmp_path):
     arguments = ["generate", "a cat", "--model", "emoji-world", "--output", str(tmp_path), "--quiet"]
+    arguments += ["--reward", "emoji-preference"]
     small = ["--num-frames", "4", "--num-inference-steps", "1"]
     code = f"""
 import sys
@@ -64,3 +65,33 @@ assert "diffusers.models.unets" not in sys.modules
 print(diffusers.UNet3DConditionModel.__name__, diffusers.utils.is_peft_available())
 """
     assert run(code) == "UNet3DConditionModel True"
+
+
+def test_a_lean_clip_is_open_clips_and_leaves_it_whole():
+    code = f"""{LEAN}
+from ivideo.models.lean_imports import import_clip_class
+from ivideo.models.judges import load_judge
+import sys, torch
+lean = load_judge("emoji-preference", torch.device("cpu"))
+assert not {{"open_clip", "torchvision", "transformers", "timm"}} & sys.modules.keys()
+import open_clip, torchvision
+assert open_clip.hf_model.transformers and open_clip.timm_model.timm and torchvision.ops.nms
+assert import_clip_class() is open_clip.CLIP
+whole = load_judge("emoji-preference", torch.device("cpu"))
+assert type(whole.network) is not type(lean.network)
+frames = torch.rand(1, 2, 3, 64, 64)
+scores = [judge.score_frames(frames, ["a cat"])["emoji-preference"] for judge in (lean, whole)]
+print(torch.equal(*scores))
+"""
+    assert run(code) == "True"
+
+
+def test_another_open_clip_is_imported_the_usual_way():
+    code = f"""{LEAN}
+import ivideo.models.lean_imports as lean
+lean.CLIP_PACKAGES = ("open_clip", "no_such_package")
+print(lean.import_clip_class().__module__)
+import sys
+print("timm" in sys.modules)
+"""
+    assert run(code).split() == ["open_clip.model", "True"]

@@ -107,6 +107,8 @@ def find_tag(name: str, architecture: str, tag: str) -> dict[str, Any]:
     except (OSError, RuntimeError, ValueError):
         hub = config.get("hf_hub", "").rstrip("/")
         home = f"https://huggingface.co/{hub}" if hub else config.get("url")
+        same = f"{architecture}-quickgelu" if config.get("quick_gelu") else architecture
+        architecture = same if same in open_clip.list_models() else architecture
         raise IvideoError(
             f"reward {name}: its weights are not on this machine; fetch the weights file for open_clip "
             f"(open_clip_model.safetensors or open_clip_pytorch_model.bin) from {home} and name it: "

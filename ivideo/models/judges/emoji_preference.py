@@ -11,6 +11,7 @@ from ivideo.errors import UsageError
 from ivideo.models.clip_text import load_tokenizer
 from ivideo.models.judges.clip_judge import ClipJudge
 from ivideo.models.judges.preprocessing import Preprocessing
+from ivideo.models.lean_imports import import_clip_class
 
 EMOJI_PREFERENCE = Path(__file__).parents[1] / "emoji_world" / "preference"
 
@@ -23,11 +24,10 @@ def load_emoji_preference(name: str, source: str, device: torch.device) -> ClipJ
     """
     if source:
         raise UsageError(f"reward {name}: emoji-preference is bundled and takes no file")
-    import open_clip
     from safetensors.torch import load_file
 
     config = json.loads((EMOJI_PREFERENCE / "open_clip_config.json").read_text())["model_cfg"]
-    network = open_clip.CLIP(**config)
+    network = import_clip_class()(**config)
     network.load_state_dict({k: v.float() for k, v in load_file(EMOJI_PREFERENCE / "model.safetensors").items()})
     tokenizer = load_tokenizer(str(EMOJI_PREFERENCE), "", config["text_cfg"]["context_length"])
     preprocessing = Preprocessing(config["vision_cfg"]["image_size"])

@@ -113,6 +113,12 @@ def test_offline_it_says_which_file_to_put_where(name, monkeypatch, tmp_path):
     )
 
 
+def test_offline_the_file_of_a_tag_with_another_activation_is_named_with_it(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(IvideoError, match=r"and name it: clip:ViT-B-32-quickgelu:FILE$"):
+        load_judge("clip:ViT-B-32/openai", CPU)
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
