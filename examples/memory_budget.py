@@ -31,7 +31,7 @@ from ivideo.core.objective import segmental_objective
 from ivideo.core.sampler import run_chain
 from ivideo.models.checkpointing import checkpoint_blocks
 from ivideo.models.clip_text import ClipTextConfig, ClipTextEncoder
-from ivideo.models.judges import ClipJudge
+from ivideo.models.judges import ClipJudge, Preprocessing
 from ivideo.models.lora import add_lora, lora_parameters
 from ivideo.models.text_to_video import FRAMES_AT_ONCE, Conditioning, TextToVideoModel
 
@@ -159,7 +159,11 @@ def build_judge() -> ClipJudge:
 
     with META:
         network = open_clip.CLIP(**sizes.JUDGE)
-    return ClipJudge("hpsv2", "", network, lambda texts: torch.zeros(len(texts), 77, dtype=torch.int64), 224, META)
+
+    def tokenize(texts: list[str]) -> Tensor:
+        return torch.zeros(len(texts), 77, dtype=torch.int64)
+
+    return ClipJudge("hpsv2", "", network, tokenize, Preprocessing(sizes.JUDGE["vision_cfg"]["image_size"]), META)
 
 
 def measure_step(shape: Shape, dtype: torch.dtype, arrangement: Arrangement) -> dict[str, int]:
