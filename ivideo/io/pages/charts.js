@@ -72,7 +72,7 @@ function drawScatter(points, names, colour, digits, open) {
     const y = scale(range, [height - box.bottom, box.top]);
     const ticks = (wanted) => niceTicks(range, wanted);
     return frame(width, height, `${names[1]} against ${names[0]}, ${count(points.length, "clip")}`,
-      ...axes(box, x, y, ticks(width / 90), ticks(5), names[0], names[1]),
+      ...axes(box, x, y, ticks(Math.max(4, width / 70)), ticks(5), names[0], names[1]),
       svg("line", { class: "zero", x1: x(range[0]), y1: y(range[0]), x2: x(range[1]), y2: y(range[1]) }),
       ...points.map((point) => svg("circle", { class: `point ${colour}`, cx: x(point.a), cy: y(point.b), r: 5, onclick: () => open(point) },
         svg("title", {}, `${point.name}: ${formatNumber(point.a, digits)} to ${formatNumber(point.b, digits)}`))));

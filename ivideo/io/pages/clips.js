@@ -70,7 +70,7 @@ class ClipTable {
     this.columns = [
       { name: "prompt", text: "Prompt", value: (row) => row.prompt.toLowerCase() },
       { name: "seed", text: "Seed", value: (row) => row.seed },
-      ...contestants.map((one, i) => ({ name: `score${i}`, text: one.name, colour: colourOf(i), value: (row) => row.clips[i].scores[choice.metric] })),
+      ...contestants.map((one, i) => ({ name: `score${i}`, isHidden: i !== 0 && i !== choice.b, text: one.name, colour: colourOf(i), value: (row) => row.clips[i].scores[choice.metric] })),
       { name: "change", text: "Difference", value: (row) => changeOf(row, choice.metric, choice.b) },
     ];
     this.showRows();
@@ -80,7 +80,7 @@ class ClipTable {
     this.head.replaceChildren(...this.columns.map((column) => {
       const isSorted = this.sort.column === column.name;
       const arrow = isSorted ? (this.sort.isDown ? "\u25BC" : "\u25B2") : "";
-      return el("th", { scope: "col", class: column.name, "aria-sort": isSorted ? (this.sort.isDown ? "descending" : "ascending") : null },
+      return el("th", { scope: "col", class: `${column.name}${column.isHidden ? " not-chosen" : ""}`, "aria-sort": isSorted ? (this.sort.isDown ? "descending" : "ascending") : null },
         el("button", { type: "button", "data-column": column.name, onclick: () => this.sortBy(column.name) },
           column.colour && el("span", { class: `dot ${column.colour}` }), column.text, el("span", { class: "arrow", "aria-hidden": "true" }, arrow)));
     }));
@@ -112,7 +112,8 @@ class ClipTable {
       el("th", { scope: "row" }, el("button", { type: "button", class: "open", "aria-expanded": String(isOpen), onclick: () => this.toggle(index) },
         el("span", { class: "chevron", "aria-hidden": "true" }, "\u203A"), el("span", {}, row.prompt, el("span", { class: "muted small seed-below" }, seedOf(row))))),
       el("td", { class: "number seed" }, row.seed ?? "\u2013"),
-      row.clips.map((clip) => el("td", { class: "number" }, formatNumber(clip.scores[metric], digitsOf(results, metric)))),
+      row.clips.map((clip, i) => el("td", { class: `number${i === 0 || i === b ? "" : " not-chosen"}` },
+        formatNumber(clip.scores[metric], digitsOf(results, metric)))),
       el("td", {}, makeChange(results, metric, changeOf(row, metric, b))));
   }
 

@@ -31,7 +31,8 @@ function judgeDifference(results, comparison) {
   const word = comparison.difference > 0 ? "higher" : "lower";
   const isSignificant = comparison.wilcoxon_p_corrected < LEVEL;
   if (isSure(comparison) && isSignificant) return { text: `${names[comparison.b]} scores ${word} than ${names[comparison.a]}`, kind: word };
-  if (isSure(comparison) || isSignificant) return { text: `Perhaps ${word}: interval and corrected test do not agree`, kind: "" };
+  if (isSure(comparison)) return { text: `Perhaps ${word}: the interval leaves out zero, but the corrected test could be chance`, kind: "" };
+  if (isSignificant) return { text: `Perhaps ${word}: the test says so, but the interval holds zero`, kind: "" };
   return { text: "No clear difference", kind: "" };
 }
 
@@ -45,12 +46,14 @@ function makeCard(results, b, metric) {
     { share: number / n, text: `${number} ${text}`, short: String(number), kind }));
   return el("article", { class: `card verdict ${colourOf(b)}` },
     el("h3", {}, el("span", { class: "dot" }), `${results.contestants[b].name} against ${results.contestants[0].name}`),
-    el("p", { class: `big number ${verdict.kind}` }, formatSigned(comparison.difference, digits)),
-    el("p", { class: "number" }, `${labelOf(results, metric)}, 95 % interval ${formatSigned(comparison.ci_low, digits)} to ${formatSigned(comparison.ci_high, digits)}`),
-    el("p", { class: "says" }, verdict.text),
-    makeShares(parts, "Prompts"),
-    el("p", { class: "muted small" }, `${wins} won, ${ties} tied, ${losses} lost of ${count(n, "prompt")}; `
-      + `p = ${formatP(comparison.wilcoxon_p_corrected)} (Wilcoxon, corrected); effect size ${formatSigned(comparison.effect_size, 2)}`),
+    el("div", {},
+      el("p", { class: `big number ${verdict.kind}` }, formatSigned(comparison.difference, digits)),
+      el("p", { class: "number" }, `${labelOf(results, metric)}, 95 % interval ${formatSigned(comparison.ci_low, digits)} to ${formatSigned(comparison.ci_high, digits)}`),
+      el("p", { class: "says" }, verdict.text)),
+    el("div", {},
+      makeShares(parts, "Prompts"),
+      el("p", { class: "muted small" }, `${wins} won, ${ties} tied, ${losses} lost of ${count(n, "prompt")}; `
+        + `p ${formatP(comparison.wilcoxon_p_corrected).replace(/^(?=\d)/, "= ")} (Wilcoxon, corrected); effect size ${formatSigned(comparison.effect_size, 2)}`)),
     ...warnings(results, b, comparison).map((text) => el("p", { class: "warning small" }, text)));
 }
 
@@ -81,7 +84,7 @@ function makeMetricRow(results, metric, comparison, reach, heads, isFirst) {
   const { unit, higher_is_better: isBetter } = results.metrics[metric];
   const mean = (index) => {
     const { mean: value, std } = results.means[metric][index];
-    return `${formatNumber(value, digits)} (${formatNumber(std, digits)})`;
+    return el("span", { class: "pair" }, `${formatNumber(value, digits)} (${formatNumber(std, digits)})`);
   };
   const direction = isBetter === true ? "higher is better" : isBetter === false ? "lower is better" : "";
   const cells = [
@@ -96,7 +99,7 @@ function makeMetricRow(results, metric, comparison, reach, heads, isFirst) {
   return el("tr", { class: `${isFirst ? "first " : ""}${isSure(comparison) ? "is-sure" : ""}` },
     el("th", { scope: "row" }, labelOf(results, metric), el("span", { class: "muted small unit" }, [unit, direction].filter(Boolean).join(", "))),
     el("td", { "data-label": heads[1] }, el("span", { class: "who" }, el("span", { class: `dot ${colourOf(comparison.b)}` }), results.contestants[comparison.b].name)),
-    el("td", { "data-label": heads[2], class: "number" }, el("span", {}, `${mean(comparison.a)} \u2192 ${mean(comparison.b)}`)),
+    el("td", { "data-label": heads[2], class: "number" }, mean(comparison.a), " \u2192 ", mean(comparison.b)),
     cells.map((cell, i) => el("td", { "data-label": heads[i + 3], class: "number", title: titles[i + 3] }, cell)));
 }
 

@@ -54,17 +54,22 @@ function showChosen() {
     makeFigure(`${label}, clip by clip`, drawInto(el("div"), 320, drawScatter(points, names, colourOf(b), digits, open))),
     makeFigure(`Difference in ${label}`, drawInto(el("div"), 320, drawDifferences(points, colourOf(b), digits, open))),
   ] : [el("p", { class: "muted" }, "No clip has this number for both contestants.")]),
-  ...(curves.length > 0 ? [makeFigure("Reward over time, mean of all clips", drawInto(el("div"), 320, drawCurves(curves, "reward")), makeLegend())] : []));
+  ...(curves.length > 0 ? [makeFigure("Mean reward over time", drawInto(el("div"), 320, drawCurves(curves, "reward")), makeLegend())] : []));
   place("extremes-list", ...makeExtremes(data, choice));
-  document.getElementById("play-all").setAttribute("aria-pressed", "false");
+  showPlaying(false);
   table.show(choice);
 }
 
 function playAll(button) {
   const isOn = button.getAttribute("aria-pressed") !== "true";
+  showPlaying(isOn);
+  for (const { player } of document.querySelectorAll("#extremes-list .player")) isOn ? player.play() : player.pause();
+}
+
+function showPlaying(isOn) {
+  const button = document.getElementById("play-all");
   button.setAttribute("aria-pressed", String(isOn));
   button.textContent = isOn ? "Pause all" : "Play all";
-  for (const { player } of document.querySelectorAll("#extremes-list .player")) isOn ? player.play() : player.pause();
 }
 
 function showAll() {
