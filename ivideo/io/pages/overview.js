@@ -31,7 +31,7 @@ function judgeDifference(results, comparison) {
   const word = comparison.difference > 0 ? "higher" : "lower";
   const isSignificant = comparison.wilcoxon_p_corrected < LEVEL;
   if (isSure(comparison) && isSignificant) return { text: `${names[comparison.b]} scores ${word} than ${names[comparison.a]}`, kind: word };
-  if (isSure(comparison)) return { text: `Perhaps ${word}: the interval leaves out zero, but the corrected test could be chance`, kind: "" };
+  if (isSure(comparison)) return { text: `Perhaps ${word}: the interval leaves out zero, but the corrected test allows for chance`, kind: "" };
   if (isSignificant) return { text: `Perhaps ${word}: the test says so, but the interval holds zero`, kind: "" };
   return { text: "No clear difference", kind: "" };
 }

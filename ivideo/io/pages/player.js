@@ -9,6 +9,7 @@ class Player {
   // clips: [{source, label, value, colour}]; source null means that there is no video.
   constructor(clips, { name, fps = 8 }) {
     this.isPlaying = false;
+    this.wasPlaying = false; // when it was last on the screen
     this.fps = fps;
     this.sources = clips.map((clip) => clip.source);
     this.screens = clips.map((clip) => this.makeScreen(clip));
@@ -47,6 +48,17 @@ class Player {
   }
 
   // Browsers hold only some dozens of videos at once, so a player takes its clips when seen and drops them after.
+  enter() {
+    this.attach();
+    if (this.wasPlaying) this.play();
+    this.wasPlaying = false;
+  }
+
+  leave() {
+    this.wasPlaying ||= this.isPlaying;
+    this.detach();
+  }
+
   attach() {
     this.screens.forEach((screen, i) => {
       if (screen instanceof HTMLVideoElement && !screen.hasAttribute("src")) screen.src = this.sources[i];
