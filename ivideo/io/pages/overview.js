@@ -84,7 +84,7 @@ function makeMetricRow(results, metric, comparison, reach, heads, isFirst) {
   const { unit, higher_is_better: isBetter } = results.metrics[metric];
   const mean = (index) => {
     const { mean: value, std } = results.means[metric][index];
-    return el("span", { class: "pair" }, `${formatNumber(value, digits)} (${formatNumber(std, digits)})`);
+    return el("span", { class: "pair" }, formatNumber(value, digits) + (isNumber(std) ? ` (${formatNumber(std, digits)})` : ""));
   };
   const direction = isBetter === true ? "higher is better" : isBetter === false ? "lower is better" : "";
   const cells = [

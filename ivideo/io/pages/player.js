@@ -34,15 +34,17 @@ class Player {
 
   makeScreen(clip) {
     if (clip.source === null) return el("div", { class: "no-video" }, "This video is missing.");
-    const label = clip.label ?? clip.name;
-    if (/^data:image|\.gif$/i.test(clip.source)) return el("img", { src: clip.source, alt: label });
-    const video = el("video", { muted: true, playsinline: true, preload: "auto", "aria-label": label });
+    const video = el("video", { muted: true, playsinline: true, preload: "auto", "aria-label": clip.label ?? clip.name });
     video.muted = true;
     video.addEventListener("click", () => this.toggle());
     video.addEventListener("loadedmetadata", () => {
       video.classList.toggle("is-small", video.videoWidth < 200);
       this.element.style.setProperty("--aspect", `${video.videoWidth} / ${video.videoHeight}`);
       this.showTime();
+    });
+    video.addEventListener("error", () => {
+      video.replaceWith(el("div", { class: "no-video" }, "This browser can't show this video."));
+      this.videos = this.videos.filter((one) => one !== video);
     });
     return video;
   }
