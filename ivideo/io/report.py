@@ -21,7 +21,7 @@ MEANINGS = {
     "flicker": "VBench's temporal flickering, in [0, 1]: 1 for a frozen clip, less the more frames change.",
     "motion_smoothness_proxy": "How well a frame is foretold by its neighbours, in [0, 1]: 1 for a frozen clip.",
     "dynamic_degree": "Share of pairs of neighbouring frames with fast pixels, in [0, 1]: 0 for a frozen clip.",
-    "consistency": "How alike a frame's features are to the first and the previous one's, in [0, 1]: 1 for a frozen clip.",
+    "consistency": "How alike a frame's features are to the first and the previous one's, 1 for a frozen clip.",
 }
 
 
