@@ -169,6 +169,10 @@ def test_a_whole_study_by_keyboard(
     assert sides == {names[0]: ("right", "tie"), names[1]: ("right", None)}
     assert all(0 < one.seconds < 600 for one in answers.ratings)
     assert abs(answers.saved_utc.timestamp() - time.time()) < 600
+    browser.find_element("id", "restart").click()
+    browser.switch_to.alert.accept()
+    browser = open_page(page)
+    assert (place(), texts(browser, "#counted")) == ("pair 1 of 3", ["0 of 3 answered"])
     assert complaints(browser) == []
 
 
