@@ -15,6 +15,7 @@ class Format(StrEnum):
 
     table = "table"
     tsv = "tsv"
+    csv = "csv"
     json = "json"
     jsonl = "jsonl"
 

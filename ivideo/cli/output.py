@@ -80,18 +80,20 @@ class Records:
             typer.echo(record[self.bare])
         elif self.format is Format.jsonl:
             print_json(record)
-        elif self.format is Format.tsv:
-            self._print_tsv(record)
+        elif self.format in (Format.tsv, Format.csv):
+            self._print_separated(record)
         else:
             self._kept.append(record)
 
-    def _print_tsv(self, record: Mapping[str, Any]) -> None:
-        writer = csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
+    def _print_separated(self, record: Mapping[str, Any]) -> None:
+        """TSV is for reading, with four decimals; CSV for programs, with all of them."""
+        is_tsv = self.format is Format.tsv
+        writer = csv.writer(sys.stdout, delimiter="\t" if is_tsv else ",", lineterminator="\n")
         columns, cells = expand(self.columns, record)
         if not self._has_header:
             writer.writerow(columns)
             self._has_header = True
-        writer.writerow([shorten(cells[column]) for column in columns])
+        writer.writerow([shorten(cells[column]) if is_tsv else cells[column] for column in columns])
         sys.stdout.flush()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -105,7 +107,9 @@ class Records:
 
 
 def shorten(value: Any) -> str:
-    """A value as a cell: floats with four decimals."""
+    """A value as a cell: floats with four decimals, nothing where there is no value."""
+    if value is None:
+        return ""
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 

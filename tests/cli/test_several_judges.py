@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ivideo.workflows.scoring import METRICS
+
 JUDGE = """
 import torch
 
@@ -88,7 +90,7 @@ def test_compare_reports_every_judge(ivideo, base_videos: Path) -> None:
     assert result["settings"]["a"]["reward"] == [MIX, "judge.py:even"]
     tsv = ivideo("compare", base_videos, base_videos, *ASKED, "-f", "tsv").stdout.splitlines()
     rows = {row["metric"]: row for row in csv.DictReader(tsv, delimiter="\t")}
-    assert list(rows) == ["reward", "attenuated_reward", "motion", "flicker", *NAMES[1:]]
+    assert list(rows) == [*METRICS, *NAMES[1:]]
     assert rows["judge.py:even"]["judge"] == LABELS["judge.py:even"]
 
 
