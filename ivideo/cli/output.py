@@ -121,19 +121,24 @@ def expand(columns: Sequence[str], record: Mapping[str, Any]) -> tuple[list[str]
 
 
 def print_table(columns: Sequence[str], records: Sequence[Mapping[str, Any]]) -> None:
-    """A plain table on stdout, as wide as its content: text left, numbers right; judges are named below it, once."""
+    """A plain table on stdout, as wide as its content: text left, numbers right; judges are named below it, once.
+
+    Columns without a value in any record are left out.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     expanded, first = expand(columns, records[0])
-    shown = [column for column in expanded if column != JUDGE]
+    rows = [expand(columns, record)[1] for record in records]
+    filled = [column for column in expanded if any(row[column] is not None for row in rows)]
+    shown = [column for column in filled if column != JUDGE]
     for column in shown:
-        table.add_column(column, justify="left" if isinstance(first[column], str) else "right", overflow="fold")
-    for record in records:
-        cells = expand(columns, record)[1]
-        table.add_row(*(shorten(cells[column]) for column in shown))
+        is_text = any(isinstance(row[column], str) for row in rows)
+        table.add_column(column, justify="left" if is_text else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(shorten(row[column]) for column in shown))
     console = Console(markup=False, highlight=False)
     console.print(table)
     if JUDGE in columns:

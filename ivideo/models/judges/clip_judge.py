@@ -52,7 +52,7 @@ class ClipJudge:
         """
         images = self.preprocessing(frames.flatten(0, 1).to(self.device, torch.float32))
         features: Tensor = F.normalize(self.network.encode_image(images), dim=-1)
-        return features.unflatten(0, frames.shape[:2])
+        return features.reshape(*frames.shape[:2], -1)
 
     def score_features(self, features: Tensor, prompts: Sequence[str]) -> Tensor:
         """Cosine of image features (batch, num_frames, dim) with each clip's prompt: (batch, num_frames)."""
