@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ class RewardPlot:
     def __init__(self) -> None:
         """Begin without a curve."""
         self._curves: list[RewardCurve] = []
-        self._label = "reward"
+        self._judge = ""
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Take a record; one of a video that could not be scored is left out."""
@@ -46,7 +47,7 @@ class RewardPlot:
             self._curves.append(
                 RewardCurve(Path(record["path"]).name, seconds, np.array(record["frame_rewards"]), duration)
             )
-            self._label = f"reward: {record['judge']}"
+            self._judge = record["judge"]
 
     def write(self, path: Path) -> Path:
         """Draw up to 10 videos as lines over seconds, more of them as a band over their length.
@@ -64,7 +65,8 @@ class RewardPlot:
         FigureCanvasAgg(figure)
         axes = figure.subplots()
         (_draw_lines if len(self._curves) <= MAX_LINES else _draw_band)(axes, self._curves)
-        axes.set_ylabel(self._label, parse_math=False)
+        axes.set_ylabel("reward")
+        axes.set_title(fill(self._judge, 90), loc="left", fontsize=10, parse_math=False)
         axes.grid(color="#dadce0", linewidth=0.6)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)

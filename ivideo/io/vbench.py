@@ -18,8 +18,8 @@ DIMENSIONS = {
 }
 """VBench's dimension, and the field of a record that it is.
 
-Temporal flickering is VBench's own. The others have its definition with something else in the network's place: a mean of
-neighbours for AMT-S, Farneback's optical flow for RAFT's, and the judge's image features for DINO's.
+Temporal flickering is VBench's own. The others have its definition with something else in its network's place: a mean
+of neighbours for AMT-S, Farneback's optical flow for RAFT's, and the judge's image features for DINO's.
 """
 
 
