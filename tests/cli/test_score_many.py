@@ -60,7 +60,8 @@ def test_a_bad_video_is_told_in_its_row_and_the_others_are_scored(ivideo, mixed:
     assert records[7]["frame_rewards"] == pytest.approx(alone["frame_rewards"], abs=1e-5)
 
 
-def test_only_bad_videos_fail_in_every_format(ivideo, mixed: Path) -> None:
+def test_only_bad_videos_fail_in_every_format(ivideo, mixed: Path, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
     for kind in ("table", "tsv", "csv", "json", "jsonl"):
         result = ivideo("score", mixed / "2.mp4", "-q", "-f", kind)
         assert result.exit_code == 1
