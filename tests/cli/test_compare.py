@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from ivideo.io.video import read_video, write_video
 from ivideo.workflows import generation
 
-METRICS = ["reward", "attenuated_reward", "motion", "flicker"]
+METRICS = ["reward", "attenuated_reward", "motion", "flicker", "motion_smoothness_proxy", "dynamic_degree"]
 NUMBERS = {"mean_a", "mean_b", "difference", "ci_low", "ci_high", "win_share", "n"}
 
 
