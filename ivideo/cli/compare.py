@@ -1,7 +1,8 @@
-"""`ivideo compare`: options and the table; the work is `ivideo.compare`."""
+"""`ivideo compare`: options and the tables; the work is `ivideo.compare`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,16 +11,24 @@ import typer
 from ivideo.cli import options as o
 from ivideo.cli.output import Records, Reporter, chosen_format, known_errors, print_json
 
-COLUMNS = ("metric", "mean_a", "mean_b", "difference", "ci_low", "ci_high", "win_share", "n", "judge")
+COLUMNS = (
+    "metric contestant baseline mean_a std_a mean_b std_b difference ci_low ci_high n wins ties losses win_share "
+    "sign_p sign_p_corrected wilcoxon_p wilcoxon_p_corrected effect_size judge"
+).split()
+CHANGES = ("change", "95 % interval", "win/tie/loss", "p sign", "p rank", "d_z")
 
 
 @known_errors
 def compare_cli(
     context: typer.Context,
-    a: Annotated[
-        str, typer.Argument(metavar="A", help="base, a model, a run, a folder of videos, or a .pth (its LoRA).")
+    contestants: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CONTESTANT...",
+            help="Two or more, the one to beat first: base, a model, a run or adapter, a folder of videos, or a .pth "
+            "(its LoRA).",
+        ),
     ],
-    b: Annotated[str, typer.Argument(metavar="B", help="The other side, likewise.")],
     prompts: Annotated[
         Path | None,
         typer.Option(
@@ -28,13 +37,27 @@ def compare_cli(
             help="Text file, a prompt a line; - is stdin. Default: the run's held-out ones.",
         ),
     ] = None,
+    num_seeds: Annotated[
+        int | None,
+        typer.Option("--seeds", metavar="N", help="Clips a prompt; they count as one observation. Default: 1."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="DIR", help="Folder for side-by-side mp4s, contact sheet, results.json."
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Folder for videos, side-by-side mp4s, contact sheet, results.json and results.csv; a later call with "
+            "it makes only what is missing.",
         ),
     ] = None,
-    lora_scale: o.LoraScaleOpt = None,
+    lora_scale: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="Multiplies the effect of adapters; given again, each adapter takes part once a scale. Default: 1.",
+            rich_help_panel=o.CLIPS,
+        ),
+    ] = None,
     num_segments: o.SegmentsOpt = None,
     attenuation_rate: o.AttenuationOpt = None,
     negative_prompt: o.NegativeOpt = None,
@@ -55,9 +78,13 @@ def compare_cli(
     format: o.FormatOpt = None,
     quiet: o.QuietOpt = False,
 ) -> None:
-    """Compare B with A on the same prompts and seeds: paired differences with 95 % bootstrap intervals.
+    """Hold contestants against the first one on the same prompts and seeds, and say how sure the differences are.
 
-    Example: ivideo compare base runs/mine --output compared
+    For each metric: means with their deviation over prompts, the difference with a 95 % bootstrap interval, wins / ties
+    / losses with an exact sign test, Wilcoxon's test and the effect size (d_z). Every p is corrected for the number of
+    metrics and contestants (Holm). A frozen clip has perfect flicker: read it beside the motion.
+
+    Example: ivideo compare base runs/mine runs/other --seeds 2 --output compared
     """
     from ivideo.io.prompts import read_prompts
 
@@ -65,29 +92,100 @@ def compare_cli(
     from ivideo.api import compare
 
     with Reporter(quiet) as reporter:
-        result = compare(
-            a,
-            b,
+        results = compare(
+            *contestants,
             prompts=texts,
+            num_seeds=num_seeds,
             output=output,
-            lora_scale=lora_scale,
+            lora_scale=lora_scale or None,
             config=config,
+            command=o.spell_command(context),
             progress=reporter,
             **o.pick_settings(context.params),
         )
-        print_result(result, format)
+        print_results(results, format)
         if output is not None:
-            reporter.say(f"videos, contact sheet and results: {output}")
+            reporter.say(f"videos, pictures and results: {output}")
 
 
-def print_result(result: dict[str, Any], asked: o.Format | None) -> None:
-    """The whole result as JSON, or its metrics as a table."""
+def print_results(results: Mapping[str, Any], asked: o.Format | None) -> None:
+    """Everything as JSON, the comparisons as records, or a table for each contestant."""
     chosen = chosen_format(asked)
     if chosen in (o.Format.json, o.Format.jsonl):
-        print_json(result, indent=2 if chosen is o.Format.json else None)
-        return
-    with Records(chosen, COLUMNS) as records:
-        for name, metric in result["metrics"].items():
-            records.add({"metric": name, **metric, "judge": result["judge"], "judges": result["judges"]})
-        for name, metric in list(result["rewards"].items())[1:]:
-            records.add({"metric": name, **metric, "judge": result["judges"][name], "judges": result["judges"]})
+        print_json(results, indent=2 if chosen is o.Format.json else None)
+    elif chosen is o.Format.table:
+        print_tables(results)
+    else:
+        with Records(chosen, COLUMNS) as records:
+            for comparison in results["comparisons"]:
+                records.add(flatten(results, comparison))
+
+
+def flatten(results: Mapping[str, Any], comparison: Mapping[str, Any]) -> dict[str, Any]:
+    """A comparison with names, deviations and the judge, each p as text that keeps what is small."""
+    a, b, metric = comparison["a"], comparison["b"], comparison["metric"]
+    means, names = results["means"][metric], [one["name"] for one in results["contestants"]]
+    exact = {name: f"{value:.4g}" for name, value in comparison.items() if "_p" in name}
+    absent = {name: "" for name, value in comparison.items() if value is None}
+    about = {"contestant": names[b], "baseline": names[a], "judge": results["judges"].get(metric, results["judge"])}
+    deviations = {"std_a": means[a]["std"], "std_b": means[b]["std"]}
+    shown = {name: "" if value is None else value for name, value in deviations.items()}
+    return {**comparison, **exact, **absent, **about, **shown}
+
+
+def print_tables(results: Mapping[str, Any]) -> None:
+    """Everyone's means, then a table for each one that is held against the first, and what the rewards are."""
+    names = [one["name"] for one in results["contestants"]]
+    means = {metric: [show_mean(mean) for mean in row] for metric, row in results["means"].items()}
+    num_prompts = len({row["prompt"] for row in results["rows"]})
+    print_block(f"means ± deviation over {num_prompts} prompts, {len(results['rows'])} clips each", names, means)
+    for b in range(1, len(names)):
+        changes = {one["metric"]: describe_change(one) for one in results["comparisons"] if one["b"] == b}
+        print_block(f"{names[b]} against {names[0]}", CHANGES, changes)
+    typer.echo(
+        "change with its 95 % bootstrap interval over prompts; p after Holm's correction; d_z: size of the effect"
+    )
+    typer.echo(f"reward: {results['judge']}")
+    for name, label in list(results["judges"].items())[1:]:
+        typer.echo(f"{name}: {label}")
+
+
+def print_block(title: str, columns: Sequence[str], lines: Mapping[str, Sequence[str]]) -> None:
+    """A table under a title, with a metric a line; where it is too narrow, names are folded and numbers are not."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("metric", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=column in CHANGES, overflow="fold")
+    for metric, cells in lines.items():
+        table.add_row(metric, *cells)
+    console = Console(markup=False, highlight=False)
+    console.print(title, style="bold")
+    console.print(table)
+    console.print()
+
+
+def describe_change(one: Mapping[str, Any]) -> list[str]:
+    """A comparison as the cells of `CHANGES`."""
+    return [
+        f"{one['difference']:+.4f}",
+        f"{one['ci_low']:+.4f} to {one['ci_high']:+.4f}",
+        f"{one['wins']}/{one['ties']}/{one['losses']}",
+        show_p(one["sign_p_corrected"]),
+        show_p(one["wilcoxon_p_corrected"]),
+        "" if one["effect_size"] is None else f"{one['effect_size']:+.2f}",
+    ]
+
+
+def show_mean(mean: Mapping[str, float | None]) -> str:
+    """A mean with its deviation: "0.712 ±0.083"; nothing where nothing was measured."""
+    if mean["mean"] is None:
+        return ""
+    return f"{mean['mean']:.3f}" + ("" if mean["std"] is None else f" ±{mean['std']:.3f}")
+
+
+def show_p(p: float) -> str:
+    """A probability: "0.012", "<0.001"."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
