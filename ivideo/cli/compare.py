@@ -142,9 +142,7 @@ def print_tables(results: Mapping[str, Any]) -> None:
     for b in range(1, len(names)):
         changes = {one["metric"]: describe_change(one) for one in results["comparisons"] if one["b"] == b}
         print_block(f"{names[b]} against {names[0]}", CHANGES, changes)
-    typer.echo(
-        "change with its 95 % bootstrap interval over prompts; p after Holm's correction; d_z: size of the effect"
-    )
+    typer.echo("95 % bootstrap interval over prompts; p of the sign and Wilcoxon's test after Holm; d_z: effect size")
     typer.echo(f"reward: {results['judge']}")
     for name, label in list(results["judges"].items())[1:]:
         typer.echo(f"{name}: {label}")
@@ -156,7 +154,8 @@ def print_block(title: str, columns: Sequence[str], lines: Mapping[str, Sequence
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("metric", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("metric", overflow="fold")
     for column in columns:
         table.add_column(column, justify="right", no_wrap=column in CHANGES, overflow="fold")
     for metric, cells in lines.items():

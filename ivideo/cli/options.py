@@ -164,7 +164,7 @@ def pick_settings(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def spell_command(context: typer.Context) -> str:
     """The command as it could be typed again, with every argument and option that was given."""
-    words = [str(context.command_path)]
+    words = ["ivideo", str(context.info_name)]
     for parameter in context.command.params:
         value = context.params.get(parameter.name or "")
         if value == parameter.get_default(context) or value is None:

@@ -63,7 +63,8 @@ def plan_rows(keys: Sequence[tuple[str, int | None]], ready: Sequence[Mapping[in
     places = {prompt: place for place, prompt in enumerate(dict.fromkeys(prompt for prompt, _ in keys))}
     rows = []
     for index, (prompt, seed) in enumerate(keys):
-        which = f"row{index}" if seed is None else f"seed{seed}"
+        is_first = seed is not None and (prompt, seed) not in keys[:index]
+        which = f"seed{seed}" if is_first else f"row{index}"
         name = f"{places[prompt]:03d}_{file_stem(prompt)}_{which}"
         rows.append(Row(prompt, seed, name, ready[index] if ready else {}))
     return rows
@@ -107,7 +108,7 @@ def match_folders(folders: Mapping[int, Sequence[ReadyVideo]], names: Mapping[in
         matches = _match(sides, lambda video: video.path.stem)
     if not matches:
         silent = [names[i] for i, side in folders.items() if not any(video.key for video in side)]
-        raise IvideoError(_explain(double, silent if not by_name else [], list(names.values())))
+        raise IvideoError(_explain(double, silent if not by_name else [], [names[i] for i in folders]))
     keys = [(_agree_on_prompt(match), _agree_on_seed(match)) for match in matches]
     return plan_rows(keys, [{i: video.path for i, video in zip(folders, match, strict=True)} for match in matches])
 
