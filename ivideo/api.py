@@ -5,11 +5,11 @@ Settings are keyword arguments with the flags' names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
-from ivideo.config.settings import DtypeName, FinetuneSettings, GenerationSettings, Settings
+from ivideo.config.settings import DtypeName, FinetuneSettings, GenerationSettings, ScoreSettings
 from ivideo.errors import UsageError
 from ivideo.workflows.progress import Progress, Silence
 from ivideo.workflows.resolve import Adapter, adapter_of_unet, find_adapter, resolve_settings
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ivideo.workflows.generate import GeneratedVideo
 
 PathLike = str | Path
+ScorePath = PathLike | tuple[PathLike, str | None]
 T = TypeVar("T")
 
 
@@ -114,7 +115,7 @@ def generate(
 
 
 def score(
-    paths: Sequence[PathLike] | PathLike,
+    paths: Sequence[ScorePath] | PathLike,
     *,
     prompt: str | None = None,
     each: Callable[[dict[str, Any]], object] | None = None,
@@ -122,31 +123,51 @@ def score(
     progress: Progress | None = None,
     **settings: Any,
 ) -> list[dict[str, Any]]:
-    """Score video files.
+    """Score videos.
 
     Args:
-        paths: one file or several.
-        prompt: what all of them should show; default: what each says of itself.
+        paths: what to score, one or several: files, folders of frames, folders of videos, and patterns such as
+            "videos/*.webm", each by itself or as (path, what its videos should show).
+        prompt: what all of them should show; default: what is given beside the path, else what each says of itself.
         each: gets each record as soon as it is known.
         config: TOML file of settings.
         progress: is told what happens; default: nobody.
-        settings: fields of `Settings`.
+        settings: fields of `ScoreSettings`.
 
     Returns:
-        One record a file, with the fields that `ivideo score` prints.
+        One record a video, with the fields that `ivideo score` prints; where `error` is not None it could not be
+        scored, and its numbers are None.
 
     Raises:
-        IvideoError: bad input; its message is one line.
+        IvideoError: bad input other than a bad video; its message is one line.
     """
+    records = iterate_scores(paths, prompt=prompt, config=config, progress=progress, **settings)
+    return _collect(records, each)
+
+
+def iterate_scores(
+    paths: Sequence[ScorePath] | PathLike,
+    *,
+    prompt: str | None = None,
+    config: PathLike | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Iterator[dict[str, Any]]:
+    """The records of `score`, one by one as soon as each is known; none is kept."""
     from ivideo.workflows import score as workflow
 
     progress = progress or Silence()
-    files = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
-    videos = workflow.find_videos(files, prompt)
+    several = [paths] if isinstance(paths, str | Path) else paths
+    given = [(Path(path[0]), path[1]) if isinstance(path, tuple) else Path(path) for path in several]
+    videos = workflow.list_videos(given, prompt)
     resolved = resolve_settings(
-        Settings, config=_path(config), flags=settings, progress=progress, model_hint=videos[0].model
+        ScoreSettings,
+        config=_path(config),
+        flags=settings,
+        progress=progress,
+        model_hint=workflow.find_model(videos),
     )
-    return _collect(workflow.score(videos, resolved, progress=progress), each)
+    yield from workflow.score(videos, resolved, progress=progress)
 
 
 def compare(

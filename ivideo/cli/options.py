@@ -16,6 +16,7 @@ class Format(StrEnum):
 
     table = "table"
     tsv = "tsv"
+    csv = "csv"
     json = "json"
     jsonl = "jsonl"
 
@@ -155,9 +156,10 @@ LoraScaleOpt = Annotated[
 
 def pick_settings(options: Mapping[str, Any]) -> dict[str, Any]:
     """Those of a command's options (`context.params`) that are settings: they have the settings' names."""
-    from ivideo.config.settings import FinetuneSettings
+    from ivideo.config.settings import FinetuneSettings, ScoreSettings
 
-    settings = {name: value for name, value in options.items() if name in FinetuneSettings.model_fields}
+    known = {*FinetuneSettings.model_fields, *ScoreSettings.model_fields}
+    settings = {name: value for name, value in options.items() if name in known}
     # What may be given several times is empty where it was not given.
     return {name: value for name, value in settings.items() if value not in ([], ())}
 

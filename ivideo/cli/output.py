@@ -80,18 +80,20 @@ class Records:
             typer.echo(record[self.bare])
         elif self.format is Format.jsonl:
             print_json(record)
-        elif self.format is Format.tsv:
-            self._print_tsv(record)
+        elif self.format in (Format.tsv, Format.csv):
+            self._print_separated(record)
         else:
             self._kept.append(record)
 
-    def _print_tsv(self, record: Mapping[str, Any]) -> None:
-        writer = csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
+    def _print_separated(self, record: Mapping[str, Any]) -> None:
+        """TSV is for reading, with four decimals; CSV for programs, with all of them."""
+        is_tsv = self.format is Format.tsv
+        writer = csv.writer(sys.stdout, delimiter="\t" if is_tsv else ",", lineterminator="\n")
         columns, cells = expand(self.columns, record)
         if not self._has_header:
             writer.writerow(columns)
             self._has_header = True
-        writer.writerow([shorten(cells[column]) for column in columns])
+        writer.writerow([shorten(cells[column]) if is_tsv else cells[column] for column in columns])
         sys.stdout.flush()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -105,7 +107,9 @@ class Records:
 
 
 def shorten(value: Any) -> str:
-    """A value as a cell: floats with four decimals."""
+    """A value as a cell: floats with four decimals, nothing where there is no value."""
+    if value is None:
+        return ""
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
@@ -117,19 +121,24 @@ def expand(columns: Sequence[str], record: Mapping[str, Any]) -> tuple[list[str]
 
 
 def print_table(columns: Sequence[str], records: Sequence[Mapping[str, Any]]) -> None:
-    """A plain table on stdout, as wide as its content: text left, numbers right; judges are named below it, once."""
+    """A plain table on stdout, as wide as its content: text left, numbers right; judges are named below it, once.
+
+    Columns without a value in any record are left out.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     expanded, first = expand(columns, records[0])
-    shown = [column for column in expanded if column != JUDGE]
+    rows = [expand(columns, record)[1] for record in records]
+    filled = [column for column in expanded if any(row[column] is not None for row in rows)]
+    shown = [column for column in filled if column != JUDGE]
     for column in shown:
-        table.add_column(column, justify="left" if isinstance(first[column], str) else "right", overflow="fold")
-    for record in records:
-        cells = expand(columns, record)[1]
-        table.add_row(*(shorten(cells[column]) for column in shown))
+        is_text = any(isinstance(row[column], str) for row in rows)
+        table.add_column(column, justify="left" if is_text else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(shorten(row[column]) for column in shown))
     console = Console(markup=False, highlight=False)
     console.print(table)
     if JUDGE in columns:

@@ -4,29 +4,77 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ivideo.cli import options as o
-from ivideo.cli.output import Records, Reporter, known_errors
-from ivideo.errors import UsageError
+from ivideo.cli.output import Records, Reporter, chosen_format, known_errors
+from ivideo.errors import IvideoError, UsageError
 
-COLUMNS = ("path", "prompt", "reward", "rewards", "attenuated_reward", "motion", "flicker", "judge")
+if TYPE_CHECKING:
+    from ivideo.io.reward_plot import RewardPlot
+    from ivideo.io.vbench import VBenchResults
+
+FIGURES = ("motion", "flicker", "motion_smoothness_proxy", "dynamic_degree", "is_dynamic", "consistency")
+COLUMNS = (
+    *("path", "prompt", "num_frames", "fps", "width", "height", "reward", "rewards", "attenuated_reward"),
+    *FIGURES,
+    *("error", "judge"),
+)
+TABLE_COLUMNS = ("path", "prompt", "reward", "rewards", "motion", "flicker", "consistency", "error", "judge")
+
+
+class Export(StrEnum):
+    """Whose result files are written."""
+
+    vbench = "vbench"
 
 
 @known_errors
 def score_cli(
     context: typer.Context,
     videos: Annotated[
-        list[str], typer.Argument(metavar="VIDEO", help=".mp4 or .gif files; - reads paths from stdin, one a line.")
+        list[str],
+        typer.Argument(
+            metavar="VIDEO",
+            help="Files, folders of frames, folders of videos, quoted patterns ('clips/*.webm'); - reads paths from "
+            "stdin, one a line, or JSON objects with a path (and a prompt).",
+        ),
     ],
     prompt: Annotated[
         str | None,
         typer.Option(
             metavar="TEXT", help="What the videos should show. Default: what each says in its metadata or sidecar."
         ),
+    ] = None,
+    export: Annotated[
+        tuple[Export, Path] | None,
+        typer.Option(metavar="vbench FILE", help="Also write the figures over time as a result file of VBench (JSON)."),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", help="Also draw the reward over time: a line a video, of many their mean."),
+    ] = None,
+    temporal: Annotated[
+        bool | None,
+        typer.Option(
+            "--temporal/--no-temporal",
+            help="Read every frame, for the figures over time and the reward's curve; or only the frames that make the "
+            "reward. Default: every frame.",
+        ),
+    ] = None,
+    max_curve_frames: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Frames of a video that the judge sees at most, evenly spread over it. Default: 64."
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(metavar="N", help="Frames in one forward, also of several videos. Default: 16.")
     ] = None,
     num_segments: o.SegmentsOpt = None,
     attenuation_rate: o.AttenuationOpt = None,
@@ -41,38 +89,99 @@ def score_cli(
 ) -> None:
     """Say how much people would like a video, and whether it still moves.
 
-    reward: mean score of the first frame of each segment, a cosine (no factor of 100); only scores for the same prompt,
-    judge and version compare. Several judges: ivideo score x.mp4 --reward hpsv2 --reward pickscore
-    motion: mean optical flow in pixels a frame. flicker: VBench's temporal flickering, 1 for a frozen clip.
+    reward: mean score of the first frame of each segment, a cosine in
+    [-1, 1] (no factor of 100); only scores for the same prompt, judge and
+    version compare. frame_rewards: the score all along the video.
+
+    motion: mean optical flow in pixels a frame, 0 is frozen.
+    dynamic_degree: share of frame pairs in fast motion, in [0, 1]; the only
+    one that depends on the fps (is_dynamic: there are enough of them).
+
+    flicker: VBench's temporal flickering. motion_smoothness_proxy: whether
+    frames are the mean of their neighbours. consistency: how alike they are
+    to the judge. All in [0, 1], the higher the better, but a frozen clip
+    looks perfect on these three: read them beside motion.
+
+    A video that can't be scored gets a record that says why, and the exit
+    code is 1; the others are scored.
     """
     paths = collect_paths(videos)
-    from ivideo.api import score
+    collectors = open_collectors(export, plot, temporal)
+    from ivideo.api import iterate_scores
 
-    with Reporter(quiet) as reporter, Records(format, COLUMNS) as records:
+    columns = TABLE_COLUMNS if chosen_format(format) is o.Format.table else COLUMNS
+    num_videos = num_failed = 0
+    with Reporter(quiet) as reporter, Records(format, columns) as records:
         settings = o.pick_settings(context.params)
-        score(paths, prompt=prompt, each=records.add, config=config, progress=reporter, **settings)
+        for record in iterate_scores(paths, prompt=prompt, config=config, progress=reporter, **settings):
+            records.add(record)
+            num_videos += 1
+            if record["error"] is not None:
+                num_failed += 1
+                typer.echo(f"error: {record['error']}", err=True)
+            for collector in collectors.values():
+                collector.add(record)
+        for path, collector in collectors.items():
+            collector.write(path)
+    if num_failed:
+        raise IvideoError(f"{num_failed} of {num_videos} videos could not be scored")
 
 
-def collect_paths(arguments: list[str]) -> list[Path]:
-    """The files of arguments and stdin; a line of stdin may be a path or a JSON object with one."""
-    paths: list[Path] = []
+def open_collectors(
+    export: tuple[Export, Path] | None, plot: Path | None, temporal: bool | None
+) -> dict[Path, VBenchResults | RewardPlot]:
+    """What gathers records for the files that were asked for, after proof that these can be written.
+
+    Raises:
+        UsageError: figures over time without reading every frame, or a plot that is no .png.
+        IvideoError: nothing can be written there.
+    """
+    from ivideo.io.files import check_folder
+
+    collectors: dict[Path, VBenchResults | RewardPlot] = {}
+    if export is not None:
+        if temporal is False:
+            raise UsageError("--export vbench needs every frame: leave --no-temporal out")
+        from ivideo.io.vbench import VBenchResults
+
+        collectors[export[1]] = VBenchResults()
+    if plot is not None:
+        if plot.suffix.lower() != ".png":
+            raise UsageError(f"--plot {plot}: a plot ends in .png")
+        from ivideo.io.reward_plot import RewardPlot
+
+        collectors[plot] = RewardPlot()
+    for path in collectors:
+        if path.is_dir():
+            raise UsageError(f"cannot write {path}: it is a folder; name a file")
+        check_folder(path.parent)
+    return collectors
+
+
+def collect_paths(arguments: Iterable[str]) -> list[Path | tuple[Path, str | None]]:
+    """The paths of arguments and stdin; a line of stdin may be a path, or a JSON object with one and a prompt."""
+    paths: list[Path | tuple[Path, str | None]] = []
     for argument in arguments:
         if argument == "-":
-            paths += [Path(path_in(line.strip())) for line in sys.stdin.read().splitlines() if line.strip()]
+            paths += [read_line(line.strip()) for line in sys.stdin.read().splitlines() if line.strip()]
         else:
             paths.append(Path(argument))
     return paths
 
 
-def path_in(line: str) -> str:
-    """The path that a line names, bare or as `path` in a JSON object.
+def read_line(line: str) -> tuple[Path, str | None]:
+    """The path that a line names, bare or as `path` in a JSON object, and the object's `prompt` if it has one.
 
     Raises:
-        UsageError: an object without one.
+        UsageError: an object without a path, or with something else than a text as prompt.
     """
     if not line.startswith("{"):
-        return line
+        return Path(line), None
     try:
-        return str(json.loads(line)["path"])
+        record: dict[str, Any] = json.loads(line)
+        path, prompt = Path(record["path"]), record.get("prompt")
     except (ValueError, KeyError, TypeError):
         raise UsageError(f"stdin: a JSON line without a path: {line[:80]}") from None
+    if not isinstance(prompt, str | None):
+        raise UsageError(f"stdin: a JSON line whose prompt is no text: {line[:80]}")
+    return path, prompt

@@ -39,6 +39,14 @@ class Settings(BaseModel):
         return (self.reward,) if isinstance(self.reward, str) else self.reward
 
 
+class ScoreSettings(Settings):
+    """How ready videos are scored."""
+
+    batch_size: int = Field(16, ge=1, description="frames that the judge looks at in one forward")
+    temporal: bool = Field(True, description="whether to read every frame, for motion and the curve of the reward")
+    max_curve_frames: int = Field(64, ge=1, description="the most frames of a clip that the judge looks at")
+
+
 class GenerationSettings(Settings):
     """How clips are generated; frames, size, steps and guidance default by model."""
 

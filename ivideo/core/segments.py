@@ -26,6 +26,32 @@ def first_frame_indices(num_frames: int, num_segments: int) -> Tensor:
     return torch.arange(num_segments) * (num_frames // num_segments)
 
 
+def spread_frame_indices(num_frames: int, num_segments: int, max_frames: int) -> Tensor:
+    """Return frames to look at all along a clip: every frame, or of a long clip evenly spread ones in each segment.
+
+    With L = F // S and n = max(1, max_frames // S) of `max_frames`, these are `i_sj = s * L + (j * L) // n` for j in
+    [0, n), which holds the first frame of each segment (j = 0). 32 frames in 4 segments, at most 8 of them, give 0, 4,
+    8, ..., 28. Where S does not divide F, the last F - S * L frames of a long clip are left out.
+
+    Args:
+        num_frames: F, frames of the clip.
+        num_segments: S, from 1 to F.
+        max_frames: the most that are wanted; fewer than S give the first frame of each segment.
+
+    Returns:
+        Frame indices, at most max(S, max_frames) of them, int64, ascending.
+
+    Raises:
+        ValueError: If `num_segments` is not within 1 and `num_frames`.
+    """
+    starts = first_frame_indices(num_frames, num_segments)
+    if num_frames <= max_frames:
+        return torch.arange(num_frames)
+    per_segment = max(1, max_frames // num_segments)
+    offsets = torch.arange(per_segment) * (num_frames // num_segments) // per_segment
+    return (starts[:, None] + offsets).flatten()
+
+
 def sample_frame_indices(num_frames: int, num_segments: int, generator: torch.Generator, batch_size: int = 1) -> Tensor:
     """Draw one frame uniformly in each segment: `i_s = s * (F // S) + u` with `u` in `[0, F // S)`.
 

@@ -52,7 +52,7 @@ def score_rows(
     for row in rows:
         paths = find_videos(row)
         videos = [read_video(path) for path in paths]
-        scores = [score_clip(judge, video.frames, row.prompt, settings) for video in videos]
+        scores = [score_clip(judge, video.frames, row.prompt, settings, fps=video.fps) for video in videos]
         joined = output / "side_by_side" / f"{row.name}.mp4" if output else None
         if joined:
             write_side_by_side(joined, row, names, videos, scores)

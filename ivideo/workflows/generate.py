@@ -114,6 +114,6 @@ def generate(
     for prompt, seed, path in planned:
         clip = generate_clip(model, settings, prompt, seed)
         write_video(path, clip, settings.fps, describe_generation(settings, prompt, seed, clip, adapter))
-        score = score_clip(judge, clip, prompt, settings) if judge else None
+        score = score_clip(judge, clip, prompt, settings, fps=settings.fps) if judge else None
         progress.advance(path.name + (f"  reward {score.reward:.4f}" if score else ""))
         yield GeneratedVideo(path, prompt, seed, score, labels_of(judge) if judge else {})

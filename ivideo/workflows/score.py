@@ -2,100 +2,121 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import closing, suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ivideo.config.settings import Settings
+from ivideo.config.settings import ScoreSettings
 from ivideo.errors import IvideoError, UsageError
-from ivideo.io.video import Video, read_video
-from ivideo.models.judges import labels_of, load_judges
+from ivideo.io.find_videos import find_videos
+from ivideo.io.video_reader import open_video
+from ivideo.metrics.temporal import TemporalFigures
+from ivideo.models.judges import Judge, labels_of, load_judges
 from ivideo.models.registry import choose_device
+from ivideo.workflows.judging import Bench, FrameRewards
+from ivideo.workflows.parallel import read_ahead
 from ivideo.workflows.progress import Progress, Silence
-from ivideo.workflows.scoring import check_num_frames, score_clip
+from ivideo.workflows.video_parts import VideoToScore, read_parts
 
-SCHEMA_VERSION = 1
-
-
-@dataclass(frozen=True)
-class FoundVideo:
-    """A video file that can be read and scored.
-
-    Attributes:
-        path: the file.
-        prompt: what it is judged by.
-        num_frames: its length.
-        model: the model that it says it was made by, if it does.
-    """
-
-    path: Path
-    prompt: str
-    num_frames: int
-    model: str | None
+SCHEMA_VERSION = 2
+NUM_PARTS_AHEAD = 2
+REWARDS, FIGURES = (tuple(field.name for field in fields(kind)) for kind in (FrameRewards, TemporalFigures))
 
 
-def find_videos(paths: Sequence[Path], prompt: str | None = None) -> list[FoundVideo]:
-    """Look at every file before anything is done with one, so that a bad one stops the command before any work.
+def list_videos(paths: Sequence[Path | tuple[Path, str | None]], prompt: str | None = None) -> list[VideoToScore]:
+    """The videos that paths mean, before any is opened.
 
     Args:
-        paths: .mp4 or .gif files.
-        prompt: what all of them should show; default: what each says in its metadata or sidecar.
+        paths: files, folders and patterns (see `find_videos`), each by itself or with what its videos should show.
+        prompt: what all videos should show; default: what is given beside the path, else what each says of itself.
 
     Raises:
-        UsageError: no files, or an empty prompt.
-        IvideoError: a file that cannot be read, or without a prompt.
+        UsageError: no paths, or an empty prompt.
+        IvideoError: a folder that can't be read.
     """
     if not paths:
-        raise UsageError("no videos: give files, or paths on stdin")
+        raise UsageError("no videos: give files or folders, or paths on stdin")
     if prompt is not None and not prompt.strip():
         raise UsageError("empty prompt: say what the videos should show, or leave --prompt out")
-    return [find_video(path, read_video(path), prompt) for path in paths]
+    pairs = [path if isinstance(path, tuple) else (path, None) for path in paths]
+    return [VideoToScore(found, prompt or own) for path, own in pairs for found in find_videos(path)]
 
 
-def find_video(path: Path, video: Video, prompt: str | None) -> FoundVideo:
-    """What is known of one file.
-
-    Raises:
-        IvideoError: nothing says what it should show.
-    """
-    own, model = video.metadata.get("prompt"), video.metadata.get("model")
-    text = prompt or (own if isinstance(own, str) else "")
-    if not text.strip():
-        raise IvideoError(f"{path} does not say its prompt: give it by --prompt")
-    return FoundVideo(path, text, len(video.frames), model if isinstance(model, str) else None)
+def find_model(videos: Sequence[VideoToScore]) -> str | None:
+    """The model that the first readable video says it was made by, if it says one."""
+    for video in videos:
+        with suppress(IvideoError):
+            model = open_video(video.path).metadata.get("model")
+            return model if isinstance(model, str) else None
+    return None
 
 
 def score(
-    videos: Sequence[FoundVideo], settings: Settings, *, progress: Progress | None = None
+    videos: Sequence[VideoToScore], settings: ScoreSettings, *, progress: Progress | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Score video files, one record each as soon as it is known.
+    """Score videos, one record each in their order, as soon as it is known.
+
+    Videos are read in a thread of their own, a little ahead of the judge, and never held whole.
 
     Args:
-        videos: from `find_videos`.
-        settings: judge, segments, attenuation, device.
+        videos: from `list_videos`.
+        settings: judge, segments, attenuation, batch size, device, and what to read.
         progress: is told what happens.
 
     Yields:
-        schema_version, path, prompt, reward, rewards (by judge, the first one is the reward), attenuated_reward,
-        frame_indices, frame_rewards, motion, flicker, judge (how the reward is to be read), judges (the same by name).
+        schema_version, path, prompt, num_frames, fps, width, height, the fields of `FrameRewards`, those of
+        `TemporalFigures` (null where not every frame is read), error (null), judge (how the reward is to be read) and
+        judges (the same by name). Of a video that can't be scored `error` says why, and every number is null.
 
     Raises:
-        IvideoError: a video with fewer frames than segments, or a judge that cannot be loaded.
+        UsageError, IvideoError: a judge that cannot be loaded, or that breaks its contract.
     """
     progress = progress or Silence()
-    for video in videos:
-        check_num_frames(video.path, video.num_frames, settings)
     judge = load_judges(settings.rewards, choose_device(settings.device))
+    bench = Bench(judge, settings.batch_size)
+    waiting: deque[VideoToScore] = deque()  # read, but not all of their frames judged
     progress.start("scoring", len(videos))
-    for video in videos:
-        result = score_clip(judge, read_video(video.path).frames, video.prompt, settings)
+    with closing(read_ahead(read_parts(videos, settings), NUM_PARTS_AHEAD)) as parts:
+        for part in parts:
+            for index, frame in part.frames:
+                assert part.video.clip is not None
+                bench.add(part.video.clip, index, frame)
+            if part.is_last:
+                waiting.append(part.video)
+            del part  # with its frames, before the next one comes
+            while waiting and is_done(waiting[0]):
+                progress.advance(waiting[0].path.name)
+                yield describe(waiting.popleft(), judge, settings)
+    bench.judge_waiting()
+    for video in waiting:
         progress.advance(video.path.name)
-        yield {
-            "schema_version": SCHEMA_VERSION,
-            "path": str(video.path),
-            "prompt": video.prompt,
-            **asdict(result),
-            "judge": judge.label,
-            "judges": labels_of(judge),
-        }
+        yield describe(video, judge, settings)
+
+
+def is_done(video: VideoToScore) -> bool:
+    """Whether all is known of a video that was read."""
+    return video.error is not None or (video.clip is not None and video.clip.is_complete)
+
+
+def describe(video: VideoToScore, judge: Judge, settings: ScoreSettings) -> dict[str, Any]:
+    """A video's record."""
+    labels = labels_of(judge)
+    known: dict[str, Any] = dict.fromkeys(("num_frames", "fps", "width", "height", *REWARDS, *FIGURES))
+    known["rewards"] = dict.fromkeys(labels)
+    if video.error is None and video.clip and video.reader:
+        reader = video.reader
+        known |= {"num_frames": video.clip.num_frames, "fps": reader.fps, "width": reader.width}
+        known |= {"height": reader.height, **vars(video.clip.rewards(judge.name, settings.attenuation_rate))}
+        known |= vars(video.figures) if video.figures else {}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "path": str(video.path),
+        "prompt": video.prompt,
+        **known,
+        "error": video.error,
+        "judge": judge.label,
+        "judges": labels,
+    }

@@ -6,41 +6,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ivideo.config.settings import Settings
-from ivideo.core.attenuation import attenuated_mean, frame_weights
-from ivideo.core.segments import first_frame_indices
 from ivideo.errors import IvideoError
+from ivideo.metrics.dynamic_degree import REFERENCE_FPS
 from ivideo.metrics.statistics import group_by_prompt, paired_difference
-from ivideo.metrics.temporal import flicker, motion
+from ivideo.metrics.temporal import TemporalFigures, measure_temporal
 from ivideo.models.judges import Judge
+from ivideo.workflows.judging import Bench, FrameRewards, plan_clip
 
-METRICS = ("reward", "attenuated_reward", "motion", "flicker")
+METRICS = ("reward", "attenuated_reward", "motion", "flicker", "motion_smoothness_proxy", "dynamic_degree")
 
 
 @dataclass(frozen=True)
-class ClipScore:
-    """How a clip fares.
-
-    Attributes:
-        reward: mean score of the first frame of each segment.
-        rewards: the same by every judge that was asked for, sums and their parts included.
-        attenuated_reward: those scores weighted as in training (TAR).
-        frame_indices: the frames that were scored.
-        frame_rewards: their scores.
-        motion: mean optical flow, pixels a frame.
-        flicker: VBench's temporal flickering, 1 for a frozen clip.
-    """
-
-    reward: float
-    rewards: dict[str, float]
-    attenuated_reward: float
-    frame_indices: list[int]
-    frame_rewards: list[float]
-    motion: float
-    flicker: float
+class ClipScore(TemporalFigures, FrameRewards):
+    """How a clip fares: what the judges say of its frames, and what it does over time."""
 
 
 def check_num_frames(name: object, num_frames: int, settings: Settings) -> None:
@@ -53,8 +33,15 @@ def check_num_frames(name: object, num_frames: int, settings: Settings) -> None:
         raise IvideoError(f"{name} has {num_frames} frames for {settings.num_segments} segments: lower --num-segments")
 
 
-@torch.no_grad()
-def score_clip(judge: Judge, frames: np.ndarray, prompt: str, settings: Settings) -> ClipScore:
+def score_clip(
+    judge: Judge,
+    frames: np.ndarray,
+    prompt: str,
+    settings: Settings,
+    *,
+    fps: float = REFERENCE_FPS,
+    max_curve_frames: int = 0,
+) -> ClipScore:
     """Score one clip.
 
     Args:
@@ -62,27 +49,16 @@ def score_clip(judge: Judge, frames: np.ndarray, prompt: str, settings: Settings
         frames: uint8 (num_frames, height, width, 3), at least one a segment.
         prompt: what the clip should show.
         settings: its `num_segments`, whose first frames are scored, and its `attenuation_rate`.
+        fps: frames per second; only dynamic degree depends on it.
+        max_curve_frames: how many frames all along the clip are scored besides, for the curve and the consistency.
     """
-    indices = first_frame_indices(len(frames), settings.num_segments)
-    drawn = frames_to_tensor(frames[indices.tolist()])
-    given = {name: scores[0].float().cpu() for name, scores in judge.score_frames(drawn[None], [prompt]).items()}
-    scores = given[judge.name]
-    weights = frame_weights(indices, len(frames), settings.attenuation_rate)
-    rewards = {name: one.mean().item() for name, one in given.items()}
-    return ClipScore(
-        reward=rewards[judge.name],
-        rewards=rewards,
-        attenuated_reward=attenuated_mean(scores[None], weights[None]).item(),
-        frame_indices=indices.tolist(),
-        frame_rewards=scores.tolist(),
-        motion=motion(frames),
-        flicker=flicker(frames),
-    )
-
-
-def frames_to_tensor(frames: np.ndarray) -> Tensor:
-    """Frames uint8 (num_frames, height, width, 3) as float (num_frames, 3, height, width) in [0, 1]."""
-    return torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
+    clip = plan_clip(prompt, len(frames), settings.num_segments, max_curve_frames)
+    bench = Bench(judge)
+    for index in clip.frame_indices:
+        bench.add(clip, index, frames[index])
+    bench.judge_waiting()
+    rewards = clip.rewards(judge.name, settings.attenuation_rate)
+    return ClipScore(**vars(rewards), **vars(measure_temporal(frames, fps)))
 
 
 def mean_of(scores: Sequence[ClipScore], metric: str) -> float:

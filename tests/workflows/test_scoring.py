@@ -12,7 +12,7 @@ from torch import Tensor
 import ivideo
 from ivideo.config.settings import Settings
 from ivideo.errors import IvideoError, UsageError
-from ivideo.workflows.scoring import ClipScore, check_num_frames, compare_scores, score_clip
+from ivideo.workflows.scoring import METRICS, ClipScore, check_num_frames, compare_scores, score_clip
 
 
 class Brightness:
@@ -57,11 +57,24 @@ def test_a_clip_shorter_than_its_segments_is_told() -> None:
 
 def test_changes_are_counted_by_prompt() -> None:
     def scored(reward: float) -> ClipScore:
-        return ClipScore(reward, {}, 0.0, [], [], 1.0, 1.0)
+        return ClipScore(
+            reward=reward,
+            rewards={},
+            attenuated_reward=0.0,
+            frame_indices=[],
+            frame_rewards=[],
+            segment_indices=[],
+            consistency=None,
+            motion=1.0,
+            flicker=1.0,
+            motion_smoothness_proxy=1.0,
+            dynamic_degree=0.5,
+            is_dynamic=True,
+        )
 
     before, after = [scored(r) for r in (0, 2, 4)], [scored(r) for r in (1, 3, 4)]
     changes = compare_scores(["a cat", "a cat", "a dog"], before, after)
-    assert list(changes) == ["reward", "attenuated_reward", "motion", "flicker"]
+    assert list(changes) == list(METRICS)
     reward = changes["reward"]
     assert (reward["mean_a"], reward["mean_b"], reward["difference"], reward["n"]) == (2.5, 3.0, 0.5, 2)
     assert reward["win_share"] == 0.75  # a win and a tie

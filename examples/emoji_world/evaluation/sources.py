@@ -28,10 +28,10 @@ from ivideo.models.lora import CONFIG_FILE, WEIGHTS_FILE
 from ivideo.models.registry import choose_device, choose_dtype, find_location
 from ivideo.workflows.generate import file_stem
 from ivideo.workflows.generation import generate_clip, open_model
+from ivideo.workflows.judging import frames_to_tensor
 from ivideo.workflows.parallel import map_on_cores
 from ivideo.workflows.progress import Progress
 from ivideo.workflows.resolve import Adapter
-from ivideo.workflows.scoring import frames_to_tensor
 
 Wanted: TypeAlias = tuple[str, int]  # prompt and seed
 Maker: TypeAlias = Callable[[str, int], np.ndarray]

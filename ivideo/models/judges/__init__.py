@@ -5,7 +5,7 @@ from __future__ import annotations
 from ivideo.models.judges.clip_judge import ClipJudge
 from ivideo.models.judges.contract import Judge
 from ivideo.models.judges.emoji_preference import EMOJI_PREFERENCE
-from ivideo.models.judges.jury import Jury, labels_of, trained_part
+from ivideo.models.judges.jury import Jury, labels_of, score_with_features, sees_frames_alone, trained_part
 from ivideo.models.judges.load import load_judge, load_judges, runs_code
 from ivideo.models.judges.preprocessing import Preprocessing, preprocess
 
@@ -20,5 +20,7 @@ __all__ = [
     "load_judges",
     "preprocess",
     "runs_code",
+    "score_with_features",
+    "sees_frames_alone",
     "trained_part",
 ]

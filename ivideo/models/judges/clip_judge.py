@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from ivideo.models.judges.preprocessing import Preprocessing
 
+MAX_KEPT_PROMPTS = 4096
+
 
 class ClipJudge:
     """A preference model of CLIP's architecture: the cosine of image and text features (HPSv2, section 3 of its paper).
@@ -37,15 +39,33 @@ class ClipJudge:
 
     def score_frames(self, frames: Tensor, prompts: Sequence[str]) -> dict[str, Tensor]:
         """Cosine of each frame with its clip's prompt: {name: (batch, num_frames)}, each in [-1, 1]."""
-        batch, num_frames = frames.shape[:2]
+        return {self.name: self.score_features(self.encode_frames(frames), prompts)}
+
+    def encode_frames(self, frames: Tensor) -> Tensor:
+        """Image features of each frame: what the scores come from, and what `score_features` takes.
+
+        Args:
+            frames: (batch, num_frames, 3, height, width) float in [0, 1], any size.
+
+        Returns:
+            (batch, num_frames, dim) float32, of length 1, on the judge's device.
+        """
         images = self.preprocessing(frames.flatten(0, 1).to(self.device, torch.float32))
-        features = F.normalize(self.network.encode_image(images), dim=-1).unflatten(0, (batch, num_frames))
-        return {self.name: (features * self._encode_text(prompts)[:, None]).sum(-1)}
+        features: Tensor = F.normalize(self.network.encode_image(images), dim=-1)
+        return features.reshape(*frames.shape[:2], -1)
+
+    def score_features(self, features: Tensor, prompts: Sequence[str]) -> Tensor:
+        """Cosine of image features (batch, num_frames, dim) with each clip's prompt: (batch, num_frames)."""
+        scores: Tensor = (features * self._encode_text(prompts)[:, None]).sum(-1)
+        return scores
 
     @torch.no_grad()
     def _encode_text(self, prompts: Sequence[str]) -> Tensor:
-        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._text_features]
+        known = self._text_features
+        if len(known) > MAX_KEPT_PROMPTS:  # another thread may still read the old ones
+            known = self._text_features = {}
+        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in known]
         if new:
             features = F.normalize(self.network.encode_text(self.tokenize(new).to(self.device)), dim=-1)
-            self._text_features.update(zip(new, features, strict=True))
-        return torch.stack([self._text_features[prompt] for prompt in prompts])
+            known.update(zip(new, features, strict=True))
+        return torch.stack([known[prompt] for prompt in prompts])

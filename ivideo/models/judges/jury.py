@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from ivideo.models.judges.clip_judge import ClipJudge
 from ivideo.models.judges.contract import Judge
 from ivideo.models.judges.spelling import Reward
 
@@ -44,7 +45,10 @@ class Jury:
 
     def score_frames(self, frames: Tensor, prompts: Sequence[str]) -> dict[str, Tensor]:
         """Scores of each frame by every reward and every judge, {name: (batch, num_frames)}."""
-        scores = {name: judge.score_frames(frames, prompts)[name] for name, judge in self.judges.items()}
+        return self.add_sums({name: judge.score_frames(frames, prompts)[name] for name, judge in self.judges.items()})
+
+    def add_sums(self, scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Every reward's score, then every judge's, from the judges' scores by name."""
         return {**{reward.name: add_up(reward, scores) for reward in self.rewards}, **scores}
 
     def _describe(self, reward: Reward) -> str:
@@ -69,3 +73,36 @@ def labels_of(judge: Judge) -> dict[str, str]:
 def trained_part(judge: Judge) -> Judge:
     """What is trained on: of a jury its first reward."""
     return judge.trained if isinstance(judge, Jury) else judge
+
+
+def sees_frames_alone(judge: Judge) -> bool:
+    """Whether a frame's score never depends on the frames beside it; not so for functions of the user's own."""
+    parts = judge.judges.values() if isinstance(judge, Jury) else [judge]
+    return all(isinstance(part, ClipJudge) for part in parts)
+
+
+def score_with_features(
+    judge: Judge, frames: Tensor, prompts: Sequence[str]
+) -> tuple[dict[str, Tensor], Tensor | None]:
+    """What `score_frames` gives, and the image features that a score came from, computed once.
+
+    Args:
+        judge: one or several.
+        frames: (batch, num_frames, 3, height, width) float in [0, 1].
+        prompts: one a clip.
+
+    Returns:
+        Scores (batch, num_frames) by name, and the features (batch, num_frames, dim) of the first judge in the first
+        reward that has any; None where none has.
+    """
+    parts = judge.judges if isinstance(judge, Jury) else {judge.name: judge}
+    features = {name: part.encode_frames(frames) for name, part in parts.items() if isinstance(part, ClipJudge)}
+    scores = {
+        name: part.score_features(features[name], prompts)
+        if isinstance(part, ClipJudge)
+        else part.score_frames(frames, prompts)[name]
+        for name, part in parts.items()
+    }
+    names = judge.rewards[0].judges if isinstance(judge, Jury) else [judge.name]
+    first = next((features[name] for name in names if name in features), None)
+    return (judge.add_sums(scores) if isinstance(judge, Jury) else scores), first

@@ -1,0 +1,57 @@
+"""Scores in the shape of VBench's result files, for tools that read those."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ivideo.io.files import write_json
+
+DIMENSIONS = {
+    "temporal_flickering": "flicker",
+    "motion_smoothness_proxy": "motion_smoothness_proxy",
+    "dynamic_degree": "is_dynamic",
+    "subject_consistency_by_judge": "consistency",
+}
+"""VBench's dimension, and the field of a record that it is.
+
+Temporal flickering is VBench's own. The others have its definition with something else in its network's place: a mean
+of neighbours for AMT-S, Farneback's optical flow for RAFT's, and the judge's image features for DINO's.
+"""
+
+
+class VBenchResults:
+    """Collects records of `ivideo score`: {dimension: [mean, [{"video_path": ..., "video_results": ...}, ...]]}.
+
+    A dynamic degree is true or false for a video, and the share of dynamic videos for all, as in VBench. Its subject
+    consistency weighs videos by their length; here every mean is over videos.
+    """
+
+    def __init__(self) -> None:
+        """Begin without a record."""
+        self._rows: dict[str, list[dict[str, Any]]] = {dimension: [] for dimension in DIMENSIONS}
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Take a record; what is null in it (a video that could not be scored) is left out."""
+        for dimension, name in DIMENSIONS.items():
+            if record[name] is not None:
+                self._rows[dimension].append({"video_path": record["path"], "video_results": record[name]})
+
+    def results(self) -> dict[str, list[Any]]:
+        """The results; a dimension that no video has is left out."""
+        return {
+            dimension: [float(np.mean([row["video_results"] for row in rows])), rows]
+            for dimension, rows in self._rows.items()
+            if rows
+        }
+
+    def write(self, path: Path) -> Path:
+        """Write them as JSON, whole or not at all.
+
+        Raises:
+            IvideoError: the file can't be written.
+        """
+        return write_json(path, self.results())

@@ -1,0 +1,171 @@
+"""Clips before a judge: frames of several clips in one forward, each clip's scores gathered until it is complete."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ivideo.core.attenuation import attenuated_mean, frame_weights
+from ivideo.core.segments import first_frame_indices, spread_frame_indices
+from ivideo.metrics.consistency import consistency
+from ivideo.models.judges import Judge, score_with_features, sees_frames_alone
+
+Frame = NDArray[np.uint8]
+
+BATCH_SIZE = 16
+MAX_BATCH_BYTES = 2**26  # of uint8 pixels, four times as much once they are float32
+
+
+@dataclass(frozen=True)
+class FrameRewards:
+    """What the judges say of a clip.
+
+    Attributes:
+        reward: mean score of the first frame of each segment, by the first judge.
+        rewards: the same by every judge that was asked for, sums and their parts included.
+        attenuated_reward: those scores weighted as in training (TAR).
+        frame_indices: the frames that were scored.
+        frame_rewards: their scores by the first judge.
+        segment_indices: the first frame of each segment, which `reward` is the mean of.
+        consistency: how alike the scored frames' image features are, in [0, 1], 1 for a frozen clip; None where only
+            the segments' frames were scored, and where the judge has no image features.
+    """
+
+    reward: float
+    rewards: dict[str, float]
+    attenuated_reward: float
+    frame_indices: list[int]
+    frame_rewards: list[float]
+    segment_indices: list[int]
+    consistency: float | None
+
+
+@dataclass
+class JudgedClip:
+    """A clip whose frames are being scored, in any order and number at a time.
+
+    Attributes:
+        prompt: what it should show.
+        num_frames: its length.
+        segment_indices: the first frame of each segment.
+        frame_indices: all frames that are to be scored, ascending.
+        has_curve: whether these are spread all along the clip, so that their features tell how consistent it is.
+        scores: by judge and frame, as far as they are known.
+        features: by frame, where the judge has any.
+    """
+
+    prompt: str
+    num_frames: int
+    segment_indices: list[int]
+    frame_indices: list[int]
+    has_curve: bool
+    scores: dict[str, dict[int, float]] = field(default_factory=dict)
+    features: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every frame has its scores."""
+        return len(next(iter(self.scores.values()), ())) == len(self.frame_indices)
+
+    def add(self, index: int, scores: dict[str, float], features: NDArray[np.float32] | None) -> None:
+        """Note what is known of a frame."""
+        for name, score in scores.items():
+            self.scores.setdefault(name, {})[index] = score
+        if features is not None and self.has_curve:
+            self.features[index] = features
+
+    def rewards(self, name: str, attenuation_rate: float | None) -> FrameRewards:
+        """Sum up, once every frame is scored.
+
+        Args:
+            name: the judge whose scores are the reward.
+            attenuation_rate: of the attenuated reward, per frame; None: no attenuation.
+        """
+        segments = self.segment_indices
+        weights = frame_weights(torch.tensor(segments), self.num_frames, attenuation_rate)
+        drawn = {judge: torch.tensor([scores[i] for i in segments]) for judge, scores in self.scores.items()}
+        rewards = {judge: scores.mean().item() for judge, scores in drawn.items()}
+        features = [self.features[i] for i in self.frame_indices] if self.features else []
+        return FrameRewards(
+            reward=rewards[name],
+            rewards=rewards,
+            attenuated_reward=attenuated_mean(drawn[name][None], weights[None]).item(),
+            frame_indices=self.frame_indices,
+            frame_rewards=[self.scores[name][i] for i in self.frame_indices],
+            segment_indices=segments,
+            consistency=consistency(np.stack(features)) if features else None,
+        )
+
+
+Waiting = tuple[JudgedClip, int, Frame]
+
+
+def plan_clip(prompt: str, num_frames: int, num_segments: int, max_frames: int) -> JudgedClip:
+    """A clip and which of its frames are to be scored: see `spread_frame_indices`; 0: the segments' first ones."""
+    segments = first_frame_indices(num_frames, num_segments).tolist()
+    frames = spread_frame_indices(num_frames, num_segments, max_frames).tolist()
+    return JudgedClip(prompt, num_frames, segments, frames, has_curve=max_frames > 0)
+
+
+def frames_to_tensor(frames: np.ndarray) -> Tensor:
+    """Frames uint8 (num_frames, height, width, 3) as float (num_frames, 3, height, width) in [0, 1]."""
+    return torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
+
+
+class Bench:
+    """Where frames wait for the judge: a forward takes up to `batch_size` of one size, from however many clips.
+
+    A function of the user's own may look at frames together. It gets those of one clip at a time: the first frames of
+    the segments in one call, as in training, and the others as they come.
+    """
+
+    def __init__(self, judge: Judge, batch_size: int = BATCH_SIZE) -> None:
+        """Open an empty bench.
+
+        Args:
+            judge: one or several.
+            batch_size: frames a forward, at least 1; fewer where they are large.
+        """
+        self.judge, self.batch_size = judge, batch_size
+        self._sees_frames_alone = sees_frames_alone(judge)
+        self._segments: list[Waiting] = []  # that are to be seen together
+        self._others: list[Waiting] = []
+
+    def add(self, clip: JudgedClip, index: int, frame: Frame) -> None:
+        """Take a frame (height, width, 3), uint8, of a clip; it is judged as soon as its batch is full."""
+        is_together = not self._sees_frames_alone and index in clip.segment_indices
+        group = self._segments if is_together else self._others
+        if group and not self._may_join(group[0], clip, frame):
+            self.judge_waiting()
+        group.append((clip, index, frame))
+        most = max(1, min(self.batch_size, MAX_BATCH_BYTES // frame.nbytes))
+        if len(group) >= (len(clip.segment_indices) if is_together else most):
+            self._judge(group)
+
+    def judge_waiting(self) -> None:
+        """Have the judge look at all frames that wait."""
+        for group in (self._segments, self._others):
+            if group:
+                self._judge(group)
+
+    def _may_join(self, first: Waiting, clip: JudgedClip, frame: Frame) -> bool:
+        return first[2].shape == frame.shape and (self._sees_frames_alone or first[0] is clip)
+
+    @torch.no_grad()
+    def _judge(self, group: list[Waiting]) -> None:
+        pixels = frames_to_tensor(np.stack([frame for _, _, frame in group]))
+        if self._sees_frames_alone:
+            frames, prompts = pixels[:, None], [clip.prompt for clip, _, _ in group]
+        else:
+            frames, prompts = pixels[None], [group[0][0].prompt]
+        scores, features = score_with_features(self.judge, frames, prompts)
+        columns = {name: s.expand(frames.shape[:2]).flatten().float().tolist() for name, s in scores.items()}
+        rows = None if features is None else features.flatten(0, 1).float().cpu().numpy()
+        for place, (clip, index, _) in enumerate(group):
+            row = None if rows is None else rows[place].copy()
+            clip.add(index, {name: column[place] for name, column in columns.items()}, row)
+        group.clear()
