@@ -1,0 +1,124 @@
+"use strict";
+// What came out: a card for each contestant, every metric's difference, and what people said.
+
+const LEVEL = 0.05;
+
+function comparisonOf(results, metric, b) {
+  return results.comparisons.find((one) => one.metric === metric && one.b === b);
+}
+
+function digitsOf(results, metric) {
+  const spreads = (results.means[metric] ?? []).map((one) => one.std);
+  const changes = results.comparisons.filter((one) => one.metric === metric).map((one) => Math.abs(one.difference));
+  const size = Math.max(0, ...[...spreads, ...changes].filter(isNumber));
+  return size > 0 ? Math.min(Math.max(2 - Math.floor(Math.log10(size)), 1), 6) : 3;
+}
+
+function labelOf(results, metric) {
+  return results.metrics[metric]?.label ?? metric;
+}
+
+function colourOf(index) {
+  return `c${index === 0 ? 0 : 1 + ((index - 1) % 7)}`;
+}
+
+function isSure(comparison) {
+  return comparison.ci_low > 0 || comparison.ci_high < 0;
+}
+
+function judgeDifference(results, comparison) {
+  const names = results.contestants.map((one) => one.name);
+  const word = comparison.difference > 0 ? "higher" : "lower";
+  const isSignificant = comparison.wilcoxon_p_corrected < LEVEL;
+  if (isSure(comparison) && isSignificant) return { text: `${names[comparison.b]} scores ${word} than ${names[comparison.a]}`, kind: word };
+  if (isSure(comparison)) return { text: `Perhaps ${word}: the interval leaves out zero, but the corrected test could be chance`, kind: "" };
+  if (isSignificant) return { text: `Perhaps ${word}: the test says so, but the interval holds zero`, kind: "" };
+  return { text: "No clear difference", kind: "" };
+}
+
+function makeCard(results, b, metric) {
+  const comparison = comparisonOf(results, metric, b);
+  if (!comparison) return null;
+  const digits = digitsOf(results, metric);
+  const verdict = judgeDifference(results, comparison);
+  const { wins, ties, losses, n } = comparison;
+  const parts = [[wins, "won", "win"], [ties, "tied", "tie"], [losses, "lost", "loss"]].map(([number, text, kind]) => (
+    { share: number / n, text: `${number} ${text}`, short: String(number), kind }));
+  return el("article", { class: `card verdict ${colourOf(b)}` },
+    el("h3", {}, el("span", { class: "dot" }), `${results.contestants[b].name} against ${results.contestants[0].name}`),
+    el("div", {},
+      el("p", { class: `big number ${verdict.kind}` }, formatSigned(comparison.difference, digits)),
+      el("p", { class: "number" }, `${labelOf(results, metric)}, 95 % interval ${formatSigned(comparison.ci_low, digits)} to ${formatSigned(comparison.ci_high, digits)}`),
+      el("p", { class: "says" }, verdict.text)),
+    el("div", {},
+      makeShares(parts, "Prompts"),
+      el("p", { class: "muted small" }, `${wins} won, ${ties} tied, ${losses} lost of ${count(n, "prompt")}; `
+        + `p ${formatP(comparison.wilcoxon_p_corrected).replace(/^(?=\d)/, "= ")} (Wilcoxon, corrected); effect size ${formatSigned(comparison.effect_size, 2)}`)),
+    ...warnings(results, b, comparison).map((text) => el("p", { class: "warning small" }, text)));
+}
+
+function warnings(results, b, comparison) {
+  const found = [];
+  const motion = comparisonOf(results, "motion", b);
+  if (motion && motion.ci_high < 0 && comparison.difference > 0) {
+    found.push(`Its clips move less (motion ${formatSigned(motion.difference, digitsOf(results, "motion"))}): part of the reward may be stillness.`);
+  }
+  if (comparison.n < 6) found.push(`${count(comparison.n, "prompt")} can't show a difference at p < 0.05 by a sign test; that takes 6.`);
+  return found;
+}
+
+function makeMetricsTable(results) {
+  const heads = ["Metric", "Contestant", "Mean (deviation)", "Difference from the baseline", "95 % interval", "Won / tied / lost",
+    "Effect size", "p sign", "p Wilcoxon"];
+  const rows = Object.keys(results.metrics).flatMap((metric) => {
+    const all = results.comparisons.filter((one) => one.metric === metric);
+    const reach = Math.max(...all.flatMap((one) => [Math.abs(one.ci_low), Math.abs(one.ci_high), Math.abs(one.difference)])) || 1;
+    return all.map((comparison, i) => makeMetricRow(results, metric, comparison, reach, heads, i === 0));
+  });
+  return el("table", { class: "metrics" },
+    el("thead", {}, el("tr", {}, heads.map((head) => el("th", { scope: "col" }, head)))), el("tbody", {}, rows));
+}
+
+function makeMetricRow(results, metric, comparison, reach, heads, isFirst) {
+  const digits = digitsOf(results, metric);
+  const { unit, higher_is_better: isBetter } = results.metrics[metric];
+  const mean = (index) => {
+    const { mean: value, std } = results.means[metric][index];
+    return el("span", { class: "pair" }, `${formatNumber(value, digits)} (${formatNumber(std, digits)})`);
+  };
+  const direction = isBetter === true ? "higher is better" : isBetter === false ? "lower is better" : "";
+  const cells = [
+    el("span", {}, formatSigned(comparison.difference, digits), drawInterval(comparison, reach, colourOf(comparison.b))),
+    `${formatSigned(comparison.ci_low, digits)} to ${formatSigned(comparison.ci_high, digits)}`,
+    `${comparison.wins} / ${comparison.ties} / ${comparison.losses}`,
+    formatSigned(comparison.effect_size, 2),
+    formatP(comparison.sign_p_corrected),
+    formatP(comparison.wilcoxon_p_corrected),
+  ];
+  const titles = { 7: `uncorrected ${formatP(comparison.sign_p)}`, 8: `uncorrected ${formatP(comparison.wilcoxon_p)}` };
+  return el("tr", { class: `${isFirst ? "first " : ""}${isSure(comparison) ? "is-sure" : ""}` },
+    el("th", { scope: "row" }, labelOf(results, metric), el("span", { class: "muted small unit" }, [unit, direction].filter(Boolean).join(", "))),
+    el("td", { "data-label": heads[1] }, el("span", { class: "who" }, el("span", { class: `dot ${colourOf(comparison.b)}` }), results.contestants[comparison.b].name)),
+    el("td", { "data-label": heads[2], class: "number" }, mean(comparison.a), " \u2192 ", mean(comparison.b)),
+    cells.map((cell, i) => el("td", { "data-label": heads[i + 3], class: "number", title: titles[i + 3] }, cell)));
+}
+
+function makePeople(results) {
+  const { pairs, num_raters: raters, num_ratings: ratings } = results.preference;
+  const cards = pairs.flatMap((pair) => Object.entries(pair.questions).filter(([, one]) => one).map(([name, one]) => {
+    const names = { a: results.contestants[pair.a].name, b: results.contestants[pair.b].name };
+    const parts = ["b", "tie", "a"].map((option) => ({
+      share: one.shares[option], short: formatPercent(one.shares[option]), kind: { b: "win", tie: "tie", a: "loss" }[option],
+      text: `${names[option] ?? "tie"} ${formatPercent(one.shares[option])} (${formatPercent(one.ci[option][0])} to ${formatPercent(one.ci[option][1])})`,
+    }));
+    const { alpha, percent } = one.agreement;
+    return el("article", { class: `card ${colourOf(pair.b)}` },
+      el("h3", {}, el("span", { class: "dot" }), `${name[0].toUpperCase()}${name.slice(1)}: ${names.b} against ${names.a}`),
+      makeShares(parts, name), el("ul", { class: "plain number" }, parts.map((part) => el("li", {}, part.text))),
+      el("p", { class: "muted small" }, `${count(one.num_votes, "vote")} on ${count(one.num_items, "pair")} of ${count(one.num_prompts, "prompt")}; `
+        + (alpha === null ? "agreement between raters unknown" : `Krippendorff's alpha ${formatNumber(alpha, 2)}`)
+        + (percent === null ? "" : `, raters agree in ${formatPercent(percent)}`)));
+  }));
+  return [el("p", { class: "muted" }, `${count(raters, "rater")}, ${count(ratings, "rated pair")}, blind and in drawn order; 95 % bootstrap intervals over prompts.`),
+    el("div", { class: "cards" }, cards)];
+}
