@@ -176,6 +176,8 @@ def compare(
     num_seeds: int | None = None,
     output: PathLike | None = None,
     lora_scale: float | Sequence[float] | None = None,
+    with_rating_page: bool = False,
+    ratings: Sequence[PathLike] = (),
     config: PathLike | None = None,
     command: str | None = None,
     progress: Progress | None = None,
@@ -187,8 +189,10 @@ def compare(
         contestants: two or more, the one to beat first.
         prompts: what to generate; default: the run's held-out prompts.
         num_seeds: clips a prompt, 1 by default; they count as one observation.
-        output: folder for videos, pictures and results; videos that lie there already are not made again.
+        output: folder for videos, pictures, results and report; videos that lie there already are not made again.
         lora_scale: multiplies the effect of adapters, 1 by default; with several each adapter takes part once a scale.
+        with_rating_page: whether `rate.html` is written, on which people judge the clips blindly.
+        ratings: what that page saved in an earlier call with this output: files, or folders of them.
         config: TOML file of settings.
         command: what results.json says was asked for; default: this call.
         progress: is told what happens; default: nobody.
@@ -213,6 +217,8 @@ def compare(
         prompts=prompts,
         num_seeds=num_seeds,
         output=_path(output),
+        with_rating_page=with_rating_page,
+        ratings=[Path(path) for path in ratings],
         command=command or f"ivideo.compare({', '.join(map(repr, names))}, ...)",
         progress=progress,
     )

@@ -15,7 +15,7 @@ COLUMNS = (
     "metric contestant baseline mean_a std_a mean_b std_b difference ci_low ci_high n wins ties losses win_share "
     "sign_p sign_p_corrected wilcoxon_p wilcoxon_p_corrected effect_size judge"
 ).split()
-CHANGES = ("change", "95 % interval", "win/tie/loss", "p sign", "p rank", "d_z")
+CHANGES = ("change", "95 % interval", "w/t/l", "p sign", "p rank", "d_z")
 
 
 @known_errors
@@ -47,8 +47,17 @@ def compare_cli(
             "--output",
             "-o",
             metavar="DIR",
-            help="Folder for videos, side-by-side mp4s, contact sheet, results.json and results.csv; a later call with "
-            "it makes only what is missing.",
+            help="Folder for report.html, results.json, results.csv, videos, side-by-side mp4s and a contact sheet; a "
+            "later call with it makes only the videos that are missing.",
+        ),
+    ] = None,
+    with_rating_page: Annotated[
+        bool, typer.Option("--rate", help="Also write rate.html, on which people judge the clips blindly.")
+    ] = False,
+    ratings: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--ratings", metavar="FILE", help="What people saved on that page, again for each, or a folder of them."
         ),
     ] = None,
     lora_scale: Annotated[
@@ -98,6 +107,8 @@ def compare_cli(
             num_seeds=num_seeds,
             output=output,
             lora_scale=lora_scale or None,
+            with_rating_page=with_rating_page,
+            ratings=ratings or (),
             config=config,
             command=o.spell_command(context),
             progress=reporter,
@@ -106,6 +117,9 @@ def compare_cli(
         print_results(results, format)
         if output is not None:
             reporter.say(f"videos, pictures and results: {output}")
+            reporter.say(f"report: {output / 'report.html'}")
+        if output is not None and with_rating_page:
+            reporter.say(f"rating page: {output / 'rate.html'} (rating_key.json tells the sides: keep it from raters)")
 
 
 def print_results(results: Mapping[str, Any], asked: o.Format | None) -> None:
@@ -136,13 +150,18 @@ def flatten(results: Mapping[str, Any], comparison: Mapping[str, Any]) -> dict[s
 def print_tables(results: Mapping[str, Any]) -> None:
     """Everyone's means, then a table for each one that is held against the first, and what the rewards are."""
     names = [one["name"] for one in results["contestants"]]
-    means = {metric: [show_mean(mean) for mean in row] for metric, row in results["means"].items()}
+    labels = {metric: about["label"] for metric, about in results["metrics"].items()}
+    means = {labels[metric]: [show_mean(mean) for mean in row] for metric, row in results["means"].items()}
     num_prompts = len({row["prompt"] for row in results["rows"]})
     print_block(f"means ± deviation over {num_prompts} prompts, {len(results['rows'])} clips each", names, means)
     for b in range(1, len(names)):
-        changes = {one["metric"]: describe_change(one) for one in results["comparisons"] if one["b"] == b}
+        changes = {labels[one["metric"]]: describe_change(one) for one in results["comparisons"] if one["b"] == b}
         print_block(f"{names[b]} against {names[0]}", CHANGES, changes)
-    typer.echo("95 % bootstrap interval over prompts; p of the sign and Wilcoxon's test after Holm; d_z: effect size")
+    for pair in (results["preference"] or {}).get("pairs", ()):
+        print_preference(pair, names, results["preference"]["num_raters"])
+    typer.echo(
+        "w/t/l: prompts won, tied, lost; p of the sign and of Wilcoxon's test, after Holm; d_z: size of the effect"
+    )
     typer.echo(f"reward: {results['judge']}")
     for name, label in list(results["judges"].items())[1:]:
         typer.echo(f"{name}: {label}")
@@ -164,6 +183,27 @@ def print_block(title: str, columns: Sequence[str], lines: Mapping[str, Sequence
     console.print(title, style="bold")
     console.print(table)
     console.print()
+
+
+def print_preference(pair: Mapping[str, Any], names: Sequence[str], num_raters: int) -> None:
+    """What people liked better, each share with its interval, and how far they agreed."""
+    a, b = names[pair["a"]], names[pair["b"]]
+    answered = {name: question for name, question in pair["questions"].items() if question}
+    lines = {
+        name: [
+            *(show_share(question["shares"][side], question["ci"][side]) for side in ("b", "tie", "a")),
+            str(question["num_votes"]),
+            "" if question["agreement"]["alpha"] is None else f"{question['agreement']['alpha']:.2f}",
+        ]
+        for name, question in answered.items()
+    }
+    print_block(f"{b} against {a}, by {num_raters} people", [b, "tie", a, "votes", "alpha"], lines)
+
+
+def show_share(share: float, interval: Sequence[float]) -> str:
+    """A share with its interval, in percent: "70 % (60 to 80)"."""
+    low, high = (f"{100 * end:.0f}" for end in interval)
+    return f"{100 * share:.0f} % ({low} to {high})"
 
 
 def describe_change(one: Mapping[str, Any]) -> list[str]:

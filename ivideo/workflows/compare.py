@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ivideo.config.settings import GenerationSettings
-from ivideo.errors import UsageError
+from ivideo.errors import IvideoError, UsageError
+from ivideo.io.answers import read_key
 from ivideo.io.files import check_folder, copy_file, write_csv, write_json
+from ivideo.io.rating_page import identify_study, write_rating_page
+from ivideo.io.report import write_report
 from ivideo.io.video import check_video_format
 from ivideo.models.judges import load_judges
 from ivideo.models.registry import choose_device
@@ -20,6 +23,7 @@ from ivideo.workflows.contest_videos import VideoMaker, make_videos, name_folder
 from ivideo.workflows.contestants import Contestant, default_prompts
 from ivideo.workflows.pairing import Row, match_folders, plan_clips, plan_rows, read_folder
 from ivideo.workflows.progress import Progress, Silence
+from ivideo.workflows.ratings import read_ratings
 from ivideo.workflows.recipes import check_distinct, find_recipe
 from ivideo.workflows.resolve import check_prompts
 from ivideo.workflows.scoring import check_num_frames
@@ -32,6 +36,8 @@ def compare(
     prompts: Sequence[str] | None = None,
     num_seeds: int | None = None,
     output: Path | None = None,
+    with_rating_page: bool = False,
+    ratings: Sequence[Path] = (),
     command: str = "ivideo compare",
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -46,7 +52,9 @@ def compare(
         settings: of each, from `settle_settings`.
         prompts: what to generate; default: `default_prompts`. Of folders: which videos to look at.
         num_seeds: clips a prompt, 1 by default; they count as one observation.
-        output: folder for videos, pictures and results; videos that lie there already are not made again.
+        output: folder for videos, pictures, results and report; videos that lie there already are not made again.
+        with_rating_page: whether a page is written on which people judge the clips blindly; needs an output.
+        ratings: what that page saved in an earlier call with this output: files, or folders of them.
         command: what was asked for, for results.json.
         progress: is told what happens.
 
@@ -54,12 +62,13 @@ def compare(
         The object of results.json, see `describe_results`.
 
     Raises:
-        UsageError: a contestant twice, or seeds where folders say them.
+        UsageError: a contestant twice, seeds where folders say them, or ratings without an output.
         IvideoError: nothing to pair, or bad input.
     """
     progress = progress or Silence()
     check_asked(contestants, prompts, num_seeds)
     check_output(output, contestants, settings)
+    preference = join_ratings(output, ratings, with_rating_page)
     scoring, names = settings[1], [one.name for one in contestants]
     recipes = {i: find_recipe(one, settings[i]) for i, one in enumerate(contestants) if not one.folder}
     check_distinct(contestants, recipes)
@@ -77,9 +86,41 @@ def compare(
         scored = score_rows(rows, find_videos, judge, scoring, names=names, output=output, progress=progress)
     results = describe_results(contestants, settings, judge, scored, command=command, root=output)
     if output is not None:
-        write_csv(output / "results.csv", *list_clips(results))
-        write_json(output / "results.json", results)
+        results["preference"] = preference
+        write_results(output, results, with_rating_page=with_rating_page, seed=scoring.seed)
     return results
+
+
+def join_ratings(output: Path | None, ratings: Sequence[Path], with_rating_page: bool) -> dict[str, Any] | None:
+    """What people said of the clips of an earlier call; None where nobody was asked.
+
+    Raises:
+        UsageError: there is no output, or there are no answers.
+        IvideoError: a file that holds no answers to that call's rating page.
+    """
+    if output is None and (ratings or with_rating_page):
+        raise UsageError("people rate clips that are kept: give their folder by --output")
+    if output is None or not ratings:
+        return None
+    files = [file for path in ratings for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
+    return read_ratings(files, output)
+
+
+def write_results(output: Path, results: dict[str, Any], *, with_rating_page: bool, seed: int) -> None:
+    """Write results.json, results.csv, report.html and, if wanted, rate.html.
+
+    Raises:
+        IvideoError: people rated other clips than these, or a file cannot be written.
+    """
+    if results["preference"]:
+        key = read_key(output)
+        if identify_study(output, results, key.seed) != key.study:
+            raise IvideoError(f"the ratings are of other clips than those in {output}: ask for new ones with --rate")
+    write_csv(output / "results.csv", *list_clips(results))
+    write_json(output / "results.json", results)
+    write_report(output, results)
+    if with_rating_page:
+        write_rating_page(output, results, seed=seed)
 
 
 def check_asked(contestants: Sequence[Contestant], prompts: Sequence[str] | None, num_seeds: int | None) -> None:
