@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import functools
-import hashlib
-import io
 import json
 import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -172,27 +168,6 @@ def write_json(path: Path, value: Any, indent: int | None = 2) -> Path:
     return write_text(path, json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Write a table of comma-separated values atomically, with a line of column names first.
-
-    Args:
-        path: the file to create or replace.
-        columns: their names, in order.
-        rows: values by column; None becomes an empty cell.
-
-    Returns:
-        The same path.
-
-    Raises:
-        IvideoError: the file can't be written.
-    """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return write_text(path, text.getvalue())
-
-
 def copy_file(source: Path, path: Path) -> Path:
     """Copy a file's content atomically.
 
@@ -209,31 +184,6 @@ def copy_file(source: Path, path: Path) -> Path:
     with atomic_path(path) as temporary:
         shutil.copyfile(source, temporary)
     return path
-
-
-def hash_file(path: Path) -> str:
-    """Give the SHA-256 of a file's content, in hex, as `sha256sum` does.
-
-    Args:
-        path: the file; one that did not change since the last call is not read again.
-
-    Returns:
-        64 digits.
-
-    Raises:
-        IvideoError: the file can't be read.
-    """
-    try:
-        stat = path.stat()
-        return _hash_content(path, stat.st_size, stat.st_mtime_ns)
-    except OSError as error:
-        raise explain_os_error("read", path, error) from error
-
-
-@functools.lru_cache(maxsize=64)
-def _hash_content(path: Path, _size: int, _changed: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class JsonLines:

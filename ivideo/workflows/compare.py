@@ -11,9 +11,10 @@ from typing import Any
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import IvideoError, UsageError
 from ivideo.io.answers import read_key
-from ivideo.io.files import check_folder, copy_file, write_csv, write_json
+from ivideo.io.files import check_folder, copy_file, write_json
 from ivideo.io.rating_page import identify_study, write_rating_page
 from ivideo.io.report import write_report
+from ivideo.io.tables import write_csv
 from ivideo.io.video import check_video_format
 from ivideo.models.judges import load_judges
 from ivideo.models.registry import choose_device
@@ -72,6 +73,7 @@ def compare(
     scoring, names = settings[1], [one.name for one in contestants]
     recipes = {i: find_recipe(one, settings[i]) for i, one in enumerate(contestants) if not one.folder}
     check_distinct(contestants, recipes)
+    tell_of_models(contestants, settings, progress)
     rows = find_rows(contestants, settings, prompts, num_seeds or 1)
     judge = load_judges(scoring.rewards, choose_device(scoring.device))
     with lend_folder(output) as root:
@@ -155,6 +157,17 @@ def check_output(
         if one.folder and one.folder.resolve().is_relative_to(output.resolve()):
             raise UsageError(f"--output {output} holds the videos that are compared; choose another folder")
     check_folder(output)
+
+
+def tell_of_models(
+    contestants: Sequence[Contestant], settings: Sequence[GenerationSettings], progress: Progress
+) -> None:
+    """Warn where adapters are of different models: a difference is then one of models too, and base is one of them."""
+    models = {own.model: one.name for one, own in zip(contestants, settings, strict=True) if one.adapter}
+    if len(models) > 1:
+        shown = ", ".join(f"{name}: {model}" for model, name in models.items())
+        base = next((own.model for one, own in zip(contestants, settings, strict=True) if one.kind == "model"), None)
+        progress.warn(f"adapters of different models ({shown})" + (f"; base is {base}" if base else ""))
 
 
 def find_rows(

@@ -22,7 +22,7 @@ UNITS = {
     "motion": "pixels a frame",
     "flicker": "1 is frozen",
     "motion_smoothness_proxy": "1 is frozen",
-    "dynamic_degree": "share of frames, 0 is frozen",
+    "dynamic_degree": "share of pairs of frames, 0 is frozen",
     "consistency": "cosine, 1 is frozen",
 }
 

@@ -12,7 +12,7 @@ from typing import Any
 import ivideo
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import UsageError
-from ivideo.io.files import hash_file
+from ivideo.io.hashes import hash_file
 from ivideo.models.lora import CONFIG_FILE, WEIGHTS_FILE
 from ivideo.models.registry import choose_device, choose_dtype, find_location
 from ivideo.workflows.contestants import Contestant

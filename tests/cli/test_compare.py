@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from ivideo.cli.app import app
 from ivideo.cli.compare import describe_change, flatten, print_results
-from ivideo.cli.options import Format
+from ivideo.cli.options import Format, spell_command
 from ivideo.io.video import read_video, write_video
 from ivideo.workflows import generation
 from ivideo.workflows.scoring import METRICS
@@ -120,6 +123,14 @@ def test_scores_are_those_of_the_files(compared, ivideo) -> None:
 def test_pictures_and_results_lie_in_the_output(compared) -> None:
     results, output, said = compared
     names = ["000_a-pig_seed0.mp4", "001_a-fox-surfing_seed1.mp4"]
+    assert sorted(path.name for path in output.iterdir()) == [
+        "contact_sheet.png",
+        "report.html",
+        "results.csv",
+        "results.json",
+        "side_by_side",
+        "videos",
+    ]
     for folder in ("side_by_side", "videos/base", "videos/mine", "videos/strong"):
         assert sorted(path.name for path in (output / folder).iterdir()) == names
     assert json.loads((output / "results.json").read_text()) == results
@@ -131,7 +142,7 @@ def test_pictures_and_results_lie_in_the_output(compared) -> None:
     assert (about["prompt"], about["seed"], about["lora_scale"], len(about["adapter_hash"])) == ("a pig", 0, 1.0, 64)
     sheet = np.asarray(Image.open(output / "contact_sheet.png"))
     assert sheet.shape == (28 + 2 * 172 + 16, 3 * 524 + 4 * 16, 3)
-    assert said.splitlines()[-1] == f"videos, pictures and results: {output}"
+    assert said.splitlines()[-2:] == [f"videos, pictures and results: {output}", f"report: {output / 'report.html'}"]
 
 
 def test_the_table_of_clips_has_a_row_a_clip_and_contestant(compared) -> None:
@@ -207,10 +218,6 @@ def test_an_interrupted_comparison_goes_on(again, compared, tmp_path: Path) -> N
         assert path.read_bytes() == (output / path.relative_to(compared[1])).read_bytes()
 
 
-def test_what_was_made_otherwise_is_made_again(again) -> None:
-    assert len(again("--guidance-scale", 5)[2]) == 6
-
-
 def test_another_adapter_under_the_same_name_is_noticed(again, compared, trained_run: Path, tmp_path: Path) -> None:
     strong = shutil.copytree(trained_run, tmp_path / "strong")
     change_adapter(strong, 3)
@@ -237,6 +244,58 @@ def test_more_seeds_keep_the_clips_of_fewer_and_count_as_one_observation(again, 
     assert one["n"] == 2
     assert one["difference"] == pytest.approx(means.mean())
     assert one["wins"] == (means > 0).sum()
+
+
+def test_people_rate_the_clips_without_them_being_made_again(
+    again, ivideo, trained_run: Path, strong_run: Path, tmp_path: Path
+) -> None:
+    output, results, _ = again("--rate")
+    assert results["preference"] is None
+    key = json.loads((output / "rating_key.json").read_text())
+    against_base = [
+        {"id": name, "quality": "right" if item["left"] == 0 else "left", "alignment": "tie", "seconds": 2.5}
+        for name, item in key["items"].items()
+    ]
+    about = {"kind": "ivideo-ratings", "schema_version": 1, "study": key["study"], "saved": "2026-11-25T13:00:00+00:00"}
+    (tmp_path / "answers").mkdir()
+    for rater in ("ann", "ben"):
+        text = json.dumps({**about, "rater": rater, "ratings": against_base})
+        (tmp_path / "answers" / f"{rater}.json").write_text(text)
+
+    _, rated, made = again("--ratings", tmp_path / "answers")
+    assert made == []
+    assert json.loads((output / "results.json").read_text()) == rated
+    preference = rated["preference"]
+    assert (preference["num_raters"], preference["num_ratings"]) == (2, 8)
+    assert [(pair["a"], pair["b"]) for pair in preference["pairs"]] == [(0, 1), (0, 2)]
+    for pair in preference["pairs"]:
+        assert pair["questions"]["quality"]["shares"] == {"b": 1.0, "tie": 0.0, "a": 0.0}
+        assert pair["questions"]["alignment"]["shares"] == {"b": 0.0, "tie": 1.0, "a": 0.0}
+    assert preference["study"] in (output / "report.html").read_text()
+
+    before = (output / "results.json").read_bytes()
+    flags = ("--output", output, "--prompts", tmp_path / "p.txt", "--ratings", tmp_path / "answers" / "ann.json")
+    (tmp_path / "p.txt").write_text("a pig\n")
+    other = ivideo("compare", "base", trained_run, strong_run, *flags)
+    assert (other.exit_code, other.stdout) == (1, "")
+    assert other.stderr.splitlines()[-1].startswith("error: the ratings are of other clips than those in ")
+    assert (output / "results.json").read_bytes() == before
+
+
+def test_preference_is_shown_in_the_table(compared, capsys: pytest.CaptureFixture[str]) -> None:
+    question = {"shares": {"b": 0.7, "tie": 0.1, "a": 0.2}, "ci": {"b": [0.6, 0.8], "tie": [0, 0.2], "a": [0.1, 0.3]}}
+    quality = {**question, "num_votes": 60, "agreement": {"alpha": 0.412, "percent": 0.7}}
+    alignment = {**question, "num_votes": 5, "agreement": {"alpha": None, "percent": None}}
+    pairs = [
+        {"a": 0, "b": 1, "questions": {"quality": quality, "alignment": alignment}},
+        {"a": 0, "b": 2, "questions": {"quality": quality, "alignment": None}},
+    ]
+    print_results({**compared[0], "preference": {"num_raters": 3, "pairs": pairs}}, Format.table)
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    start = lines.index("mine against base, by 3 people")
+    assert lines[start + 3] == "quality 70 % (60 to 80) 10 % (0 to 20) 20 % (10 to 30) 60 0.41"
+    assert lines[start + 4] == "alignment 70 % (60 to 80) 10 % (0 to 20) 20 % (10 to 30) 5"
+    assert lines[lines.index("strong against base, by 3 people") + 4] == ""
 
 
 def test_each_scale_is_a_contestant(ivideo, trained_run: Path, tmp_path: Path, compared) -> None:
@@ -275,6 +334,16 @@ def test_formats(compared, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
     print_results(results, Format.jsonl)
     assert json.loads(capsys.readouterr().out) == results
+
+
+def test_the_command_is_told_as_it_could_be_typed_again() -> None:
+    words = ["base", "my runs/a", "--lora-scale", "0.5", "--lora-scale", "1.0", "--no-guidance-batching", "--rate"]
+    command = typer.main.get_command(app).commands["compare"]
+    spelled = shlex.split(spell_command(command.make_context("compare", [*words])))
+    assert spelled[:4] == ["ivideo", "compare", "base", "my runs/a"]
+    assert sorted(spelled[2:]) == sorted(words)
+    again = command.make_context("compare", spelled[2:])
+    assert again.params == command.make_context("compare", [*words]).params
 
 
 def test_small_p_are_kept(compared, capsys: pytest.CaptureFixture[str]) -> None:

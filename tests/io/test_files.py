@@ -16,9 +16,7 @@ from ivideo.io.files import (
     atomic_path,
     check_folder,
     copy_file,
-    hash_file,
     prepare_folder,
-    write_csv,
     write_json,
     write_text,
 )
@@ -160,26 +158,9 @@ def test_atomic_folder_leaves_nothing_on_any_error(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def test_a_table_keeps_commas_and_lines_and_leaves_out_what_is_not_there(tmp_path: Path) -> None:
-    path = write_csv(
-        tmp_path / "a.csv", ["prompt", "x"], [{"prompt": 'a "cat", a\ndog', "x": 0.5}, {"prompt": "b", "x": None}]
-    )
-    assert path.read_bytes() == b'prompt,x\n"a ""cat"", a\ndog",0.5\nb,\n'
-
-
 def test_a_copy_is_the_same_bytes_or_not_there(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"\0abc")
     assert copy_file(tmp_path / "a", tmp_path / "deep" / "b").read_bytes() == b"\0abc"
     with pytest.raises(IvideoError, match="No such file"):
         copy_file(tmp_path / "missing", tmp_path / "c")
     assert sorted(os.listdir(tmp_path)) == ["a", "deep"]
-
-
-def test_a_hash_follows_the_content(tmp_path: Path) -> None:
-    path = tmp_path / "a"
-    path.write_bytes(b"abc")
-    assert hash_file(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    path.write_bytes(b"abcd")
-    assert hash_file(path)[:8] == "88d4266f"
-    with pytest.raises(IvideoError, match=r"cannot read .*missing: No such file"):
-        hash_file(tmp_path / "missing")
