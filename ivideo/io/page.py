@@ -12,15 +12,11 @@ from string import Template
 from typing import Any
 from urllib.parse import quote
 
+from ivideo.io.files import explain_os_error
+
 PAGES = Path(__file__).with_name("pages")
 MAX_EMBEDDED_BYTES = 24_000_000
-_MIME_TYPES = {
-    ".mp4": "video/mp4",
-    ".m4v": "video/mp4",
-    ".mov": "video/quicktime",
-    ".webm": "video/webm",
-    ".gif": "image/gif",
-}
+MIME_TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm"}
 
 
 def build_page(template: str, title: str, styles: Sequence[str], scripts: Sequence[str], data: Any) -> str:
@@ -42,7 +38,7 @@ def build_page(template: str, title: str, styles: Sequence[str], scripts: Sequen
     style, script = ("\n".join(_read(name) for name in names) for names in (styles, scripts))
     policy = (
         f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; "
-        "img-src 'self' data: file:; media-src 'self' data: file:; base-uri 'none'; form-action 'none'"
+        "img-src data:; media-src 'self' data: file:; base-uri 'none'; form-action 'none'"
     )
     return Template(_read(template)).substitute(
         title=html.escape(title).encode("ascii", "xmlcharrefreplace").decode(),
@@ -60,9 +56,16 @@ def escape_json(value: Any) -> str:
 
 
 def data_uri(path: Path) -> str:
-    """A video file as a URI that holds all of it."""
-    kind = _MIME_TYPES.get(path.suffix.lower(), "application/octet-stream")
-    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+    """A video file, of a kind that `MIME_TYPES` knows, as a URI that holds all of it.
+
+    Raises:
+        IvideoError: it can't be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise explain_os_error("read", path, error) from error
+    return f"data:{MIME_TYPES[path.suffix.lower()]};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def relative_uri(path: str) -> str:

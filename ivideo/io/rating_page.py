@@ -50,7 +50,7 @@ def write_rating_page(
     with tempfile.TemporaryDirectory(prefix="ivideo-rate-") as temporary:
         clips = _encode_blind(folder, results, Path(temporary))
         sides = {
-            (name, side): clips[item.row, getattr(item, side)]
+            (name, side): clips[results["rows"][item.row]["clips"][getattr(item, side)]["video"]]
             for name, item in items.items()
             for side in ("left", "right")
         }
@@ -114,13 +114,13 @@ def draw_items(results: Mapping[str, Any], study: str) -> dict[str, Placement]:
     return items
 
 
-def _encode_blind(folder: Path, results: Mapping[str, Any], target: Path) -> dict[tuple[int, int], Path]:
-    """Every clip by row and contestant, encoded anew without metadata."""
-    clips = {}
-    for i, row in enumerate(results["rows"]):
-        for j, clip in enumerate(row["clips"]):
-            video = read_video(folder / clip["video"])
-            clips[i, j] = write_video(target / f"{i}_{j}.mp4", video.frames, video.fps, {})
+def _encode_blind(folder: Path, results: Mapping[str, Any], target: Path) -> dict[str, Path]:
+    """Every clip, by its path in the results, encoded anew without metadata."""
+    clips: dict[str, Path] = {}
+    for path in (clip["video"] for row in results["rows"] for clip in row["clips"]):
+        if path not in clips:
+            video = read_video(folder / path)
+            clips[path] = write_video(target / f"{len(clips)}.mp4", video.frames, video.fps, {})
     return clips
 
 

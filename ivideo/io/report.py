@@ -6,20 +6,22 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ivideo.io.files import explain_os_error, write_text
-from ivideo.io.page import MAX_EMBEDDED_BYTES, build_page, data_uri, relative_uri
+from ivideo.io.files import write_text
+from ivideo.io.page import MAX_EMBEDDED_BYTES, MIME_TYPES, build_page, data_uri, relative_uri
+from ivideo.io.video import read_video, write_video
 
 PAGE_NAME = "report.html"
+VIDEOS_NAME = "report_videos"
 MEANINGS = {
-    "reward": "Mean score of the first frame of each segment by the first judge. Compare it only for the same prompt, the "
-    "same judge and the same version. Single frames are judged, so a frozen clip can have a high reward.",
+    "reward": "Mean score of the first frame of each segment by the first judge. Compare it only for the same prompt, "
+    "the same judge and the same version. Single frames are judged, so a frozen clip can have a high reward.",
     "attenuated_reward": "The same scores, each weighted by exp(-rate * |frame - centre|): what training maximises.",
-    "motion": "Mean optical flow in pixels a frame; 0 for a frozen clip. More is not better, but a fall from the baseline "
-    "tells that a higher reward was bought with stillness.",
-    "flicker": "VBench's temporal flickering, in [0, 1]: 1 is a frozen clip, less means more change from frame to frame.",
-    "motion_smoothness_proxy": "How well each second frame is foretold by its neighbours, in [0, 1]; 1 for a frozen clip.",
-    "dynamic_degree": "Share of pairs of neighbouring frames with fast pixels, in [0, 1]; 0 for a frozen clip.",
-    "consistency": "How alike the frames' features are to the first and the previous frame's, in [0, 1]; 1 for a frozen clip.",
+    "motion": "Mean optical flow in pixels a frame; 0 for a frozen clip. More is not better, but a fall from the "
+    "baseline tells that a higher reward may be bought with stillness.",
+    "flicker": "VBench's temporal flickering, in [0, 1]: 1 for a frozen clip, less the more frames change.",
+    "motion_smoothness_proxy": "How well a frame is foretold by its neighbours, in [0, 1]: 1 for a frozen clip.",
+    "dynamic_degree": "Share of pairs of neighbouring frames with fast pixels, in [0, 1]: 0 for a frozen clip.",
+    "consistency": "How alike a frame's features are to the first and the previous one's, 1 for a frozen clip.",
 }
 
 
@@ -59,25 +61,29 @@ def write_report(folder: Path, results: Mapping[str, Any], *, max_embedded_bytes
 def locate_videos(folder: Path, paths: Iterable[str], max_embedded_bytes: int) -> dict[str, str]:
     """Tell where a page in `folder` finds each video that is there.
 
+    What no browser plays (gif and avi, say; pictures of a gif can't be stopped) is written as mp4 to `report_videos/`.
+
     Args:
         folder: that the paths are relative to.
         paths: of the videos.
         max_embedded_bytes: up to how much in all they are put into the page.
 
     Returns:
-        URI by path: each holds its video, or each is relative. A missing file has none, nor has a folder of frames.
+        URI by path: each holds its video, or each is relative. A missing file has none.
 
     Raises:
-        IvideoError: a file can't be read.
+        IvideoError: a video can't be read.
     """
-    files = {path: folder / path for path in paths if (folder / path).is_file()}
-    if sum(file.stat().st_size for file in files.values()) > max_embedded_bytes:
-        return {path: relative_uri(path) for path in files}
-    return {path: _embed(file) for path, file in files.items()}
+    shown = {path: _make_playable(folder, path) for path in paths if (folder / path).exists()}
+    if sum((folder / path).stat().st_size for path in shown.values()) > max_embedded_bytes:
+        return {path: relative_uri(playable) for path, playable in shown.items()}
+    return {path: data_uri(folder / playable) for path, playable in shown.items()}
 
 
-def _embed(file: Path) -> str:
-    try:
-        return data_uri(file)
-    except OSError as error:
-        raise explain_os_error("read", file, error) from error
+def _make_playable(folder: Path, path: str) -> str:
+    if Path(path).suffix.lower() in MIME_TYPES:
+        return path
+    video = read_video(folder / path)
+    playable = f"{VIDEOS_NAME}/{path}.mp4"
+    write_video(folder / playable, video.frames, video.fps, video.metadata)
+    return playable

@@ -3,7 +3,7 @@
 
 const NUM_EXTREMES = 3;
 const onScreen = new IntersectionObserver((entries) => {
-  for (const { target, isIntersecting } of entries) isIntersecting ? target.player.attach() : target.player.detach();
+  for (const { target, isIntersecting } of entries) isIntersecting ? target.player.enter() : target.player.leave();
 }, { rootMargin: "200px" });
 
 function makeClipPlayer(data, row, metric) {
@@ -122,6 +122,7 @@ class ClipTable {
     else this.opened.set(index, this.makeDetail(index));
     this.showRows();
     this.body.querySelector(`[data-row="${index}"] button`).focus();
+    this.opened.get(index)?.scrollIntoView({ block: "nearest" });
   }
 
   close(index) {

@@ -31,7 +31,7 @@ function judgeDifference(results, comparison) {
   const word = comparison.difference > 0 ? "higher" : "lower";
   const isSignificant = comparison.wilcoxon_p_corrected < LEVEL;
   if (isSure(comparison) && isSignificant) return { text: `${names[comparison.b]} scores ${word} than ${names[comparison.a]}`, kind: word };
-  if (isSure(comparison)) return { text: `Perhaps ${word}: the interval leaves out zero, but the corrected test could be chance`, kind: "" };
+  if (isSure(comparison)) return { text: `Perhaps ${word}: the interval leaves out zero, but the corrected test allows for chance`, kind: "" };
   if (isSignificant) return { text: `Perhaps ${word}: the test says so, but the interval holds zero`, kind: "" };
   return { text: "No clear difference", kind: "" };
 }
@@ -84,7 +84,7 @@ function makeMetricRow(results, metric, comparison, reach, heads, isFirst) {
   const { unit, higher_is_better: isBetter } = results.metrics[metric];
   const mean = (index) => {
     const { mean: value, std } = results.means[metric][index];
-    return el("span", { class: "pair" }, `${formatNumber(value, digits)} (${formatNumber(std, digits)})`);
+    return el("span", { class: "pair" }, formatNumber(value, digits) + (isNumber(std) ? ` (${formatNumber(std, digits)})` : ""));
   };
   const direction = isBetter === true ? "higher is better" : isBetter === false ? "lower is better" : "";
   const cells = [

@@ -9,6 +9,7 @@ class Player {
   // clips: [{source, label, value, colour}]; source null means that there is no video.
   constructor(clips, { name, fps = 8 }) {
     this.isPlaying = false;
+    this.wasPlaying = false; // when it was last on the screen
     this.fps = fps;
     this.sources = clips.map((clip) => clip.source);
     this.screens = clips.map((clip) => this.makeScreen(clip));
@@ -33,9 +34,7 @@ class Player {
 
   makeScreen(clip) {
     if (clip.source === null) return el("div", { class: "no-video" }, "This video is missing.");
-    const label = clip.label ?? clip.name;
-    if (/^data:image|\.gif$/i.test(clip.source)) return el("img", { src: clip.source, alt: label });
-    const video = el("video", { muted: true, playsinline: true, preload: "auto", "aria-label": label });
+    const video = el("video", { muted: true, playsinline: true, preload: "auto", "aria-label": clip.label ?? clip.name });
     video.muted = true;
     video.addEventListener("click", () => this.toggle());
     video.addEventListener("loadedmetadata", () => {
@@ -43,10 +42,25 @@ class Player {
       this.element.style.setProperty("--aspect", `${video.videoWidth} / ${video.videoHeight}`);
       this.showTime();
     });
+    video.addEventListener("error", () => {
+      video.replaceWith(el("div", { class: "no-video" }, "This browser can't show this video."));
+      this.videos = this.videos.filter((one) => one !== video);
+    });
     return video;
   }
 
   // Browsers hold only some dozens of videos at once, so a player takes its clips when seen and drops them after.
+  enter() {
+    this.attach();
+    if (this.wasPlaying) this.play();
+    this.wasPlaying = false;
+  }
+
+  leave() {
+    this.wasPlaying ||= this.isPlaying;
+    this.detach();
+  }
+
   attach() {
     this.screens.forEach((screen, i) => {
       if (screen instanceof HTMLVideoElement && !screen.hasAttribute("src")) screen.src = this.sources[i];

@@ -7,12 +7,12 @@ function makeContestants(contestants) {
   const values = (name) => contestants.map((one) => shown(one.settings?.[name]));
   const isShared = (name) => new Set(values(name)).size === 1;
   const line = (name, cells) => el("tr", {}, el("th", { scope: "row" }, name), cells.map((cell) => el("td", {}, cell)));
-  const facts = [["kind", "kind"], ["model", "model"], ["adapter", "adapter"], ["LoRA scale", "lora_scale"]];
+  const facts = [["kind", "kind"], ["model", "model"], ["folder", "folder"], ["adapter", "adapter"], ["LoRA scale", "lora_scale"]];
   return [
     el("div", { class: "card scroll" }, el("table", { class: "settings" },
       el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Contestant"),
         contestants.map((one, i) => el("th", { scope: "col" }, el("span", { class: `dot ${colourOf(i)}` }), one.name)))),
-      el("tbody", {}, facts.map(([text, key]) => line(text, contestants.map((one) => shown(one[key])))),
+      el("tbody", {}, facts.filter(([, key]) => contestants.some((one) => shown(one[key]) !== "\u2013")).map(([text, key]) => line(text, contestants.map((one) => shown(one[key])))),
         names.filter((name) => !isShared(name)).map((name) => line(name, values(name)))))),
     el("details", { class: "card" }, el("summary", {}, "Settings that all contestants share"),
       el("dl", { class: "pairs" }, names.filter(isShared).map((name) => el("div", {}, el("dt", {}, name), el("dd", {}, values(name)[0]))))),
