@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import ivideo
+from ivideo import __version__
 from ivideo.config.settings import GenerationSettings
 from ivideo.metrics.contest import Comparison, compare_contestants
 from ivideo.models.judges import Judge, labels_of
@@ -73,7 +73,7 @@ def describe_results(
     return {
         "schema_version": SCHEMA_VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "ivideo_version": ivideo.__version__,
+        "ivideo_version": __version__,
         "command": command,
         "contestants": [describe_contestant(*both) for both in zip(contestants, settings, strict=True)],
         "judge": judge.label,

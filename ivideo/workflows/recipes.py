@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ivideo
+from ivideo import __version__
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import UsageError
 from ivideo.io.hashes import hash_file
@@ -60,7 +60,7 @@ def find_recipe(contestant: Contestant, settings: GenerationSettings) -> Recipe:
     adapter = _hash_adapter(contestant.adapter) if contestant.adapter else {}
     values = {
         **{name: getattr(settings, name) for name in CLIP_SETTINGS},
-        "ivideo_version": ivideo.__version__,
+        "ivideo_version": __version__,
         "device": device.type,
         "dtype": str(choose_dtype(settings.dtype, device)).removeprefix("torch."),
         "model_files": _list_files(settings.model),
