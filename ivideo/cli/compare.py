@@ -24,7 +24,7 @@ def compare_cli(
     contestants: Annotated[
         list[str],
         typer.Argument(
-            metavar="CONTESTANT...",
+            metavar="CONTESTANT",
             help="Two or more, the one to beat first: base, a model, a run or adapter, a folder of videos, or a .pth "
             "(its LoRA).",
         ),
@@ -63,6 +63,7 @@ def compare_cli(
     lora_scale: Annotated[
         list[float] | None,
         typer.Option(
+            metavar="SCALE",
             help="Multiplies the effect of adapters; given again, each adapter takes part once a scale. Default: 1.",
             rich_help_panel=o.CLIPS,
         ),
@@ -87,11 +88,13 @@ def compare_cli(
     format: o.FormatOpt = None,
     quiet: o.QuietOpt = False,
 ) -> None:
-    """Hold contestants against the first one on the same prompts and seeds, and say how sure the differences are.
+    """Hold contestants against the first one, and say how sure the differences are.
 
-    For each metric: means with their deviation over prompts, the difference with a 95 % bootstrap interval, wins / ties
-    / losses with an exact sign test, Wilcoxon's test and the effect size (d_z). Every p is corrected for the number of
-    metrics and contestants (Holm). A frozen clip has perfect flicker: read it beside the motion.
+    Everyone gets the same prompts and seeds. For each metric: means, the paired
+    difference with a 95 % bootstrap interval over prompts, prompts won / tied / lost
+    with an exact sign test, Wilcoxon's test (rank) and the effect size (d_z). Each p
+    is corrected for the number of metrics and contestants (Holm).
+    A frozen clip has perfect flicker: read it beside the motion.
 
     Example: ivideo compare base runs/mine runs/other --seeds 2 --output compared
     """
