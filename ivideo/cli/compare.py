@@ -91,9 +91,9 @@ def compare_cli(
     """Hold contestants against the first one, and say how sure the differences are.
 
     Everyone gets the same prompts and seeds. For each metric: means, the paired
-    difference with a 95 % bootstrap interval over prompts, prompts won / tied / lost
-    with an exact sign test, Wilcoxon's test (rank) and the effect size (d_z). Each p
-    is corrected for the number of metrics and contestants (Holm).
+    difference with a 95 % bootstrap interval over prompts, prompts won, tied and
+    lost with an exact sign test, Wilcoxon's test (rank), the effect size (d_z).
+    Each p is corrected for the number of metrics and contestants (Holm).
     A frozen clip has perfect flicker: read it beside the motion.
 
     Example: ivideo compare base runs/mine runs/other --seeds 2 --output compared

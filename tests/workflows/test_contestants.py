@@ -15,6 +15,7 @@ from ivideo.workflows.contestants import (
     default_prompts,
     find_contestant,
     find_contestants,
+    list_videos,
     settle_settings,
 )
 from ivideo.workflows.progress import Silence
@@ -49,6 +50,12 @@ def test_an_adapter_takes_part_once_a_scale(trained_run: Path) -> None:
     assert len(find_contestants([str(trained_run)], [0.5, 1])) == 2
     with pytest.raises(UsageError, match="nothing to scale"):
         find_contestants(["base", "modelscope"], [2.0])
+
+
+def test_the_videos_of_a_folder_are_those_that_show(tmp_path: Path) -> None:
+    for name in ("b.mp4", "a.WEBM", ".ivideo-0123.mp4", "a.json", "contact_sheet.png"):
+        (tmp_path / name).touch()
+    assert [path.name for path in list_videos(tmp_path)] == ["a.WEBM", "b.mp4"]
 
 
 @pytest.mark.parametrize(("name", "error"), [("nothing-here", UsageError), ("/no/such/folder", UsageError)])
