@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+LONG_WORD = "w" * 200
+
 
 def read_data(page: Path) -> dict[str, Any]:
     """What the page's script reads."""

@@ -156,6 +156,7 @@ def test_a_whole_study_by_keyboard(
     assert texts(browser, "[aria-pressed=true][data-side]") == ["LeftQ", "TieS"]
     press(browser, "e")  # changed one's mind
     press(browser, "\ue014")  # Right
+    assert place() == "pair 2 of 3"
     browser = open_page(page)  # a new day: all is still there
     assert (place(), texts(browser, "#counted")) == ("pair 2 of 3", ["1 of 3 answered"])
     click(browser, "#save")
@@ -169,6 +170,11 @@ def test_a_whole_study_by_keyboard(
     assert sides == {names[0]: ("right", "tie"), names[1]: ("right", None)}
     assert all(0 < one.seconds < 600 for one in answers.ratings)
     assert abs(answers.saved_utc.timestamp() - time.time()) < 600
+    browser.find_element("id", "restart").click()
+    browser.switch_to.alert.accept()
+    wait_for(browser, "return document.querySelector('#counted').textContent === '0 of 3 answered'")
+    browser = open_page(page)
+    assert (place(), texts(browser, "#counted")) == ("pair 1 of 3", ["0 of 3 answered"])
     assert complaints(browser) == []
 
 

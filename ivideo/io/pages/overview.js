@@ -97,7 +97,8 @@ function makeMetricRow(results, metric, comparison, reach, heads, isFirst) {
   ];
   const titles = { 7: `uncorrected ${formatP(comparison.sign_p)}`, 8: `uncorrected ${formatP(comparison.wilcoxon_p)}` };
   return el("tr", { class: `${isFirst ? "first " : ""}${isSure(comparison) ? "is-sure" : ""}` },
-    el("th", { scope: "row" }, labelOf(results, metric), el("span", { class: "muted small unit" }, [unit, direction].filter(Boolean).join(", "))),
+    el("th", { scope: "row" }, el("span", { class: isFirst ? "" : "hidden-visually" }, labelOf(results, metric)),
+      isFirst && el("span", { class: "muted small unit" }, [unit, direction].filter(Boolean).join(", "))),
     el("td", { "data-label": heads[1] }, el("span", { class: "who" }, el("span", { class: `dot ${colourOf(comparison.b)}` }), results.contestants[comparison.b].name)),
     el("td", { "data-label": heads[2], class: "number" }, mean(comparison.a), " \u2192 ", mean(comparison.b)),
     cells.map((cell, i) => el("td", { "data-label": heads[i + 3], class: "number", title: titles[i + 3] }, cell)));

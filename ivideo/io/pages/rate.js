@@ -123,6 +123,7 @@ function save() {
     return;
   }
   spend();
+  remember();
   const ratings = items
     .filter((item) => state.ratings[item.id]?.quality || state.ratings[item.id]?.alignment)
     .map((item) => {
@@ -135,6 +136,16 @@ function save() {
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   say(`Saved ${count(ratings.length, "answered pair")} of ${items.length}. You can go on and save again later.`, true);
+}
+
+// For the next person at the same browser.
+function restart() {
+  if (!confirm("Forget all answers in this browser and begin again, as another person? Save them first.")) return;
+  Object.assign(state, { rater: "", ratings: {} });
+  byId("rater").value = "";
+  byId("save").classList.remove("primary");
+  say("");
+  show(0);
 }
 
 function fileName(text) {
@@ -163,6 +174,7 @@ byId("rater").addEventListener("input", () => { state.rater = byId("rater").valu
 byId("previous").addEventListener("click", () => show(state.current - 1));
 byId("next").addEventListener("click", () => show(state.current + 1));
 byId("save").addEventListener("click", save);
+byId("restart").addEventListener("click", restart);
 document.addEventListener("keydown", onKey);
 document.addEventListener("visibilitychange", () => { spend(); remember(); });
 if (items.length) show(state.current);
