@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,6 +41,18 @@ def ivideo() -> Callable[..., Result]:
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return result
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def run_ffmpeg() -> Callable[..., str]:
+    """The package's own: `run_ffmpeg(*arguments, input=b"")` gives back what ffmpeg says on stderr."""
+    import imageio_ffmpeg
+
+    def run(*arguments: object, input: bytes = b"") -> str:
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-y", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, check=False, input=input).stderr.decode()
 
     return run
 

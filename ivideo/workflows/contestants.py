@@ -103,7 +103,7 @@ def find_contestant(name: str, lora_scale: float = 1.0) -> Contestant:
 
 
 def list_videos(folder: Path) -> list[Path]:
-    """The videos that lie in a folder, by name; hidden files, such as a killed program leaves half-written, are none."""
+    """The videos that lie in a folder, by name, without hidden files: a killed program leaves those half-written."""
     videos = (path for path in folder.iterdir() if path.suffix.lower() in READABLE_SUFFIXES)
     return sorted(path for path in videos if not path.name.startswith("."))
 

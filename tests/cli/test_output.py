@@ -42,6 +42,32 @@ def test_tsv_has_the_columns_and_quotes_tabs(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out == 'path\treward\tjudge\na.mp4\t0.1235\tsomeone\n"b\tc.mp4"\t-1.0000\tsomeone\n'
 
 
+def test_csv_keeps_every_digit(capsys: pytest.CaptureFixture[str]) -> None:
+    print_records(Format.csv)
+    assert capsys.readouterr().out == "path,reward,judge\na.mp4,0.123456,someone\nb\tc.mp4,-1.0,someone\n"
+
+
+@pytest.mark.parametrize(("asked", "line"), [(Format.csv, "a.mp4,,"), (Format.tsv, "a.mp4\t\t")])
+def test_what_is_unknown_is_an_empty_cell(capsys: pytest.CaptureFixture[str], asked: Format, line: str) -> None:
+    with Records(asked, COLUMNS) as records:
+        records.add({"path": "a.mp4", "reward": None, "judge": None})
+    assert capsys.readouterr().out.splitlines()[1] == line
+
+
+def test_a_column_without_any_value_is_left_out_of_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    with Records(Format.table, (*COLUMNS, "error")) as records:
+        for record in RECORDS:
+            records.add({**record, "error": None})
+    assert capsys.readouterr().out.splitlines()[0].split() == ["path", "reward"]
+    with Records(Format.table, (*COLUMNS, "error")) as records:
+        records.add({"path": "c.mp4", "reward": None, "error": "damaged", "judge": "someone"})
+        records.add({**RECORDS[0], "error": None})
+    assert [line.split() for line in capsys.readouterr().out.splitlines()[:3:2]] == [
+        ["path", "reward", "error"],
+        ["c.mp4", "damaged"],
+    ]
+
+
 def test_table_names_the_judge_once(capsys: pytest.CaptureFixture[str]) -> None:
     print_records(Format.table)
     lines = capsys.readouterr().out.splitlines()

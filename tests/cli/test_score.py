@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 from pathlib import Path
@@ -14,22 +15,13 @@ from ivideo.config.settings import Settings
 from ivideo.io.video import read_video, write_video
 from ivideo.models.judges import load_judge
 from ivideo.workflows.resolve import generation_defaults
-from ivideo.workflows.scoring import score_clip
+from ivideo.workflows.scoring import METRICS, score_clip
 
-FIELDS = {
-    "schema_version",
-    "path",
-    "prompt",
-    "reward",
-    "rewards",
-    "attenuated_reward",
-    "frame_indices",
-    "frame_rewards",
-    "motion",
-    "flicker",
-    "judge",
-    "judges",
-}
+FIELDS = [
+    *("schema_version", "path", "prompt", "num_frames", "fps", "width", "height"),
+    *("reward", "rewards", "attenuated_reward", "frame_indices", "frame_rewards", "segment_indices", "consistency"),
+    *("motion", "flicker", "motion_smoothness_proxy", "dynamic_degree", "is_dynamic", "error", "judge", "judges"),
+]
 
 
 @pytest.fixture
@@ -41,15 +33,16 @@ def score_in_memory(path: Path, prompt: str):
     known = generation_defaults(PRESETS["emoji-world"]["default"])
     settings = Settings(model="emoji-world", **{k: v for k, v in known.items() if k in Settings.model_fields})
     judge = load_judge("emoji-preference", torch.device("cpu"))
-    return score_clip(judge, read_video(path).frames, prompt, settings)
+    return score_clip(judge, read_video(path).frames, prompt, settings, max_curve_frames=64)
 
 
 def test_a_record_has_every_field_and_holds_together(ivideo, video: Path) -> None:
     result = ivideo("score", video, "--attenuation-rate", 1)
     record = json.loads(result.stdout)
-    assert record.keys() == FIELDS
-    assert (record["schema_version"], record["path"], record["prompt"]) == (1, str(video), "a pig")
-    assert record["frame_indices"] == [0, 1, 2, 3]
+    assert list(record) == FIELDS
+    assert (record["schema_version"], record["path"], record["prompt"]) == (2, str(video), "a pig")
+    assert [record[name] for name in ("num_frames", "fps", "width", "height", "error")] == [4, 8, 64, 64, None]
+    assert record["frame_indices"] == record["segment_indices"] == [0, 1, 2, 3]
     assert record["reward"] == pytest.approx(sum(record["frame_rewards"]) / 4, abs=1e-6)
     assert record["rewards"] == {"emoji-preference": record["reward"]}
     weights = [math.exp(-abs(frame - 2)) for frame in range(4)]
@@ -63,7 +56,7 @@ def test_a_record_has_every_field_and_holds_together(ivideo, video: Path) -> Non
 def test_the_file_scores_as_its_frames_do(ivideo, video: Path) -> None:
     record = json.loads(ivideo("score", video, "--quiet").stdout)
     expected = score_in_memory(video, "a pig")
-    for name in ("reward", "attenuated_reward", "motion", "flicker", "frame_rewards"):
+    for name in (*METRICS, "frame_rewards", "consistency", "is_dynamic"):
         assert record[name] == pytest.approx(getattr(expected, name), abs=1e-5)
 
 
@@ -78,14 +71,27 @@ def test_a_sidecar_says_the_prompt(ivideo, video: Path, tmp_path: Path) -> None:
     gif = write_video(tmp_path / "x.gif", read_video(video).frames, 8, {"prompt": "a dog"})
     assert json.loads(ivideo("score", gif, "--model", "emoji-world").stdout)["prompt"] == "a dog"
     (tmp_path / "x.json").unlink()
-    assert ivideo("score", gif).exit_code == 1
+    result = ivideo("score", gif)
+    assert (result.exit_code, json.loads(result.stdout)["prompt"]) == (1, None)
+    assert result.stderr.splitlines()[-2].endswith("x.gif does not say its prompt: give it by --prompt")
 
 
 def test_stdin_takes_paths_and_json_lines(ivideo, base_videos: Path) -> None:
     first, second = sorted(base_videos.iterdir())[:2]
-    lines = f"{first}\n\n{json.dumps({'path': str(second)})}\n"
-    result = ivideo("score", "-", input=lines)
-    assert [json.loads(line)["path"] for line in result.stdout.splitlines()] == [str(first), str(second)]
+    objects = [{"path": str(second)}, {"path": str(second), "prompt": "a cow", "seed": 1}]
+    lines = f"{first}\n\n" + "\n".join(map(json.dumps, objects))
+    records = [json.loads(line) for line in ivideo("score", "-", input=lines).stdout.splitlines()]
+    assert [record["path"] for record in records] == [str(first), str(second), str(second)]
+    assert [record["prompt"] for record in records] == ["a fox surfing", "a fox surfing", "a cow"]
+    records = [json.loads(line) for line in ivideo("score", "-", "--prompt", "a dog", input=lines).stdout.splitlines()]
+    assert {record["prompt"] for record in records} == {"a dog"}
+
+
+@pytest.mark.parametrize("line", ['{"prompt": "a cow"}', '{"path": "x.mp4", "prompt": 3}', "{"])
+def test_a_line_of_stdin_that_names_nothing_is_refused(ivideo, line: str) -> None:
+    result = ivideo("score", "-", input=line)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: stdin: a JSON line w")
 
 
 def test_formats(ivideo, base_videos: Path) -> None:
@@ -94,8 +100,14 @@ def test_formats(ivideo, base_videos: Path) -> None:
     lines = [json.loads(line) for line in ivideo("score", *paths, "--format", "jsonl").stdout.splitlines()]
     assert records == lines
     header, *rows = (line.split("\t") for line in ivideo("score", *paths, "--format", "tsv").stdout.splitlines())
-    assert header == ["path", "prompt", "reward", "attenuated_reward", "motion", "flicker", "judge"]
-    assert [row[2] for row in rows] == [f"{record['reward']:.4f}" for record in records]
+    names = "num_frames fps width height reward attenuated_reward motion flicker motion_smoothness_proxy dynamic_degree"
+    assert header == ["path", "prompt", *names.split(), "is_dynamic", "consistency", "error", "judge"]
+    column = header.index("reward")
+    assert [row[column] for row in rows] == [f"{record['reward']:.4f}" for record in records]
+    cells = list(csv.DictReader(ivideo("score", *paths, "--format", "csv").stdout.splitlines()))
+    assert list(cells[0]) == header
+    assert [float(row["reward"]) for row in cells] == [record["reward"] for record in records]
+    assert {row["error"] for row in cells} == {""}
     table = ivideo("score", *paths, "--format", "table").stdout
     assert f"{records[0]['reward']:.4f}" in table
     assert table.splitlines()[-1] == "reward: emoji preference (simulated)"
@@ -103,7 +115,7 @@ def test_formats(ivideo, base_videos: Path) -> None:
 
 def test_attenuation_can_be_switched_off(ivideo, video: Path) -> None:
     record = json.loads(ivideo("score", video, "--attenuation-rate", "none", "--num-segments", 2).stdout)
-    assert record["frame_indices"] == [0, 2]
+    assert record["segment_indices"] == [0, 2]
     assert record["attenuated_reward"] == pytest.approx(record["reward"], abs=1e-6)
 
 
@@ -113,6 +125,6 @@ def test_the_model_that_made_a_video_chooses_the_judge(ivideo, base_videos: Path
     assert ivideo("score", video).exit_code == 0
     write_video(tmp_path / "x.mp4", read_video(video).frames, 8, {"prompt": "a pig"})
     monkeypatch.setenv("HPS_ROOT", str(tmp_path))
-    result = ivideo("score", tmp_path / "x.mp4")
+    result = ivideo("score", tmp_path / "missing.mp4", tmp_path / "x.mp4")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("error: reward hpsv2: ")

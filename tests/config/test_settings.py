@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from ivideo.config.presets import preset_for
-from ivideo.config.settings import FinetuneSettings, GenerationSettings, Settings
+from ivideo.config.settings import FinetuneSettings, GenerationSettings, ScoreSettings, Settings
 from ivideo.core.sampler import num_steps_to_run
 
 
@@ -33,6 +33,6 @@ def test_a_segment_has_at_least_one_frame():
         finetune_settings(num_segments=5, num_frames=4)
 
 
-@pytest.mark.parametrize("kind", [Settings, GenerationSettings, FinetuneSettings])
+@pytest.mark.parametrize("kind", [Settings, ScoreSettings, GenerationSettings, FinetuneSettings])
 def test_every_setting_says_what_it_means(kind):
     assert [name for name, field in kind.model_fields.items() if not field.description] == []

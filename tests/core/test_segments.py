@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
-from ivideo.core.segments import first_frame_indices, sample_frame_indices
+from ivideo.core.segments import first_frame_indices, sample_frame_indices, spread_frame_indices
 
 
 @pytest.mark.parametrize(
@@ -53,3 +55,24 @@ def test_impossible_segments_are_refused(num_segments):
         first_frame_indices(16, num_segments)
     with pytest.raises(ValueError, match="num_segments must be"):
         sample_frame_indices(16, num_segments, torch.Generator())
+
+
+def test_frames_along_a_clip_are_all_of_a_short_one() -> None:
+    assert spread_frame_indices(16, 4, 64).tolist() == list(range(16))
+    assert spread_frame_indices(16, 4, 16).tolist() == list(range(16))
+
+
+def test_frames_along_a_long_clip_are_evenly_spread_and_hold_the_segments() -> None:
+    assert spread_frame_indices(32, 4, 8).tolist() == [0, 4, 8, 12, 16, 20, 24, 28]
+    assert spread_frame_indices(16, 4, 15).tolist() == [0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14]
+    for num_frames, num_segments, most in ((1000, 4, 64), (103, 7, 20), (65, 4, 64), (9, 9, 3), (10, 3, 5)):
+        indices = spread_frame_indices(num_frames, num_segments, most).tolist()
+        assert {*first_frame_indices(num_frames, num_segments).tolist()} <= {*indices}
+        assert indices == sorted({*indices})
+        assert len(indices) <= max(num_segments, most)
+        gaps = [b - a for a, b in itertools.pairwise(indices)]
+        assert max(gaps) - min(gaps) <= 1 + num_frames // num_segments % max(1, most // num_segments)
+
+
+def test_no_frames_along_a_clip_are_the_segments() -> None:
+    assert spread_frame_indices(16, 4, 0).tolist() == [0, 4, 8, 12]

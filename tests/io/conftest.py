@@ -1,14 +1,12 @@
-"""What tests of files share: the package's ffmpeg, made-up results of a comparison, and a browser to open pages in."""
+"""What tests of files share: made-up results of a comparison, and a browser to open pages in."""
 
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
 import numpy as np
 import pytest
 
@@ -24,17 +22,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("needs_browser"):
             item.add_marker(pytest.mark.skip(reason=REASON))
-
-
-@pytest.fixture(scope="session")
-def run_ffmpeg() -> Callable[..., str]:
-    """`run_ffmpeg(*arguments, input=b"")` gives back what ffmpeg says on stderr."""
-
-    def run(*arguments: object, input: bytes = b"") -> str:
-        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-y", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, check=False, input=input).stderr.decode()
-
-    return run
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from ivideo.workflows.parallel import map_on_cores
+from ivideo.workflows.parallel import map_on_cores, read_ahead
 
 
 @pytest.fixture(autouse=True)
@@ -57,3 +57,58 @@ def test_gradients_of_a_shared_weight_are_those_of_one_worker():
     alone, together = (list(map_on_cores(differentiate, inputs, workers)) for workers in (1, 2))
     for one, other in zip(alone, together, strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_reading_ahead_keeps_the_order_and_runs_no_further_than_asked():
+    started: list[int] = []
+
+    def count():
+        for number in range(6):
+            started.append(number)
+            yield number
+
+    items = read_ahead(count(), 2)
+    assert next(items) == 0
+    time.sleep(0.05)
+    assert len(started) <= 4  # the one that was taken, two that wait, and one more asked for
+    assert list(items) == [1, 2, 3, 4, 5]
+
+
+def test_reading_ahead_happens_in_another_thread_meanwhile():
+    is_second_begun = threading.Event()
+
+    def numbers():
+        yield 1
+        is_second_begun.set()
+        yield threading.current_thread()
+
+    items = read_ahead(numbers(), 1)
+    assert next(items) == 1
+    assert is_second_begun.wait(5)
+    assert next(items) is not threading.current_thread()
+
+
+def test_what_reading_raises_comes_after_what_was_read():
+    def numbers():
+        yield 1
+        raise OSError("damaged")
+
+    items = read_ahead(numbers(), 3)
+    assert next(items) == 1
+    with pytest.raises(OSError, match="damaged"):
+        next(items)
+
+
+def test_reading_ends_where_nobody_wants_more():
+    closed: list[bool] = []
+
+    def numbers():
+        try:
+            yield from range(1000)
+        finally:
+            closed.append(True)
+
+    items = read_ahead(numbers(), 2)
+    assert next(items) == 0
+    items.close()
+    assert closed == [True]

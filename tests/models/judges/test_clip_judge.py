@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 
 from ivideo.errors import UsageError
-from ivideo.models.judges import EMOJI_PREFERENCE, load_judge
+from ivideo.models.judges import EMOJI_PREFERENCE, clip_judge, load_judge
 
 CPU = torch.device("cpu")
 PROMPTS = ["a cat surfing on a wave", "an owl"]
@@ -56,6 +56,24 @@ def test_score_is_the_plain_cosine(small_judge, make_clip, random_frames):
         images = network.encode_image(small_judge.preprocessing(frames.flatten(0, 1))).unflatten(0, (2, 2))
         expected = F.cosine_similarity(images, network.encode_text(tokens)[:, None], dim=-1)
     torch.testing.assert_close(small_judge.score_frames(frames, PROMPTS)["small"], expected, rtol=0, atol=1e-6)
+
+
+def test_the_score_comes_from_the_features_that_it_gives(emoji_judge, random_frames):
+    frames = random_frames(2, 3, 64, 48)
+    features = emoji_judge.encode_frames(frames)
+    torch.testing.assert_close(features.norm(dim=-1), torch.ones(2, 3))
+    scores = emoji_judge.score_frames(frames, PROMPTS)["emoji-preference"]
+    assert torch.equal(emoji_judge.score_features(features, PROMPTS), scores)
+
+
+def test_prompts_are_forgotten_before_they_fill_the_memory(emoji_judge, random_frames, monkeypatch):
+    monkeypatch.setattr(clip_judge, "MAX_KEPT_PROMPTS", 3)
+    features = emoji_judge.encode_frames(random_frames(1, 1, 64, 64))
+    first = [emoji_judge.score_features(features, [f"a cat number {number}"]).item() for number in range(9)]
+    assert len(emoji_judge._text_features) <= 4
+    again = [emoji_judge.score_features(features, [f"a cat number {number}"]).item() for number in range(9)]
+    assert again == first
+    assert len({*first}) == 9
 
 
 def test_score_of_a_frame_does_not_depend_on_its_company(emoji_judge, random_frames):

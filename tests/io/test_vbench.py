@@ -1,0 +1,43 @@
+"""VBench's shape: {dimension: [mean, [{"video_path": ..., "video_results": ...}]]}."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ivideo.io.vbench import VBenchResults
+
+
+def make_record(path: str, value: float | None, is_dynamic: bool | None) -> dict[str, Any]:
+    return {
+        "path": path,
+        "flicker": value,
+        "motion_smoothness_proxy": value,
+        "is_dynamic": is_dynamic,
+        "consistency": None,
+        "reward": value,
+    }
+
+
+def test_the_shape_the_means_and_the_honest_names(tmp_path: Path) -> None:
+    results = VBenchResults()
+    for record in (
+        make_record("a.mp4", 0.5, True),
+        make_record("bad.mp4", None, None),
+        make_record("b.mp4", 1.0, False),
+    ):
+        results.add(record)
+    rows = [{"video_path": "a.mp4", "video_results": 0.5}, {"video_path": "b.mp4", "video_results": 1.0}]
+    assert json.loads(results.write(tmp_path / "new" / "x.json").read_text()) == {
+        "temporal_flickering": [0.75, rows],
+        "motion_smoothness_proxy": [0.75, rows],
+        "dynamic_degree": [
+            0.5,
+            [{"video_path": "a.mp4", "video_results": True}, {"video_path": "b.mp4", "video_results": False}],
+        ],
+    }
+
+
+def test_no_video_gives_no_dimension() -> None:
+    assert VBenchResults().results() == {}
