@@ -135,19 +135,21 @@ def print_results(results: Mapping[str, Any], asked: o.Format | None) -> None:
     else:
         with Records(chosen, COLUMNS) as records:
             for comparison in results["comparisons"]:
-                records.add(flatten(results, comparison))
+                record = flatten(results, comparison)
+                records.add(keep_small_p(record) if chosen is o.Format.tsv else record)
 
 
 def flatten(results: Mapping[str, Any], comparison: Mapping[str, Any]) -> dict[str, Any]:
-    """A comparison with names, deviations and the judge, each p as text that keeps what is small."""
+    """A comparison with names, deviations and what its numbers are by."""
     a, b, metric = comparison["a"], comparison["b"], comparison["metric"]
     means, names = results["means"][metric], [one["name"] for one in results["contestants"]]
-    exact = {name: f"{value:.4g}" for name, value in comparison.items() if "_p" in name}
-    absent = {name: "" for name, value in comparison.items() if value is None}
     about = {"contestant": names[b], "baseline": names[a], "judge": results["judges"].get(metric, results["judge"])}
-    deviations = {"std_a": means[a]["std"], "std_b": means[b]["std"]}
-    shown = {name: "" if value is None else value for name, value in deviations.items()}
-    return {**comparison, **exact, **absent, **about, **shown}
+    return {**comparison, **about, "std_a": means[a]["std"], "std_b": means[b]["std"]}
+
+
+def keep_small_p(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with each p as text, which four decimals would turn into 0."""
+    return {**record, **{name: f"{value:.4g}" for name, value in record.items() if "_p" in name}}
 
 
 def print_tables(results: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from ivideo.cli.app import app
-from ivideo.cli.compare import describe_change, flatten, print_results
+from ivideo.cli.compare import describe_change, print_results
 from ivideo.cli.options import Format, spell_command
 from ivideo.io.video import read_video, write_video
 from ivideo.workflows import generation
@@ -348,8 +348,12 @@ def test_the_command_is_told_as_it_could_be_typed_again() -> None:
 
 def test_small_p_are_kept(compared, capsys: pytest.CaptureFixture[str]) -> None:
     one = {**compared[0]["comparisons"][0], "sign_p_corrected": 2e-7, "effect_size": None}
-    assert flatten(compared[0], one)["sign_p_corrected"] == "2e-07"
-    assert flatten(compared[0], one)["effect_size"] == ""
+    results = {**compared[0], "comparisons": [one]}
+    for format, delimiter in ((Format.tsv, "\t"), (Format.csv, ",")):
+        print_results(results, format)
+        (row,) = csv.DictReader(capsys.readouterr().out.splitlines(), delimiter=delimiter)
+        assert (row["sign_p_corrected"], row["effect_size"]) == ("2e-07", "")
+        assert float(row["difference"]) == pytest.approx(one["difference"], abs=1e-4 if format is Format.tsv else 0)
     assert describe_change(one)[3:] == ["<0.001", "1.000", ""]
 
 
