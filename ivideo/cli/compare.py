@@ -158,7 +158,8 @@ def print_tables(results: Mapping[str, Any]) -> None:
     labels = {metric: about["label"] for metric, about in results["metrics"].items()}
     means = {labels[metric]: [show_mean(mean) for mean in row] for metric, row in results["means"].items()}
     num_prompts = len({row["prompt"] for row in results["rows"]})
-    print_block(f"means ± deviation over {num_prompts} prompts, {len(results['rows'])} clips each", names, means)
+    counts = f"{num_prompts} prompt{'s'[: num_prompts > 1]}, clips of each: {len(results['rows'])}"
+    print_block(f"means ± deviation over {counts}", names, means)
     for b in range(1, len(names)):
         changes = {labels[one["metric"]]: describe_change(one) for one in results["comparisons"] if one["b"] == b}
         print_block(f"{names[b]} against {names[0]}", CHANGES, changes)
