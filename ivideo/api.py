@@ -171,43 +171,57 @@ def iterate_scores(
 
 
 def compare(
-    a: PathLike,
-    b: PathLike,
-    *,
+    *contestants: PathLike,
     prompts: Sequence[str] | None = None,
+    num_seeds: int | None = None,
     output: PathLike | None = None,
-    lora_scale: float | None = None,
+    lora_scale: float | Sequence[float] | None = None,
+    with_rating_page: bool = False,
+    ratings: Sequence[PathLike] = (),
     config: PathLike | None = None,
+    command: str | None = None,
     progress: Progress | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
-    """Compare two contestants (model, `base`, run folder, file of the authors, or folder of videos), B against A.
+    """Compare contestants (model, `base`, run folder, file of the authors, or folder of videos), each with the first.
 
     Args:
-        a: the one to beat.
-        b: the other.
+        contestants: two or more, the one to beat first.
         prompts: what to generate; default: the run's held-out prompts.
-        output: folder for side-by-side videos, contact sheet and results.json.
-        lora_scale: multiplies the effect of adapters, 1 by default.
+        num_seeds: clips a prompt, 1 by default; they count as one observation.
+        output: folder for videos, pictures, results and report; videos that lie there already are not made again.
+        lora_scale: multiplies the effect of adapters, 1 by default; with several each adapter takes part once a scale.
+        with_rating_page: whether `rate.html` is written, on which people judge the clips blindly.
+        ratings: what that page saved in an earlier call with this output: files, or folders of them.
         config: TOML file of settings.
+        command: what results.json says was asked for; default: this call.
         progress: is told what happens; default: nobody.
         settings: fields of `GenerationSettings`.
 
     Returns:
-        Paired statistics and rows, as `ivideo compare --format json` prints them.
+        Statistics and rows, as `ivideo compare --format json` prints them.
 
     Raises:
         IvideoError: bad input; its message is one line.
     """
     from ivideo.workflows import compare as workflow
-    from ivideo.workflows.contestants import find_contestant, settle_sides
+    from ivideo.workflows.contestants import find_contestants, settle_settings
 
     progress = progress or Silence()
-    first, second = (find_contestant(str(name), _scale(lora_scale)) for name in (a, b))
-    if lora_scale is not None and not (first.adapter or second.adapter):
-        raise UsageError("--lora-scale without a run or adapter: there is nothing to scale")
-    sides = settle_sides(first, second, config=_path(config), flags=settings, progress=progress)
-    return workflow.compare(first, second, sides, prompts=prompts, output=_path(output), progress=progress)
+    names = [str(name) for name in contestants]
+    scales = [lora_scale] if isinstance(lora_scale, int | float) else lora_scale
+    found = find_contestants(names, scales)
+    return workflow.compare(
+        found,
+        settle_settings(found, config=_path(config), flags=settings, progress=progress),
+        prompts=prompts,
+        num_seeds=num_seeds,
+        output=_path(output),
+        with_rating_page=with_rating_page,
+        ratings=[Path(path) for path in ratings],
+        command=command or f"ivideo.compare({', '.join(map(repr, names))}, ...)",
+        progress=progress,
+    )
 
 
 def save_adapter(

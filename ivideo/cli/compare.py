@@ -1,7 +1,8 @@
-"""`ivideo compare`: options and the table; the work is `ivideo.compare`."""
+"""`ivideo compare`: options and the tables; the work is `ivideo.compare`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,16 +11,24 @@ import typer
 from ivideo.cli import options as o
 from ivideo.cli.output import Records, Reporter, chosen_format, known_errors, print_json
 
-COLUMNS = ("metric", "mean_a", "mean_b", "difference", "ci_low", "ci_high", "win_share", "n", "judge")
+COLUMNS = (
+    "metric contestant baseline mean_a std_a mean_b std_b difference ci_low ci_high n wins ties losses win_share "
+    "sign_p sign_p_corrected wilcoxon_p wilcoxon_p_corrected effect_size judge"
+).split()
+CHANGES = ("change", "95 % interval", "w/t/l", "p sign", "p rank", "d_z")
 
 
 @known_errors
 def compare_cli(
     context: typer.Context,
-    a: Annotated[
-        str, typer.Argument(metavar="A", help="base, a model, a run, a folder of videos, or a .pth (its LoRA).")
+    contestants: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CONTESTANT",
+            help="Two or more, the one to beat first: base, a model, a run or adapter, a folder of videos, or a .pth "
+            "(its LoRA).",
+        ),
     ],
-    b: Annotated[str, typer.Argument(metavar="B", help="The other side, likewise.")],
     prompts: Annotated[
         Path | None,
         typer.Option(
@@ -28,13 +37,37 @@ def compare_cli(
             help="Text file, a prompt a line; - is stdin. Default: the run's held-out ones.",
         ),
     ] = None,
+    num_seeds: Annotated[
+        int | None,
+        typer.Option("--seeds", metavar="N", help="Clips a prompt; they count as one observation. Default: 1."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="DIR", help="Folder for side-by-side mp4s, contact sheet, results.json."
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Folder for report.html, results.json, results.csv, videos, side-by-side mp4s and a contact sheet; a "
+            "later call with it makes only the videos that are missing.",
         ),
     ] = None,
-    lora_scale: o.LoraScaleOpt = None,
+    with_rating_page: Annotated[
+        bool, typer.Option("--rate", help="Also write rate.html, on which people judge the clips blindly.")
+    ] = False,
+    ratings: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--ratings", metavar="FILE", help="What people saved on that page, again for each, or a folder of them."
+        ),
+    ] = None,
+    lora_scale: Annotated[
+        list[float] | None,
+        typer.Option(
+            metavar="SCALE",
+            help="Multiplies the effect of adapters; given again, each adapter takes part once a scale. Default: 1.",
+            rich_help_panel=o.CLIPS,
+        ),
+    ] = None,
     num_segments: o.SegmentsOpt = None,
     attenuation_rate: o.AttenuationOpt = None,
     negative_prompt: o.NegativeOpt = None,
@@ -55,9 +88,15 @@ def compare_cli(
     format: o.FormatOpt = None,
     quiet: o.QuietOpt = False,
 ) -> None:
-    """Compare B with A on the same prompts and seeds: paired differences with 95 % bootstrap intervals.
+    """Hold contestants against the first one, and say how sure the differences are.
 
-    Example: ivideo compare base runs/mine --output compared
+    Everyone gets the same prompts and seeds. For each metric: means, the paired
+    difference with a 95 % bootstrap interval over prompts, prompts won, tied and
+    lost with an exact sign test, Wilcoxon's test (rank), the effect size (d_z).
+    Each p is corrected for the number of metrics and contestants (Holm).
+    A frozen clip has perfect flicker: read it beside the motion.
+
+    Example: ivideo compare base runs/mine runs/other --seeds 2 --output compared
     """
     from ivideo.io.prompts import read_prompts
 
@@ -65,29 +104,133 @@ def compare_cli(
     from ivideo.api import compare
 
     with Reporter(quiet) as reporter:
-        result = compare(
-            a,
-            b,
+        results = compare(
+            *contestants,
             prompts=texts,
+            num_seeds=num_seeds,
             output=output,
-            lora_scale=lora_scale,
+            lora_scale=lora_scale or None,
+            with_rating_page=with_rating_page,
+            ratings=ratings or (),
             config=config,
+            command=o.spell_command(context),
             progress=reporter,
             **o.pick_settings(context.params),
         )
-        print_result(result, format)
+        print_results(results, format)
         if output is not None:
-            reporter.say(f"videos, contact sheet and results: {output}")
+            reporter.say(f"videos, pictures and results: {output}")
+            reporter.say(f"report: {output / 'report.html'}")
+        if output is not None and with_rating_page:
+            reporter.say(f"rating page: {output / 'rate.html'} (rating_key.json tells the sides: keep it from raters)")
 
 
-def print_result(result: dict[str, Any], asked: o.Format | None) -> None:
-    """The whole result as JSON, or its metrics as a table."""
+def print_results(results: Mapping[str, Any], asked: o.Format | None) -> None:
+    """Everything as JSON, the comparisons as records, or a table for each contestant."""
     chosen = chosen_format(asked)
     if chosen in (o.Format.json, o.Format.jsonl):
-        print_json(result, indent=2 if chosen is o.Format.json else None)
-        return
-    with Records(chosen, COLUMNS) as records:
-        for name, metric in result["metrics"].items():
-            records.add({"metric": name, **metric, "judge": result["judge"], "judges": result["judges"]})
-        for name, metric in list(result["rewards"].items())[1:]:
-            records.add({"metric": name, **metric, "judge": result["judges"][name], "judges": result["judges"]})
+        print_json(results, indent=2 if chosen is o.Format.json else None)
+    elif chosen is o.Format.table:
+        print_tables(results)
+    else:
+        with Records(chosen, COLUMNS) as records:
+            for comparison in results["comparisons"]:
+                record = flatten(results, comparison)
+                records.add(keep_small_p(record) if chosen is o.Format.tsv else record)
+
+
+def flatten(results: Mapping[str, Any], comparison: Mapping[str, Any]) -> dict[str, Any]:
+    """A comparison with names, deviations and what its numbers are by."""
+    a, b, metric = comparison["a"], comparison["b"], comparison["metric"]
+    means, names = results["means"][metric], [one["name"] for one in results["contestants"]]
+    about = {"contestant": names[b], "baseline": names[a], "judge": results["judges"].get(metric, results["judge"])}
+    return {**comparison, **about, "std_a": means[a]["std"], "std_b": means[b]["std"]}
+
+
+def keep_small_p(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with each p as text, which four decimals would turn into 0."""
+    return {**record, **{name: f"{value:.4g}" for name, value in record.items() if "_p" in name}}
+
+
+def print_tables(results: Mapping[str, Any]) -> None:
+    """Everyone's means, then a table for each one that is held against the first, and what the rewards are."""
+    names = [one["name"] for one in results["contestants"]]
+    labels = {metric: about["label"] for metric, about in results["metrics"].items()}
+    means = {labels[metric]: [show_mean(mean) for mean in row] for metric, row in results["means"].items()}
+    num_prompts = len({row["prompt"] for row in results["rows"]})
+    counts = f"{num_prompts} prompt{'s'[: num_prompts > 1]}, clips of each: {len(results['rows'])}"
+    print_block(f"means ± deviation over {counts}", names, means)
+    for b in range(1, len(names)):
+        changes = {labels[one["metric"]]: describe_change(one) for one in results["comparisons"] if one["b"] == b}
+        print_block(f"{names[b]} against {names[0]}", CHANGES, changes)
+    for pair in (results["preference"] or {}).get("pairs", ()):
+        print_preference(pair, names, results["preference"]["num_raters"])
+    typer.echo(
+        "w/t/l: prompts won, tied, lost; p of the sign and of Wilcoxon's test, after Holm; d_z: size of the effect"
+    )
+    typer.echo(f"reward: {results['judge']}")
+    for name, label in list(results["judges"].items())[1:]:
+        typer.echo(f"{name}: {label}")
+
+
+def print_block(title: str, columns: Sequence[str], lines: Mapping[str, Sequence[str]]) -> None:
+    """A table under a title, with a metric a line; where it is too narrow, names are folded and numbers are not."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("metric", overflow="fold")
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=column in CHANGES, overflow="fold")
+    for metric, cells in lines.items():
+        table.add_row(metric, *cells)
+    console = Console(markup=False, highlight=False)
+    console.print(title, style="bold")
+    console.print(table)
+    console.print()
+
+
+def print_preference(pair: Mapping[str, Any], names: Sequence[str], num_raters: int) -> None:
+    """What people liked better, each share with its interval, and how far they agreed."""
+    a, b = names[pair["a"]], names[pair["b"]]
+    answered = {name: question for name, question in pair["questions"].items() if question}
+    lines = {
+        name: [
+            *(show_share(question["shares"][side], question["ci"][side]) for side in ("b", "tie", "a")),
+            str(question["num_votes"]),
+            "" if question["agreement"]["alpha"] is None else f"{question['agreement']['alpha']:.2f}",
+        ]
+        for name, question in answered.items()
+    }
+    print_block(f"{b} against {a}, by {num_raters} people", [b, "tie", a, "votes", "alpha"], lines)
+
+
+def show_share(share: float, interval: Sequence[float]) -> str:
+    """A share with its interval, in percent: "70 % (60 to 80)"."""
+    low, high = (f"{100 * end:.0f}" for end in interval)
+    return f"{100 * share:.0f} % ({low} to {high})"
+
+
+def describe_change(one: Mapping[str, Any]) -> list[str]:
+    """A comparison as the cells of `CHANGES`."""
+    return [
+        f"{one['difference']:+.4f}",
+        f"{one['ci_low']:+.4f} to {one['ci_high']:+.4f}",
+        f"{one['wins']}/{one['ties']}/{one['losses']}",
+        show_p(one["sign_p_corrected"]),
+        show_p(one["wilcoxon_p_corrected"]),
+        "" if one["effect_size"] is None else f"{one['effect_size']:+.2f}",
+    ]
+
+
+def show_mean(mean: Mapping[str, float | None]) -> str:
+    """A mean with its deviation: "0.712 ±0.083"; nothing where nothing was measured."""
+    if mean["mean"] is None:
+        return ""
+    return f"{mean['mean']:.3f}" + ("" if mean["std"] is None else f" ±{mean['std']:.3f}")
+
+
+def show_p(p: float) -> str:
+    """A probability: "0.012", "<0.001"."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -161,3 +162,20 @@ def pick_settings(options: Mapping[str, Any]) -> dict[str, Any]:
     settings = {name: value for name, value in options.items() if name in known}
     # What may be given several times is empty where it was not given.
     return {name: value for name, value in settings.items() if value not in ([], ())}
+
+
+def spell_command(context: typer.Context) -> str:
+    """The command as it could be typed again, with every argument and option that was given."""
+    words = ["ivideo", str(context.info_name)]
+    for parameter in context.command.params:
+        value = context.params.get(parameter.name or "")
+        if value == parameter.get_default(context) or value is None:
+            continue
+        several = list(value) if isinstance(value, list | tuple) else [value]
+        if parameter.param_type_name == "argument":
+            words += map(str, several)
+        elif isinstance(value, bool):
+            words.append(parameter.opts[0] if value else parameter.secondary_opts[0])
+        else:
+            words += [word for one in several for word in (parameter.opts[0], str(one))]
+    return shlex.join(words)

@@ -168,6 +168,24 @@ def write_json(path: Path, value: Any, indent: int | None = 2) -> Path:
     return write_text(path, json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def copy_file(source: Path, path: Path) -> Path:
+    """Copy a file's content atomically.
+
+    Args:
+        source: the file to read.
+        path: the file to create or replace.
+
+    Returns:
+        `path`.
+
+    Raises:
+        IvideoError: one can't be read or the other can't be written.
+    """
+    with atomic_path(path) as temporary:
+        shutil.copyfile(source, temporary)
+    return path
+
+
 class JsonLines:
     """A log of JSON objects, one a line, that is appended to and can be read while it grows.
 

@@ -1,188 +1,212 @@
-"""`ivideo compare`: two contestants on the same prompts and seeds, with paired statistics."""
+"""`ivideo compare`: contestants on the same prompts and seeds, each against the first, with paired statistics."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import IvideoError, UsageError
-from ivideo.io.files import check_folder, write_json
-from ivideo.io.panels import contact_sheet, label_clip, stack_side_by_side, write_png
-from ivideo.io.video import check_video_format, write_video
-from ivideo.models.judges import Judge, labels_of, load_judges
-from ivideo.models.lora import adapter_off
+from ivideo.io.answers import read_key
+from ivideo.io.files import check_folder, copy_file, write_json
+from ivideo.io.rating_page import identify_study, write_rating_page
+from ivideo.io.report import write_report
+from ivideo.io.tables import write_csv
+from ivideo.io.video import check_video_format
+from ivideo.models.judges import load_judges
 from ivideo.models.registry import choose_device
-from ivideo.workflows.contestants import Clip, Contestant, default_prompts, make_clips, pair_clips, read_clips
-from ivideo.workflows.generate import file_stem
-from ivideo.workflows.generation import open_model
+from ivideo.workflows.contest_results import describe_results, list_clips
+from ivideo.workflows.contest_scoring import score_rows
+from ivideo.workflows.contest_videos import VideoMaker, make_videos, name_folders
+from ivideo.workflows.contestants import Contestant, default_prompts
+from ivideo.workflows.pairing import Row, match_folders, plan_clips, plan_rows, read_folder
 from ivideo.workflows.progress import Progress, Silence
+from ivideo.workflows.ratings import read_ratings
+from ivideo.workflows.recipes import check_distinct, find_recipe
 from ivideo.workflows.resolve import check_prompts
-from ivideo.workflows.scoring import METRICS, ClipScore, check_num_frames, compare_rewards, compare_scores, score_clip
-
-SCHEMA_VERSION = 1
-NUM_SHEET_ROWS = 12
-
-Pair = tuple[Clip, Clip]
-Scores = tuple[ClipScore, ClipScore]
+from ivideo.workflows.scoring import check_num_frames
 
 
 def compare(
-    a: Contestant,
-    b: Contestant,
-    settings: tuple[GenerationSettings, GenerationSettings],
+    contestants: Sequence[Contestant],
+    settings: Sequence[GenerationSettings],
     *,
     prompts: Sequence[str] | None = None,
+    num_seeds: int | None = None,
     output: Path | None = None,
+    with_rating_page: bool = False,
+    ratings: Sequence[Path] = (),
+    command: str = "ivideo compare",
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Compare two contestants, B against A.
+    """Compare contestants, each against the first.
 
-    Models make one clip a prompt, prompt i with seed + i, or the prompts and seeds of the folder that they are compared
-    with; folders bring theirs, paired by prompt and seed, else by file name. B's settings say how both are scored.
+    Models make the clips of `plan_clips`, or the prompts and seeds of the folders that they are compared with; folders
+    bring theirs. The second one's settings say how all are scored. Clips are scored as they lie on the disk, one row at
+    a time: made now, found from an earlier call or brought along, they give the same numbers.
 
     Args:
-        a: from `find_contestant`.
-        b: likewise.
-        settings: of A and of B, from `settle_sides`.
+        contestants: from `find_contestants`, at least two.
+        settings: of each, from `settle_settings`.
         prompts: what to generate; default: `default_prompts`. Of folders: which videos to look at.
-        output: folder for side-by-side videos, contact sheet and results.json.
+        num_seeds: clips a prompt, 1 by default; they count as one observation.
+        output: folder for videos, pictures, results and report; videos that lie there already are not made again.
+        with_rating_page: whether a page is written on which people judge the clips blindly; needs an output.
+        ratings: what that page saved in an earlier call with this output: files, or folders of them.
+        command: what was asked for, for results.json.
         progress: is told what happens.
 
     Returns:
-        schema_version, a, b, judge, judges, metrics {name: mean_a, mean_b, difference, ci_low, ci_high, win_share, n},
-        rewards (the same by judge) and rows [{prompt, seed, a: {...}, b: {...}}].
+        The object of results.json, see `describe_results`.
 
     Raises:
+        UsageError: a contestant twice, seeds where folders say them, or ratings without an output.
         IvideoError: nothing to pair, or bad input.
     """
     progress = progress or Silence()
+    check_asked(contestants, prompts, num_seeds)
+    check_output(output, contestants, settings)
+    preference = join_ratings(output, ratings, with_rating_page)
+    scoring, names = settings[1], [one.name for one in contestants]
+    recipes = {i: find_recipe(one, settings[i]) for i, one in enumerate(contestants) if not one.folder}
+    check_distinct(contestants, recipes)
+    tell_of_models(contestants, settings, progress)
+    rows = find_rows(contestants, settings, prompts, num_seeds or 1)
+    judge = load_judges(scoring.rewards, choose_device(scoring.device))
+    with lend_folder(output) as root:
+        folders = [root / "videos" / folder for folder in name_folders(names)]
+        makers = {i: VideoMaker(contestants[i], settings[i], recipe, folders[i]) for i, recipe in recipes.items()}
+        make_videos(list(makers.values()), rows, progress)
+
+        def find_videos(row: Row) -> list[Path]:
+            brought = {i: bring_video(path, folders[i], row) if output else path for i, path in row.ready.items()}
+            return [makers[i].path_of(row) if i in makers else brought[i] for i in range(len(contestants))]
+
+        scored = score_rows(rows, find_videos, judge, scoring, names=names, output=output, progress=progress)
+    results = describe_results(contestants, settings, judge, scored, command=command, root=output)
+    if output is not None:
+        results["preference"] = preference
+        write_results(output, results, with_rating_page=with_rating_page, seed=scoring.seed)
+    return results
+
+
+def join_ratings(output: Path | None, ratings: Sequence[Path], with_rating_page: bool) -> dict[str, Any] | None:
+    """What people said of the clips of an earlier call; None where nobody was asked.
+
+    Raises:
+        UsageError: there is no output, or there are no answers.
+        IvideoError: a file that holds no answers to that call's rating page.
+    """
+    if output is None and (ratings or with_rating_page):
+        raise UsageError("people rate clips that are kept: give their folder by --output")
+    if output is None or not ratings:
+        return None
+    files = [file for path in ratings for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
+    return read_ratings(files, output)
+
+
+def write_results(output: Path, results: dict[str, Any], *, with_rating_page: bool, seed: int) -> None:
+    """Write results.json, results.csv, report.html and, if wanted, rate.html.
+
+    Raises:
+        IvideoError: people rated other clips than these, or a file cannot be written.
+    """
+    if results["preference"]:
+        key = read_key(output)
+        if identify_study(output, results, key.seed) != key.study:
+            raise IvideoError(f"the ratings are of other clips than those in {output}: ask for new ones with --rate")
+    write_csv(output / "results.csv", *list_clips(results))
+    write_json(output / "results.json", results)
+    write_report(output, results)
+    if with_rating_page:
+        write_rating_page(output, results, seed=seed)
+
+
+def check_asked(contestants: Sequence[Contestant], prompts: Sequence[str] | None, num_seeds: int | None) -> None:
+    """Hold what was asked for against itself.
+
+    Raises:
+        UsageError: empty prompts, no seeds, or seeds where folders say them.
+    """
     if prompts is not None:
         check_prompts(prompts)
-    check_output(output, a, b, settings)
-    judge = load_judges(settings[1].rewards, choose_device(settings[1].device))
-    pairs = pair_clips(*collect_clips(a, b, settings, prompts, progress), names=(a.name, b.name))
-    scores = score_pairs(pairs, judge, settings[1], progress)
-    prompts_of_pairs = [str(x.prompt) for x, _ in pairs]
-    sides = list(map(list, zip(*scores, strict=True)))
-    result = {
-        "schema_version": SCHEMA_VERSION,
-        "a": a.name,
-        "b": b.name,
-        "judge": judge.label,
-        "judges": labels_of(judge),
-        "metrics": compare_scores(prompts_of_pairs, *sides),
-        "rewards": compare_rewards(prompts_of_pairs, *sides),
-        "rows": [describe_row(clip, *both) for (clip, _), both in zip(pairs, scores, strict=True)],
-        "settings": {"a": settings[0].model_dump(), "b": settings[1].model_dump()},
-    }
-    if output is not None:
-        write_pictures(output, pairs, scores, (a.name, b.name))
-        write_json(output / "results.json", result)
-    return result
+    if num_seeds is not None and num_seeds < 1:
+        raise UsageError(f"--seeds {num_seeds}: must be at least 1")
+    folder = next((one.name for one in contestants if one.folder), None)
+    if num_seeds is not None and folder:
+        raise UsageError(f"--seeds {num_seeds}: the videos in {folder} say the seeds; leave it out")
 
 
 def check_output(
-    output: Path | None, a: Contestant, b: Contestant, settings: tuple[GenerationSettings, GenerationSettings]
+    output: Path | None, contestants: Sequence[Contestant], settings: Sequence[GenerationSettings]
 ) -> None:
-    """Prove that pictures can be written before anything is generated.
+    """Prove that videos can be written before anything is generated.
 
     Raises:
-        UsageError: the folder is one of the contestants, or their frame rate cannot be written.
+        UsageError: the folder holds one of the contestants, or a frame rate cannot be written.
         IvideoError: nothing can be written there.
     """
+    for own in settings:
+        check_video_format(Path("clip.mp4"), own.fps)
     if output is None:
         return
-    if output.resolve() in [side.folder.resolve() for side in (a, b) if side.folder]:
-        raise UsageError(f"--output {output} holds the videos that are compared; choose another folder")
-    for one in settings:
-        check_video_format(output / "pair.mp4", one.fps)
+    for one in contestants:
+        if one.folder and one.folder.resolve().is_relative_to(output.resolve()):
+            raise UsageError(f"--output {output} holds the videos that are compared; choose another folder")
     check_folder(output)
 
 
-def collect_clips(
-    a: Contestant,
-    b: Contestant,
-    settings: tuple[GenerationSettings, GenerationSettings],
+def tell_of_models(
+    contestants: Sequence[Contestant], settings: Sequence[GenerationSettings], progress: Progress
+) -> None:
+    """Warn where adapters are of different models: a difference is then one of models too, and base is one of them."""
+    models = {own.model: one.name for one, own in zip(contestants, settings, strict=True) if one.adapter}
+    if len(models) > 1:
+        shown = ", ".join(f"{name}: {model}" for model, name in models.items())
+        base = next((own.model for one, own in zip(contestants, settings, strict=True) if one.kind == "model"), None)
+        progress.warn(f"adapters of different models ({shown})" + (f"; base is {base}" if base else ""))
+
+
+def find_rows(
+    contestants: Sequence[Contestant],
+    settings: Sequence[GenerationSettings],
     prompts: Sequence[str] | None,
-    progress: Progress,
-) -> tuple[list[Clip], list[Clip]]:
-    """Both sides' clips; folders are read first, then adapters are tried, so that bad ones show before long work.
-
-    The base of an adapter is the same model with the adapter switched off; there is no second copy of it.
+    num_seeds: int,
+) -> list[Row]:
+    """What is held against each other; folders are looked at before any long work, so that bad ones show.
 
     Raises:
-        IvideoError: a model is to copy a folder whose videos do not say what they are.
+        UsageError: no prompts.
+        IvideoError: folders without common videos, or clips with fewer frames than segments.
     """
-    clips = {i: read_clips(side.folder, prompts) for i, side in enumerate((a, b)) if side.folder}
-    if len(clips) < 2:
-        wanted = [clip.key for clip in next(iter(clips.values()), []) if clip.key]
-        if clips and not wanted:
-            raise IvideoError(f"the videos in {(a if 0 in clips else b).name} do not say their prompts and seeds")
-        if not clips:
-            prompts = prompts or default_prompts(a, b, settings[1].model)
-            wanted = [(prompt, settings[1].seed + i) for i, prompt in enumerate(prompts)]
-        todo = sorted({0, 1} - clips.keys(), key=lambda i: (a, b)[i].adapter is None)
-        model = None
-        for i in todo:
-            side = (a, b)[i]
-            if model is None or side.adapter or not is_same_base(*settings):
-                model = None  # the first one goes before the second comes
-                model = open_model(settings[i], side.adapter)
-                clips[i] = make_clips(side, settings[i], wanted, progress, model)
-            else:
-                with adapter_off(model.unet):
-                    clips[i] = make_clips(side, settings[i], wanted, progress, model)
-    return clips[0], clips[1]
+    scoring = settings[1]
+    for one, own in zip(contestants, settings, strict=True):
+        if not one.folder:
+            check_num_frames(one.name, own.num_frames, scoring)
+    folders = {i: read_folder(one.folder, prompts, scoring) for i, one in enumerate(contestants) if one.folder}
+    if folders:
+        names = {i: contestants[i].name for i in folders}
+        return match_folders(folders, names, by_name=len(folders) == len(contestants))
+    prompts = list(dict.fromkeys(prompts or default_prompts(contestants, scoring.model)))
+    return plan_rows(plan_clips(prompts, num_seeds, scoring.seed))
 
 
-def is_same_base(a: GenerationSettings, b: GenerationSettings) -> bool:
-    """Whether both sides' clips can come from the same weights in memory."""
-    return (a.model, a.unet, a.device, a.dtype) == (b.model, b.unet, b.device, b.dtype)
+@contextmanager
+def lend_folder(output: Path | None) -> Iterator[Path]:
+    """The output, else a temporary folder for the time of the comparison."""
+    if output is not None:
+        yield output
+        return
+    with tempfile.TemporaryDirectory(prefix="ivideo-compare-") as folder:
+        yield Path(folder)
 
 
-def score_pairs(pairs: Sequence[Pair], judge: Judge, settings: GenerationSettings, progress: Progress) -> list[Scores]:
-    """Both sides' scores of each pair.
-
-    Raises:
-        IvideoError: a clip with fewer frames than segments.
-    """
-    for pair in pairs:
-        for clip in pair:
-            check_num_frames(clip.name, len(clip.frames), settings)
-    progress.start("scoring", len(pairs))
-    scores = []
-    for x, y in pairs:
-        scores.append(
-            (
-                score_clip(judge, x.frames, str(x.prompt), settings),
-                score_clip(judge, y.frames, str(y.prompt), settings),
-            )
-        )
-        progress.advance()
-    return scores
-
-
-def describe_row(clip: Clip, a: ClipScore, b: ClipScore) -> dict[str, Any]:
-    """One pair's prompt, seed, metrics and rewards by judge."""
-    columns = {
-        name: {**{metric: getattr(score, metric) for metric in METRICS}, "rewards": score.rewards}
-        for name, score in (("a", a), ("b", b))
-    }
-    return {"prompt": clip.prompt, "seed": clip.seed, **columns}
-
-
-def write_pictures(output: Path, pairs: Sequence[Pair], scores: Sequence[Scores], names: tuple[str, str]) -> None:
-    """A side-by-side mp4 a pair, and one sheet of the first pairs."""
-    for index, (clips, both) in enumerate(zip(pairs, scores, strict=True)):
-        panels = [
-            label_clip(clip.frames, f"{Path(name).name}: {score.reward:.3f}")
-            for name, clip, score in zip(names, clips, both, strict=True)
-        ]
-        prompt = str(clips[0].prompt)
-        about = {"prompt": prompt, "seed": clips[0].seed, "a": names[0], "b": names[1]}
-        path = output / f"{index:03d}_{file_stem(prompt)}.mp4"
-        write_video(path, stack_side_by_side(panels), clips[0].fps, about)
-    sheet_rows = [(str(x.prompt), [x.frames, y.frames]) for x, y in pairs[:NUM_SHEET_ROWS]]
-    write_png(output / "contact_sheet.png", contact_sheet(sheet_rows, list(names)))
+def bring_video(source: Path, folder: Path, row: Row) -> Path:
+    """Copy a ready video, with what lies beside it and says what it is, so that the output is whole in itself."""
+    path = folder / f"{row.name}{source.suffix.lower()}"
+    if (beside := source.with_suffix(".json")).is_file():
+        copy_file(beside, path.with_suffix(".json"))
+    return copy_file(source, path)

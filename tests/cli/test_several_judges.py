@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,19 +80,22 @@ def test_generate_reports_every_judge(ivideo, small, tmp_path: Path) -> None:
     assert header.split("\t") == ["path", "prompt", "seed", "reward", *NAMES[1:], "judge"]
 
 
-def test_compare_reports_every_judge(ivideo, base_videos: Path) -> None:
-    result = json.loads(ivideo("compare", base_videos, base_videos, *ASKED).stdout)
-    assert list(result["rewards"]) == list(result["judges"]) == NAMES
-    assert result["rewards"][MIX] == result["metrics"]["reward"]
-    for row in result["rows"]:
-        check_rewards(row["a"]["rewards"], row["a"]["reward"])
-    mean = sum(row["a"]["rewards"]["judge.py:even"] for row in result["rows"]) / len(result["rows"])
-    assert result["rewards"]["judge.py:even"]["mean_a"] == pytest.approx(mean)
-    assert result["settings"]["a"]["reward"] == [MIX, "judge.py:even"]
-    tsv = ivideo("compare", base_videos, base_videos, *ASKED, "-f", "tsv").stdout.splitlines()
+def test_compare_reports_every_judge(ivideo, base_videos: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(base_videos, tmp_path / "other")
+    results = json.loads(ivideo("compare", base_videos, other, *ASKED).stdout)
+    metrics = [*METRICS, *NAMES[1:]]
+    assert (list(results["metrics"]), list(results["judges"])) == (metrics, NAMES)
+    assert results["metrics"]["judge.py:even"]["higher_is_better"] is True
+    for row in results["rows"]:
+        scores = row["clips"][0]["scores"]
+        check_rewards({MIX: scores["reward"], **{name: scores[name] for name in NAMES[1:]}}, scores["reward"])
+    mean = sum(row["clips"][0]["scores"]["judge.py:even"] for row in results["rows"]) / len(results["rows"])
+    assert results["means"]["judge.py:even"][0]["mean"] == pytest.approx(mean)
+    assert results["contestants"][0]["settings"]["reward"] == [MIX, "judge.py:even"]
+    tsv = ivideo("compare", base_videos, other, *ASKED, "-f", "tsv").stdout.splitlines()
     rows = {row["metric"]: row for row in csv.DictReader(tsv, delimiter="\t")}
-    assert list(rows) == [*METRICS, *NAMES[1:]]
-    assert rows["judge.py:even"]["judge"] == LABELS["judge.py:even"]
+    assert list(rows) == metrics
+    assert (rows["reward"]["judge"], rows["judge.py:even"]["judge"]) == (MIX_LABEL, LABELS["judge.py:even"])
 
 
 @pytest.fixture(scope="module")

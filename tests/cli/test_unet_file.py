@@ -76,17 +76,14 @@ def test_compare_shows_it_off_and_on(ivideo, flags, tmp_path: Path, authors_file
     result = ivideo("compare", "base", authors_file, "--prompts", tmp_path / "p.txt", *flags, "--format", "json")
     assert result.exit_code == 0, result.stderr
     compared = json.loads(result.stdout)
-    assert {side: settings["unet"] for side, settings in compared["settings"].items()} == dict.fromkeys(
-        "ab", str(authors_file)
-    )
-    assert compared["metrics"]["reward"]["difference"] != 0
+    assert [one["settings"]["unet"] for one in compared["contestants"]] == [str(authors_file)] * 2
+    assert compared["comparisons"][0]["difference"] != 0
     # A model that is named keeps its own U-Net; a file takes the model from the other side.
     named = ivideo("compare", authors_folder, tmp_path / "on", *flags[2:], "--format", "json")
     assert named.exit_code == 0, named.stderr
-    assert json.loads(named.stdout)["settings"]["a"]["unet"] is None
-    assert json.loads(named.stdout)["rows"][0]["b"]["motion"] == pytest.approx(
-        compared["rows"][0]["b"]["motion"], abs=0.5
-    )
+    other = json.loads(named.stdout)
+    assert other["contestants"][0]["settings"]["unet"] is None
+    assert other["rows"][0]["clips"][1]["scores"] == compared["rows"][0]["clips"][1]["scores"]
 
 
 def test_training_goes_on_from_the_lora_and_remembers_the_file(

@@ -47,6 +47,7 @@ def wrong_things(tmp_path_factory: pytest.TempPathFactory, base_videos: Path, tr
     (root / "cut.mp4").write_bytes(source.read_bytes()[:-800])
     frames = read_video(source).frames
     write_video(root / "silent.mp4", frames, 8, {})
+    write_video(root / "speechless" / "a.mp4", frames, 8, {})
     write_video(root / "other" / "b.mp4", frames, 8, {"prompt": "a cow", "seed": 3})
     shutil.copytree(trained_run, root / "run")
     for name in ("foreign", "damaged"):
@@ -136,9 +137,22 @@ CASES = [
     ("compare base run --num-segments 5", 2, "num_segments 5 is more than num_frames 4"),
     ("compare base run --lora-scale inf", 2, "--lora-scale inf: "),
     ("compare base base --lora-scale 2", 2, "there is nothing to scale"),
+    ("compare base", 2, "one contestant has nobody to be compared with"),
+    ("compare base emoji-world", 2, "base and emoji-world are the same model with the same settings"),
+    ("compare run run/adapter --model emoji-world $SMALL", 2, "run and adapter are the same model with the same"),
+    ("compare base run --lora-scale 1 --lora-scale 1.0", 2, "run @1 and run @1 are the same model"),
+    ("compare one other one", 2, "one and one are the same folder"),
+    ("compare base run --seeds 0", 2, "--seeds 0: must be at least 1"),
+    ("compare base run --rate", 2, "give their folder by --output"),
+    ("compare base run --ratings good.mp4", 2, "give their folder by --output"),
+    ("compare base run -o new --ratings good.mp4", 1, "new has no rating_key.json"),
+    ("compare one other --seeds 2", 2, "--seeds 2: the videos in one say the seeds"),
+    ("compare one base other", 1, "one and other share no video"),
+    ("compare speechless base", 1, "the videos in speechless do not say their prompts and seeds"),
+    ("compare one other --num-segments 5", 1, "one/a.mp4 has 4 frames for 5 segments"),
     ("compare base run -o file", 1, "file is in the way"),
     ("compare base run -o /dev/null/x", 1, "cannot use /dev/null/x"),
-    ("compare one one -o one", 2, "holds the videos that are compared"),
+    ("compare one other -o one", 2, "holds the videos that are compared"),
     ("compare base foreign --prompts prompts.txt -o new $SMALL", 1, "was trained on another model"),
     ("finetune missing.txt", 1, "missing.txt does not exist"),
     ("finetune empty.txt", 1, "no prompts in empty.txt"),
@@ -183,9 +197,10 @@ def test_one_clear_line(ivideo, world: Path, command: str, code: int, message: s
         ("generate 'a cat' --dtype int8", "--dtype"),
         ("generate 'a cat' --nonsense", "--nonsense"),
         ("score", "VIDEO"),
+        ("compare", "Missing argument"),
+        ("compare base run --seeds many", "--seeds"),
         ("score good.mp4 --export nope x.json", "--export"),
         ("score good.mp4 --export vbench", "--export"),
-        ("compare base", "Missing argument"),
         ("finetune prompts.txt --preset nope", "--preset"),
         ("nonsense", "nonsense"),
     ],

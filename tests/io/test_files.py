@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from ivideo.errors import IvideoError
-from ivideo.io.files import JsonLines, atomic_folder, atomic_path, check_folder, prepare_folder, write_json, write_text
+from ivideo.io.files import (
+    JsonLines,
+    atomic_folder,
+    atomic_path,
+    check_folder,
+    copy_file,
+    prepare_folder,
+    write_json,
+    write_text,
+)
 
 
 def test_atomic_path_lends_a_neighbour_with_the_same_suffix(tmp_path: Path) -> None:
@@ -147,3 +156,11 @@ def test_atomic_folder_leaves_nothing_on_any_error(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         break_off()
     assert os.listdir(tmp_path) == []
+
+
+def test_a_copy_is_the_same_bytes_or_not_there(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"\0abc")
+    assert copy_file(tmp_path / "a", tmp_path / "deep" / "b").read_bytes() == b"\0abc"
+    with pytest.raises(IvideoError, match="No such file"):
+        copy_file(tmp_path / "missing", tmp_path / "c")
+    assert sorted(os.listdir(tmp_path)) == ["a", "deep"]
