@@ -40,6 +40,11 @@ class RunFolder:
         return self.root / "clips"
 
     @property
+    def clip_records(self) -> Path:
+        """The real clips that are trained on, a JSON line each; where there is none the base model made the clips."""
+        return self.root / "clips.jsonl"
+
+    @property
     def metrics(self) -> Path:
         """One JSON line a training step."""
         return self.root / "metrics.jsonl"
