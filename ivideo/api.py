@@ -16,6 +16,7 @@ from ivideo.workflows.resolve import Adapter, adapter_of_unet, find_adapter, res
 
 # Each function imports its own workflow: making a video does not wait for the plots of a training.
 if TYPE_CHECKING:
+    from ivideo.io.clip_lists import Source
     from ivideo.workflows.generate import GeneratedVideo
 
 PathLike = str | Path
@@ -23,9 +24,10 @@ T = TypeVar("T")
 
 
 def finetune(
-    prompts: Sequence[str],
+    prompts: Source | Iterable[tuple[PathLike, str]] | PathLike,
     output: PathLike,
     *,
+    videos: PathLike | None = None,
     heldout: Sequence[str] | None = None,
     clips: PathLike | None = None,
     config: PathLike | None = None,
@@ -35,8 +37,10 @@ def finetune(
     """Train a LoRA that raises the judge's score on clips of the prompts.
 
     Args:
-        prompts: what to train on; the base model generates each prompt's clip once.
+        prompts: what to train on: prompts, and the base model generates each one's clip once; pairs (video, caption);
+            or the path of a list of either, in any form that the command takes.
         output: folder of the run, new or empty.
+        videos: folder that the videos' paths start at; default: that of the list, for pairs the current one.
         heldout: prompts of the before / after; default: those that a bundled model brings, else a tenth of `prompts`.
         clips: an earlier run whose base clips are taken over where prompts and settings agree.
         config: TOML file of settings.
@@ -49,11 +53,13 @@ def finetune(
     Raises:
         IvideoError: bad input; its message is one line.
     """
+    from ivideo.io.clip_lists import gather_source
     from ivideo.workflows import finetune as workflow
 
     progress = progress or Silence()
+    source = gather_source(prompts, _path(videos))
     resolved = resolve_settings(FinetuneSettings, config=_path(config), flags=settings, progress=progress)
-    run = workflow.finetune(prompts, Path(output), resolved, heldout=heldout, clips=_path(clips), progress=progress)
+    run = workflow.finetune(source, Path(output), resolved, heldout=heldout, clips=_path(clips), progress=progress)
     return run.root
 
 

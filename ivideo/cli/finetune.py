@@ -17,8 +17,17 @@ from ivideo.cli.output import Records, Reporter, format_seconds, known_errors
 def finetune_cli(
     context: typer.Context,
     prompts: Annotated[
-        str, typer.Argument(metavar="PROMPTS", help="Text file, a prompt a line (# comments); - is stdin.")
+        str,
+        typer.Argument(
+            metavar="PROMPTS",
+            help="Text file, a prompt a line (# comments); - is stdin. Or real videos with captions: lines "
+            "video|||prompt, CSV or JSONL with video and prompt, or a folder of videos with a .txt beside each.",
+        ),
     ],
+    videos: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder that a list's paths of videos start at. Default: the list's own."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Run folder, new or empty. Default: runs/DATE_TIME."),
@@ -102,19 +111,20 @@ def finetune_cli(
 ) -> None:
     """Train a LoRA that raises the preference score (InstructVideo).
 
-    The base model makes each prompt's clip once; training edits those clips and scores the result. Prints the run
-    folder. Example: ivideo finetune examples/prompts.txt --model emoji-world
+    The base model makes each prompt's clip once, or real videos are given; training edits the clips and scores the
+    result. Prints the run folder. Example: ivideo finetune examples/prompts.txt --model emoji-world
     """
+    from ivideo.io.clip_lists import read_source
     from ivideo.io.prompts import read_prompts
 
-    texts = read_prompts(prompts)
+    source = read_source(prompts, videos)
     heldout = read_prompts(eval_prompts) if eval_prompts else None
     from ivideo.api import finetune
 
     flags = {**o.pick_settings(context.params), "preset": preset, "evaluate": False if no_eval else None}
     folder = output or Path("runs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
     with Reporter(quiet) as reporter:
-        run = finetune(texts, folder, heldout=heldout, clips=clips, config=config, progress=reporter, **flags)
+        run = finetune(source, folder, heldout=heldout, clips=clips, config=config, progress=reporter, **flags)
         summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
         for line in describe_run(summary):
             reporter.say(line)

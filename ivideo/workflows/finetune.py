@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from ivideo.config.merge import write_toml
 from ivideo.config.settings import FinetuneSettings
 from ivideo.errors import IvideoError, UsageError
+from ivideo.io.clip_lists import Source
 from ivideo.io.files import JsonLines, atomic_folder, write_json, write_text
 from ivideo.io.plots import plot_reward_curve
 from ivideo.io.run_folder import RunFolder, check_new_run, create_run_folder
@@ -28,6 +29,7 @@ from ivideo.workflows.generation import open_model, warn_of_prompts
 from ivideo.workflows.heldout import HeldoutClips, evaluate_heldout, split_heldout, write_before_after
 from ivideo.workflows.parallel import map_on_cores
 from ivideo.workflows.progress import Progress, Silence
+from ivideo.workflows.real_clips import RealClips, split_source, write_records
 from ivideo.workflows.resolve import Adapter, adapter_of_unet, check_prompts, generation_settings
 from ivideo.workflows.scoring import compare_rewards, compare_scores, mean_of
 from ivideo.workflows.training import StepMetrics, Trainer, samples_of_step
@@ -36,7 +38,7 @@ SCHEMA_VERSION = 1
 
 
 def finetune(
-    prompts: Sequence[str],
+    prompts: Source,
     output: Path,
     settings: FinetuneSettings,
     *,
@@ -44,12 +46,12 @@ def finetune(
     clips: Path | None = None,
     progress: Progress | None = None,
 ) -> RunFolder:
-    """Train a LoRA that raises the judge's score, from prompts alone.
+    """Train a LoRA that raises the judge's score, from prompts alone or on real clips.
 
     A LoRA that the settings' U-Net file brings is trained on, from where it stands; the clips are its base's as ever.
 
     Args:
-        prompts: what to train on; the base model makes the clips.
+        prompts: what to train on: prompts, whose clips the base model makes, or videos with captions.
         output: folder of the run, new or empty.
         settings: see `FinetuneSettings`.
         heldout: prompts of the before / after; default: see `split_heldout`.
@@ -64,11 +66,14 @@ def finetune(
     """
     progress = progress or Silence()
     started = time.monotonic()
-    check_prompts(prompts)
+    texts, listed = split_source(prompts)
+    check_prompts(texts)
     find_location(settings.model)
     start = find_start(settings)
-    training, kept = split_heldout(prompts, settings, heldout)
+    training, kept = split_heldout(texts, settings, heldout)
     check_new_run(output)
+    if clips and listed:
+        raise UsageError("--clips takes over generated clips, and the list to train on names videos")
     ready_clips = find_clips(clips, training, settings) if clips else {}
     check_video_format(RunFolder(output).videos / "clip.mp4", settings.fps)
     judge = load_trainable_judge(settings)
@@ -76,17 +81,26 @@ def finetune(
     model = open_model(generation_settings(settings), start)
     warn_of_prompts(model, [*training, *kept], progress)
     model.encode_once([*training, *kept], settings.negative_prompt)
+    real = RealClips(model, listed, training, settings) if listed else None
+    if real:
+        real.prepare(progress)
+        training = list(dict.fromkeys(real.prompts))
     run = start_run(output, settings, training, kept)
+    if real:
+        write_records(run, real.records)
 
     before = evaluate_heldout(model, judge, kept, settings, progress, "before")
-    cache = ClipCache(run.clips, model, training, settings)
-    if ready_clips:
-        progress.say(f"{cache.copy_from(ready_clips)} of {len(training)} base clips: from {clips}")
-    with adapter_off(model.unet):
-        generate_clips(cache, settings, progress)
+    cache = real or ClipCache(run.clips, model, training, settings)
+    if isinstance(cache, ClipCache):
+        if ready_clips:
+            progress.say(f"{cache.copy_from(ready_clips)} of {len(training)} base clips: from {clips}")
+        with adapter_off(model.unet):
+            generate_clips(cache, settings, progress)
     if start is None:
         add_lora(model.unet, settings.lora_rank, settings.lora_alpha, settings.seed)
-    history = train(Trainer(model, trained_part(judge), training, cache.load, settings, accelerator), run, progress)
+    history = train(
+        Trainer(model, trained_part(judge), cache.prompts, cache.load, settings, accelerator), run, progress
+    )
     after = evaluate_heldout(model, judge, kept, settings, progress, "after")
 
     title = f"{settings.model}: {len(training)} prompts"
