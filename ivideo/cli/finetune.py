@@ -38,6 +38,30 @@ def finetune_cli(
         ),
     ] = None,
     num_eval_prompts: Annotated[int | None, typer.Option(help="How many of them at most.")] = None,
+    eval_every: Annotated[
+        int | None,
+        typer.Option(help="Steps between evaluations of held-out prompts; 0: none.", rich_help_panel=o.GUARD),
+    ] = None,
+    num_watched_prompts: Annotated[
+        int | None, typer.Option(help="Held-out prompts that are generated then.", rich_help_panel=o.GUARD)
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            help="Stop after so many evaluations without a new best held-out reward; 0: never.", rich_help_panel=o.GUARD
+        ),
+    ] = None,
+    min_motion: Annotated[
+        float | None,
+        typer.Option(help="Stop below this share of the base's motion; 0: never.", rich_help_panel=o.GUARD),
+    ] = None,
+    min_judge: Annotated[
+        float | None,
+        typer.Option(
+            help="Stop where a judge that is not trained on falls below this share of the base's; 0: never.",
+            rich_help_panel=o.GUARD,
+        ),
+    ] = None,
     strength: Annotated[
         float | None, typer.Option(help="tau: share of the chain that is run.", rich_help_panel=o.METHOD)
     ] = None,

@@ -45,6 +45,7 @@ class Preset(StrEnum):
 SHARED = "Everywhere"
 CLIPS = "Clips"
 METHOD = "Method"
+GUARD = "When to stop"
 
 ModelOpt = Annotated[
     str | None,

@@ -88,7 +88,12 @@ class FinetuneSettings(GenerationSettings):
     gradient_checkpointing: bool = Field(True, description="recompute blocks in the backward pass, to save memory")
     max_steps: int = Field(ge=1, description="optimiser steps")
     num_eval_prompts: int = Field(24, ge=1, description="held-out prompts of the before / after")
-    evaluate: bool = Field(True, description="whether to score held-out prompts before and after")
+    evaluate: bool = Field(True, description="whether to score held-out prompts before, between and after")
+    eval_every: int = Field(250, ge=0, description="steps between evaluations of held-out prompts; 0: none between")
+    num_watched_prompts: int = Field(12, ge=1, description="held-out prompts that are generated between")
+    patience: int = Field(8, ge=0, description="evaluations without a new best reward that end the run; 0: never")
+    min_motion: float = Field(0.85, ge=0, le=1, description="share of the base's motion to be kept; 0: any")
+    min_judge: float = Field(0.95, ge=0, le=1, description="share of the base's second judge to be kept; 0: any")
 
     @model_validator(mode="after")
     def _gradient_steps_fit(self) -> Self:

@@ -45,9 +45,24 @@ class RunFolder:
         return self.root / "metrics.jsonl"
 
     @property
+    def evaluations(self) -> Path:
+        """One JSON line an evaluation of the held-out prompts; the first is the base's, at step 0."""
+        return self.root / "evaluations.jsonl"
+
+    @property
+    def best(self) -> Path:
+        """The adapter of the best evaluation, in PEFT's format."""
+        return self.root / "best"
+
+    @property
     def adapter(self) -> Path:
-        """The adapter in PEFT's format."""
+        """The last step's adapter, in PEFT's format."""
         return self.root / "adapter"
+
+    @property
+    def grids(self) -> Path:
+        """A few held-out prompts' clips of the base beside those of an evaluation, a picture and a video each."""
+        return self.root / "grids"
 
     @property
     def curve(self) -> Path:

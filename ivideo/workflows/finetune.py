@@ -25,7 +25,7 @@ from ivideo.models.lora import adapter_off, add_lora, save_lora
 from ivideo.models.registry import choose_device, find_location
 from ivideo.workflows.clips import ClipCache, find_clips
 from ivideo.workflows.generation import open_model, warn_of_prompts
-from ivideo.workflows.heldout import HeldoutClips, evaluate_heldout, split_heldout, write_before_after
+from ivideo.workflows.heldout import Evaluation, evaluate_heldout, split_heldout, write_before_after
 from ivideo.workflows.parallel import map_on_cores
 from ivideo.workflows.progress import Progress, Silence
 from ivideo.workflows.resolve import Adapter, adapter_of_unet, check_prompts, generation_settings
@@ -78,7 +78,7 @@ def finetune(
     model.encode_once([*training, *kept], settings.negative_prompt)
     run = start_run(output, settings, training, kept)
 
-    before = evaluate_heldout(model, judge, kept, settings, progress, "before")
+    before = evaluate_heldout(model, judge, kept, settings, progress, 0)
     cache = ClipCache(run.clips, model, training, settings)
     if ready_clips:
         progress.say(f"{cache.copy_from(ready_clips)} of {len(training)} base clips: from {clips}")
@@ -87,7 +87,7 @@ def finetune(
     if start is None:
         add_lora(model.unet, settings.lora_rank, settings.lora_alpha, settings.seed)
     history = train(Trainer(model, trained_part(judge), training, cache.load, settings, accelerator), run, progress)
-    after = evaluate_heldout(model, judge, kept, settings, progress, "after")
+    after = evaluate_heldout(model, judge, kept, settings, progress, len(history))
 
     title = f"{settings.model}: {len(training)} prompts"
     draw_curve(run, history, title, judge.label, [before, after] if kept else [])
@@ -184,7 +184,7 @@ def save_adapter(trainer: Trainer, run: RunFolder) -> None:
 
 
 def draw_curve(
-    run: RunFolder, history: Sequence[StepMetrics], title: str, label: str, heldout: Sequence[HeldoutClips]
+    run: RunFolder, history: Sequence[StepMetrics], title: str, label: str, heldout: Sequence[Evaluation]
 ) -> None:
     """Draw the reward over the steps, with the held-out prompts' at its ends."""
     plot_reward_curve(
