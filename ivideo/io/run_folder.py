@@ -50,6 +50,11 @@ class RunFolder:
         return self.root / "evaluations.jsonl"
 
     @property
+    def checkpoints(self) -> Path:
+        """What training goes on from, a folder a saved step."""
+        return self.root / "checkpoints"
+
+    @property
     def best(self) -> Path:
         """The adapter of the best evaluation, in PEFT's format."""
         return self.root / "best"
