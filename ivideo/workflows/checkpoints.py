@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import filecmp
 import hashlib
 import json
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,9 +57,9 @@ class Checkpoint:
 
 
 def binding_settings(settings: FinetuneSettings) -> dict[str, Any]:
-    """The settings that decide what a run computes: all but those that are free, and but the end if nothing leads up to it.
+    """The settings that decide what a run computes: all that are not free.
 
-    With a constant learning rate the steps do not depend on how many there will be.
+    With a constant learning rate the steps do not depend on how many there will be: the last one may move.
     """
     free = FREE_SETTINGS | ({"max_steps"} if settings.lr_schedule == "constant" else set())
     return {name: value for name, value in settings.model_dump(mode="json").items() if name not in free}
@@ -157,28 +155,31 @@ def copy_adapter(checkpoint: Path, folder: Path) -> None:
     Raises:
         IvideoError: it can't be written.
     """
-    names = [path.name for path in checkpoint.iterdir() if path.name not in (OPTIMIZER_FILE, STATE_FILE)]
-    if folder.is_dir() and not filecmp.cmpfiles(checkpoint, folder, names, shallow=False)[1:] != ([], []):
+    files = {file.name: file.read_bytes() for file in checkpoint.iterdir()}
+    files = {name: data for name, data in files.items() if name not in (OPTIMIZER_FILE, STATE_FILE)}
+    if all((folder / name).is_file() and (folder / name).read_bytes() == data for name, data in files.items()):
         return
     with atomic_folder(folder, replace=True) as copy:
-        for name in names:
-            shutil.copyfile(checkpoint / name, copy / name)
+        for name, data in files.items():
+            (copy / name).write_bytes(data)
 
 
 def prune_checkpoints(run: RunFolder, settings: FinetuneSettings, evaluations: Sequence[Mapping[str, Any]]) -> None:
-    """Keep the newest `keep_checkpoints`, and for each of them the best as far as was known then.
+    """Keep the start, the newest `keep_checkpoints`, and for each of these the best known before and at its step.
 
-    So whichever of the newest ones a run is taken up from, its best adapter is there.
+    So whichever of the newest ones a run is taken up from, its best adapter is there; before, because an evaluation
+    that was made only because the run ended there does not count once the run is made longer.
 
     Raises:
         IvideoError: one can't be removed.
     """
     checkpoints = list_checkpoints(run)
     newest = {step_of(path) for path in checkpoints[-settings.keep_checkpoints :]}
-    known = [[record for record in evaluations if record["step"] <= step] for step in newest]
+    ends = newest | {step - 1 for step in newest}
+    known = [[record for record in evaluations if record["step"] <= end] for end in ends]
     best = {judge_progress(records, settings).best_step for records in known if records}
     for path in checkpoints:
-        if step_of(path) not in newest | best:
+        if step_of(path) not in {0} | newest | best:
             remove_folder(path)
 
 

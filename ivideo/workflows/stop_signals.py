@@ -52,7 +52,7 @@ class StopSignals:
 
     @contextmanager
     def safe_points(self) -> Iterator[None]:
-        """A block every moment of which is a safe point: it changes nothing that is kept.
+        """A block that can be broken off anywhere, because it will be done again as a whole.
 
         Raises:
             StopRequested: a signal has come, or comes inside the block.

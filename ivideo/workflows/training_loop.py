@@ -1,4 +1,4 @@
-"""Training from a step to its end: steps, logs, evaluations and checkpoints, in an order that survives being cut off."""
+"""Training from a step to its end: steps, logs, checkpoints and evaluations, in an order that bears being cut off."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ class TrainingLoop:
         self.settings, self.processes = trainer.settings, trainer.accelerator
         self.is_main = self.processes.is_main_process
         self.evaluations: list[dict[str, Any]] = read_json_lines(run.evaluations)
+        self.seen: dict[int, Evaluation] = {}  # the base's and the best's, with their clips
         self.num_skipped = trainer.num_skipped
         self.recent: list[float] = []
 
@@ -123,6 +124,7 @@ class TrainingLoop:
         if record is None:
             raise StopRequested
         self.evaluations.append(record)
+        self.seen = {known: self.seen[known] for known in {0, self.verdict.best_step} & self.seen.keys()}
         if self.is_main:
             with JsonLines(self.run.evaluations) as lines:
                 lines.write(record)
@@ -135,7 +137,8 @@ class TrainingLoop:
         """A line of evaluations.jsonl; None if a signal came."""
         try:
             with self.signals.safe_points():
-                return self.evaluate(step).record()
+                self.seen[step] = self.evaluate(step)
+                return self.seen[step].record()
         except StopRequested:
             return None
 
