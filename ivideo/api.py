@@ -45,8 +45,8 @@ def finetune(
         clips: an earlier run whose base clips are taken over where prompts and settings agree.
         config: TOML file of settings.
         progress: is told what happens; default: nobody.
-        settings: fields of `FinetuneSettings` (model, strength, learning_rate, ...), and `preset`. A resumed run takes only
-            those that leave what it computes as it is.
+        settings: fields of `FinetuneSettings` (model, strength, learning_rate, ...), and `preset`. A resumed run takes
+            only those that leave what it computes as it is.
 
     Returns:
         The run's folder; `generate` and `compare` take it.

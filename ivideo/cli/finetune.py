@@ -29,8 +29,8 @@ def finetune_cli(
         str | None,
         typer.Option(
             metavar="RUN",
-            help="Go on with an interrupted run, or from one of its checkpoints (RUN/checkpoints/step_00008); auto: the "
-            "run in --output, else the unfinished one under runs/ that was started last, else a new one.",
+            help="Go on with an interrupted run, or from one of its checkpoints (RUN/checkpoints/step_00008); auto: "
+            "the run in --output, else the unfinished one under runs/ that was started last, else a new one.",
             rich_help_panel=o.RESUME,
         ),
     ] = None,
@@ -166,9 +166,16 @@ def finetune_cli(
     from ivideo.workflows.processes import is_first_process
 
     flags = {**o.pick_settings(context.params), "preset": preset, "evaluate": False if no_eval else None}
-    inputs = {"resume": resume, "heldout": heldout, "clips": clips, "config": config}
     with Reporter(quiet or not is_first_process()) as reporter:
-        run = finetune(texts, output, **inputs, progress=reporter, **flags)
+        run = finetune(
+            *(texts, output),
+            resume=resume,
+            heldout=heldout,
+            clips=clips,
+            config=config,
+            progress=reporter,
+            **flags,
+        )
         if not is_first_process():
             return
         summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))

@@ -71,8 +71,8 @@ class TrainingLoop:
         self._save(step)
         self._keep_best()
         with JsonLines(self.run.metrics) if self.is_main else nullcontext() as lines:
-            self._evaluate_if_due(step)
-            self.progress.start("training", self.settings.max_steps, step)
+            if not self._evaluate_if_due(step):
+                self.progress.start("training", self.settings.max_steps, step)
             while step < self.settings.max_steps and self.verdict.stop_reason is None:
                 metrics = self.trainer.train_step(step)
                 step = metrics.step
@@ -117,9 +117,9 @@ class TrainingLoop:
             f"{checkpoint_path(self.run, step)}"
         )
 
-    def _evaluate_if_due(self, step: int) -> None:
+    def _evaluate_if_due(self, step: int) -> bool:
         if not is_evaluated(step, self.settings) or any(record["step"] == step for record in self.evaluations):
-            return
+            return False
         record = tell_all(self._evaluate(step) if self.is_main else None, self.processes)
         if record is None:
             raise StopRequested
@@ -132,6 +132,7 @@ class TrainingLoop:
             prune_checkpoints(self.run, self.settings, self.evaluations)
         self._keep_best()
         self.progress.start("training", self.settings.max_steps, step)
+        return True
 
     def _evaluate(self, step: int) -> dict[str, Any] | None:
         """A line of evaluations.jsonl; None if a signal came."""
