@@ -33,6 +33,7 @@ class Schedule(StrEnum):
 
     constant = "constant"
     linear = "linear"
+    cosine = "cosine"
 
 
 class Preset(StrEnum):
@@ -45,6 +46,8 @@ class Preset(StrEnum):
 SHARED = "Everywhere"
 CLIPS = "Clips"
 METHOD = "Method"
+GUARD = "When to stop"
+RESUME = "To go on later"
 
 ModelOpt = Annotated[
     str | None,

@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 import typer
 
 from ivideo.cli.options import Format
-from ivideo.errors import IvideoError
+from ivideo.errors import Interrupted, IvideoError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,6 +28,9 @@ def known_errors(command: Callable[P, R]) -> Callable[P, R]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
+        except Interrupted as end:
+            typer.echo(str(end), err=True)
+            raise typer.Exit(end.exit_code) from end
         except IvideoError as error:
             message = " ".join(str(error).split())
             typer.echo(f"error: {message}", err=True)
@@ -148,7 +151,7 @@ class Reporter:
         self.quiet = quiet
         self.is_terminal = sys.stderr.isatty()
         self._bar: Any = None
-        self._title, self._total, self._done = "", 0, 0
+        self._title, self._total, self._done, self._done_before = "", 0, 0, 0
         self._started = self._last_line = 0.0
 
     def __enter__(self) -> Self:
@@ -168,14 +171,15 @@ class Reporter:
         """Print one line that begins with "warning"."""
         self.say(f"warning: {message}")
 
-    def start(self, title: str, total: int) -> None:
-        """Begin a phase."""
-        self._title, self._total, self._done = title, total, 0
+    def start(self, title: str, total: int, done: int = 0) -> None:
+        """Begin a phase, or go on with it."""
+        self.stop()
+        self._title, self._total, self._done, self._done_before = title, total, done, done
         self._started = self._last_line = time.monotonic()
-        if self.quiet or total == 0:
+        if self.quiet or total == done:
             return
         if not self.is_terminal:
-            typer.echo(f"{title} 0/{total}", err=True)
+            typer.echo(f"{title} {done}/{total}", err=True)
             return
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -191,7 +195,7 @@ class Reporter:
             console=Console(stderr=True),
         )
         self._bar.start()
-        self._bar.add_task(title, total=total, note="")
+        self._bar.add_task(title, total=total, completed=done, note="")
 
     def advance(self, note: str = "") -> None:
         """One part is done; the phase ends with its last one."""
@@ -210,7 +214,7 @@ class Reporter:
             return
         self._last_line = now
         elapsed = now - self._started
-        left = elapsed / self._done * (self._total - self._done)
+        left = elapsed / (self._done - self._done_before) * (self._total - self._done)
         timing = f"about {format_seconds(left)} left" if left else f"{format_seconds(elapsed)}"
         typer.echo("  ".join(filter(None, (f"{self._title} {self._done}/{self._total}", timing, note))), err=True)
 

@@ -14,8 +14,8 @@ class Progress(Protocol):
     def warn(self, message: str) -> None:
         """Tell one line that a person should act on."""
 
-    def start(self, title: str, total: int) -> None:
-        """Begin a phase of `total` equal parts; it ends when all of them are done."""
+    def start(self, title: str, total: int, done: int = 0) -> None:
+        """Begin a phase of `total` equal parts, or go on with it after `done`; it ends when all of them are done."""
 
     def advance(self, note: str = "") -> None:
         """One more part of the phase is done; `note` says how it stands."""
@@ -30,7 +30,7 @@ class Silence:
     def warn(self, message: str) -> None:
         """Tell nobody."""
 
-    def start(self, title: str, total: int) -> None:
+    def start(self, title: str, total: int, done: int = 0) -> None:
         """Begin unseen."""
 
     def advance(self, note: str = "") -> None:

@@ -14,6 +14,7 @@ from ivideo.io.clip_lists import read_source
 from ivideo.io.frame_sampling import read_clip
 from ivideo.io.video import write_video
 from ivideo.io.video_reader import open_video
+from ivideo.workflows.training import Trainer
 
 SHORT = ("--model", "emoji-world", "--max-steps", 1, "--batch-size", 2, "--gradient-accumulation", 1, "--no-eval")
 CAPTIONS = ["a cat surfing", "a cow", "a cow", "a dog running"]
@@ -78,12 +79,14 @@ def test_training_sees_the_videos_and_not_what_the_model_makes(
     lists, small_training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The Python function takes pairs as well; the clips of a caption that is held out are left alone."""
-    from ivideo.workflows import finetune as workflow
-    from ivideo.workflows.training import Trainer
-
     seen: list[Trainer] = []
-    whole = workflow.train
-    monkeypatch.setattr(workflow, "train", lambda trainer, *rest: (seen.append(trainer), whole(trainer, *rest))[1])
+    whole = Trainer.__init__
+
+    def keep(self: Trainer, *arguments: object) -> None:
+        whole(self, *arguments)
+        seen.append(self)
+
+    monkeypatch.setattr(Trainer, "__init__", keep)
     monkeypatch.setattr("ivideo.workflows.heldout.heldout_prompts_path", lambda name: None)  # a tenth of the captions
     pairs = [(f"{number}.mp4", caption) for number, caption in enumerate(CAPTIONS)]
     settings = {"num_frames": 4, "num_inference_steps": 2, "generation_num_inference_steps": 2, "num_grad_steps": 1}
@@ -98,6 +101,27 @@ def test_training_sees_the_videos_and_not_what_the_model_makes(
         clip = read_clip(open_video(tmp_path / "videos" / f"{number}.mp4"), 4, 8.0, 64, 64)
         frames = torch.from_numpy(clip).permute(0, 3, 1, 2)[None] / 255
         assert torch.equal(trainer.clip_of(item), trainer.model.encode_frames(frames)[0])
+
+
+def test_a_run_goes_on_with_its_clips_and_only_with_them(ivideo, lists, videos: Path, small_training, tmp_path) -> None:
+    flags = (*SHORT, *small_training, "--lr-schedule", "constant", "--num-warmup-steps", 0)
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    ivideo("finetune", *lists["csv"], *flags, "-o", run)
+    ivideo("finetune", videos, *flags, "--max-steps", 2, "-o", whole)
+    result = ivideo("finetune", "--resume", run, "--max-steps", 2)
+    assert result.exit_code == 0, result.stderr
+    for name in ("adapter/adapter_model.safetensors", "clips.jsonl", "prompts.txt"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes()
+
+    write_video(videos / "2.mp4", np.full((16, 64, 64, 3), 9, np.uint8), 30.0, {})
+    result = ivideo("finetune", "--resume", run, "--max-steps", 3)
+    changed = f"error: {videos / '2.mp4'} has changed since the run {run} started: put the old one back, or start anew"
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (1, changed)
+    (videos / "2.mp4").unlink()
+    result = ivideo("finetune", "--resume", run, "--max-steps", 3)
+    missing = f"error: video {videos / '2.mp4'} does not exist"
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (1, missing)
+    assert json.loads((run / "summary.json").read_text())["num_steps"] == 2
 
 
 @pytest.mark.parametrize(
