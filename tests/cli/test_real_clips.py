@@ -14,6 +14,7 @@ from ivideo.io.clip_lists import read_source
 from ivideo.io.frame_sampling import read_clip
 from ivideo.io.video import write_video
 from ivideo.io.video_reader import open_video
+from ivideo.workflows.training import Trainer
 
 SHORT = ("--model", "emoji-world", "--max-steps", 1, "--batch-size", 2, "--gradient-accumulation", 1, "--no-eval")
 CAPTIONS = ["a cat surfing", "a cow", "a cow", "a dog running"]
@@ -78,12 +79,14 @@ def test_training_sees_the_videos_and_not_what_the_model_makes(
     lists, small_training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The Python function takes pairs as well; the clips of a caption that is held out are left alone."""
-    from ivideo.workflows import finetune as workflow
-    from ivideo.workflows.training import Trainer
-
     seen: list[Trainer] = []
-    whole = workflow.train
-    monkeypatch.setattr(workflow, "train", lambda trainer, *rest: (seen.append(trainer), whole(trainer, *rest))[1])
+    whole = Trainer.__init__
+
+    def keep(self: Trainer, *arguments: object) -> None:
+        whole(self, *arguments)
+        seen.append(self)
+
+    monkeypatch.setattr(Trainer, "__init__", keep)
     monkeypatch.setattr("ivideo.workflows.heldout.heldout_prompts_path", lambda name: None)  # a tenth of the captions
     pairs = [(f"{number}.mp4", caption) for number, caption in enumerate(CAPTIONS)]
     settings = {"num_frames": 4, "num_inference_steps": 2, "generation_num_inference_steps": 2, "num_grad_steps": 1}
