@@ -44,8 +44,8 @@ class ClipJudge:
 
     @torch.no_grad()
     def _encode_text(self, prompts: Sequence[str]) -> Tensor:
-        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._text_features]
-        if new:
-            features = F.normalize(self.network.encode_text(self.tokenize(new).to(self.device)), dim=-1)
-            self._text_features.update(zip(new, features, strict=True))
+        for prompt in prompts:
+            if prompt not in self._text_features:  # alone: rounding depends on what else is in a batch
+                features = self.network.encode_text(self.tokenize([prompt]).to(self.device))
+                self._text_features[prompt] = F.normalize(features[0], dim=-1)
         return torch.stack([self._text_features[prompt] for prompt in prompts])
