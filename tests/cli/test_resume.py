@@ -1,4 +1,4 @@
-"""`ivideo finetune --resume` as a user meets it: on a random pipeline of 16 x 16 pixels, so that a step takes a moment."""
+"""`ivideo finetune --resume` as a user meets it; on a random pipeline of 16 x 16 pixels a step takes a moment."""
 
 from __future__ import annotations
 
@@ -314,9 +314,9 @@ def test_running_out_of_memory_is_one_line_and_can_be_gone_on_from(
     assert resume(tmp_path / "run", "--gradient-checkpointing", "--gradient-accumulation", 2).exit_code == 0
 
 
-def train_and_die(run: Path, settings: dict[str, Any], place: tuple[Any, str], call: int) -> None:
-    """Train in this process until the n-th call of a function, which kills it."""
-    owner, name = place
+def train_and_die(run: Path, settings: dict[str, Any], place: str, call: int) -> None:
+    """Train in this process until the n-th call of a function, which kills it; 0 lets it live."""
+    owner, name = MOMENTS[place]
     usual, calls = getattr(owner, name), []
 
     def die(*arguments: Any, **options: Any) -> Any:
@@ -329,20 +329,29 @@ def train_and_die(run: Path, settings: dict[str, Any], place: tuple[Any, str], c
     package.finetune(PROMPTS, run, resume="auto", **settings)
 
 
+MOMENTS: dict[str, tuple[Any, str]] = {
+    "name a file": (os, "replace"),
+    "reach the disk": (os, "fsync"),
+    "name a folder": (os, "rename"),
+    "train": (Trainer, "train_step"),
+    "evaluate": (TrainingLoop, "_evaluate"),
+}
+
+
 def test_a_killed_run_comes_out_the_same(root: Path, authors_folder: Path, whole: Path, tmp_path: Path) -> None:
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["ivideo.workflows.finetune", "ivideo.workflows.resume"])
     settings = {**SETTINGS, "model": str(authors_folder), "reward": f"{root / 'judge.py'}:brightness"}
-    # While a clip gets its name; a checkpoint reaches the disk and gets its name; in a step; in an evaluation.
-    moments = [((os, "replace"), 5), ((os, "fsync"), 17), ((os, "rename"), 6), ((Trainer, "train_step"), 2)]
     run = tmp_path / "run"
-    for place, call in [*moments, ((TrainingLoop, "_evaluate"), 1)]:
+
+    def train(place: str, call: int) -> int | None:
         process = processes.Process(target=train_and_die, args=(run, settings, place, call))
         process.start()
         process.join()
-        assert process.exitcode == -signal.SIGKILL, (place, call)
-    last = processes.Process(target=package.finetune, args=(PROMPTS, run), kwargs={"resume": "auto", **settings})
-    last.start()
-    last.join()
-    assert last.exitcode == 0
+        return process.exitcode
+
+    # A clip gets its name, a checkpoint's second file reaches the disk, a checkpoint gets its name, and two more.
+    for place, call in (("name a file", 5), ("reach the disk", 6), ("name a folder", 3), ("train", 2), ("evaluate", 1)):
+        assert train(place, call) == -signal.SIGKILL, place
+    assert train("train", 0) == 0
     assert results_of(run) == results_of(whole)
