@@ -61,6 +61,11 @@ class Evaluation:
         """Means of those."""
         return {name: float(np.mean(values)) for name, values in self.by_prompt.items()}
 
+    def find(self, index: int) -> tuple[np.ndarray, ClipScore]:
+        """The clip of a held-out prompt, and its score."""
+        place = self.indices.index(index)
+        return self.clips[place], self.scores[place]
+
     def record(self) -> dict[str, Any]:
         """A line of evaluations.jsonl; the guard decides by these lines alone."""
         return {"step": self.step, "values": self.values, "by_prompt": self.by_prompt}
