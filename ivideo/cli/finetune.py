@@ -62,6 +62,10 @@ def finetune_cli(
             rich_help_panel=o.GUARD,
         ),
     ] = None,
+    tracker: Annotated[
+        o.Tracker | None,
+        typer.Option(help="Send the metrics there, too; needs its package.", rich_help_panel=o.GUARD),
+    ] = None,
     strength: Annotated[
         float | None, typer.Option(help="tau: share of the chain that is run.", rich_help_panel=o.METHOD)
     ] = None,

@@ -35,6 +35,13 @@ class Schedule(StrEnum):
     linear = "linear"
 
 
+class Tracker(StrEnum):
+    """Where metrics go beside the run folder."""
+
+    tensorboard = "tensorboard"
+    wandb = "wandb"
+
+
 class Preset(StrEnum):
     """Which of the model's defaults."""
 

@@ -66,7 +66,7 @@ def write_grid(
 ) -> None:
     """Write a few held-out prompts' clips of the base and of now, side by side: a picture, and a video.
 
-    Each evaluation has files of its own. Those of a step that are there are left alone: the same step has the same clips.
+    Each evaluation has files of its own. Those that are there are left alone: a step always has the same clips.
 
     Args:
         run: where they are kept.
