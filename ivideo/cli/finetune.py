@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,11 +16,35 @@ from ivideo.cli.output import Records, Reporter, format_seconds, known_errors
 def finetune_cli(
     context: typer.Context,
     prompts: Annotated[
-        str, typer.Argument(metavar="PROMPTS", help="Text file, a prompt a line (# comments); - is stdin.")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="[PROMPTS]", help="Text file, a prompt a line (# comments); - is stdin. --resume needs none."
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Run folder, new or empty. Default: runs/DATE_TIME."),
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Go on with an interrupted run, or from one of its checkpoints (RUN/checkpoints/step_00008); auto: "
+            "the run in --output, else the unfinished one under runs/ that was started last, else a new one.",
+            rich_help_panel=o.RESUME,
+        ),
+    ] = None,
+    save_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.", rich_help_panel=o.RESUME)] = None,
+    keep_checkpoints: Annotated[
+        int | None,
+        typer.Option(help="Newest checkpoints that are kept, beside the start and the best.", rich_help_panel=o.RESUME),
+    ] = None,
+    max_bad_steps: Annotated[
+        int | None,
+        typer.Option(
+            help="End after so many steps in a row without a finite loss and gradient; each is left out.",
+            rich_help_panel=o.RESUME,
+        ),
     ] = None,
     preset: Annotated[o.Preset | None, typer.Option(help="Which of the model's defaults: quick is shorter.")] = None,
     max_steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
@@ -100,7 +123,13 @@ def finetune_cli(
     lr_schedule: Annotated[
         o.Schedule | None, typer.Option(help="Learning rate after the warm-up.", rich_help_panel=o.METHOD)
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Clips a step.", rich_help_panel=o.METHOD)] = None,
+    max_grad_norm: Annotated[
+        float | None,
+        typer.Option(help="Longer gradients are shortened to this norm; 0: none are.", rich_help_panel=o.METHOD),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Clips a step, over all processes.", rich_help_panel=o.METHOD)
+    ] = None,
     gradient_accumulation: Annotated[
         int | None, typer.Option(help="Parts that a batch goes through the network in.", rich_help_panel=o.METHOD)
     ] = None,
@@ -135,14 +164,24 @@ def finetune_cli(
     """
     from ivideo.io.prompts import read_prompts
 
-    texts = read_prompts(prompts)
+    texts = read_prompts(prompts) if prompts is not None else None
     heldout = read_prompts(eval_prompts) if eval_prompts else None
     from ivideo.api import finetune
+    from ivideo.workflows.processes import is_first_process
 
     flags = {**o.pick_settings(context.params), "preset": preset, "evaluate": False if no_eval else None}
-    folder = output or Path("runs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
-    with Reporter(quiet) as reporter:
-        run = finetune(texts, folder, heldout=heldout, clips=clips, config=config, progress=reporter, **flags)
+    with Reporter(quiet or not is_first_process()) as reporter:
+        run = finetune(
+            *(texts, output),
+            resume=resume,
+            heldout=heldout,
+            clips=clips,
+            config=config,
+            progress=reporter,
+            **flags,
+        )
+        if not is_first_process():
+            return
         summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
         for line in describe_run(summary):
             reporter.say(line)

@@ -33,6 +33,7 @@ class Schedule(StrEnum):
 
     constant = "constant"
     linear = "linear"
+    cosine = "cosine"
 
 
 class Tracker(StrEnum):
@@ -53,6 +54,7 @@ SHARED = "Everywhere"
 CLIPS = "Clips"
 METHOD = "Method"
 GUARD = "When to stop"
+RESUME = "To go on later"
 
 ModelOpt = Annotated[
     str | None,

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 TrackerName = Literal["tensorboard", "wandb"]
-ScheduleName = Literal["constant", "linear"]
+ScheduleName = Literal["constant", "linear", "cosine"]
 OWN_UNET = "none"  # as `unet`: the model's own
 
 
@@ -83,11 +83,15 @@ class FinetuneSettings(GenerationSettings):
     lora_alpha: float = Field(gt=0, description="the adapter is scaled by alpha / rank")
     learning_rate: float = Field(gt=0, description="of AdamW")
     num_warmup_steps: int = Field(ge=0, description="steps of linear learning-rate warm-up")
-    lr_schedule: ScheduleName = Field(description="after the warm-up: constant, or linear down to zero")
+    lr_schedule: ScheduleName = Field(description="after the warm-up: constant, or linear or cosine down to zero")
+    max_grad_norm: float = Field(0.0, ge=0, description="longer gradients are shortened to this norm; 0: none are")
     batch_size: int = Field(ge=1, description="clips a step, over all processes")
     gradient_accumulation: int = Field(ge=1, description="parts that a batch goes through the network in")
     gradient_checkpointing: bool = Field(True, description="recompute blocks in the backward pass, to save memory")
     max_steps: int = Field(ge=1, description="optimiser steps")
+    max_bad_steps: int = Field(5, ge=1, description="steps in a row without a finite loss and gradient that end it")
+    save_every: int = Field(50, ge=1, description="steps between checkpoints")
+    keep_checkpoints: int = Field(2, ge=1, description="newest checkpoints that are kept, beside the best")
     num_eval_prompts: int = Field(24, ge=1, description="held-out prompts of the before / after")
     evaluate: bool = Field(True, description="whether to score held-out prompts before, between and after")
     eval_every: int = Field(250, ge=0, description="steps between evaluations of held-out prompts; 0: none between")

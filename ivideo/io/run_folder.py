@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ivideo.errors import IvideoError
 from ivideo.io.files import check_folder, prepare_folder
+from ivideo.io.lock import check_unlocked
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class RunFolder:
         return self.root / "evaluations.jsonl"
 
     @property
+    def checkpoints(self) -> Path:
+        """What training goes on from, a folder a saved step."""
+        return self.root / "checkpoints"
+
+    @property
     def best(self) -> Path:
         """The adapter of the best evaluation, in PEFT's format."""
         return self.root / "best"
@@ -58,6 +64,11 @@ class RunFolder:
     def adapter(self) -> Path:
         """The last step's adapter, in PEFT's format."""
         return self.root / "adapter"
+
+    @property
+    def chosen(self) -> Path:
+        """The adapter to use: the best one if there is one, else the last step's."""
+        return self.best if self.best.is_dir() else self.adapter
 
     @property
     def grids(self) -> Path:
@@ -89,10 +100,12 @@ def check_new_run(path: Path) -> Path:
     """Prove that a new run can be kept in a folder, without creating it.
 
     Raises:
-        IvideoError: it exists and is not empty, or cannot be written to.
+        IvideoError: it exists and is not empty, is in use by another process, or cannot be written to.
     """
     if path.is_dir() and any(path.iterdir()):
-        raise IvideoError(f"output {path} is not empty; choose another --output, or remove it first")
+        check_unlocked(path)
+        advice = f"; to go on with that run: --resume {path}" if RunFolder(path).config.is_file() else ""
+        raise IvideoError(f"output {path} is not empty; choose another --output, or remove it first{advice}")
     return check_folder(path)
 
 

@@ -195,7 +195,7 @@ def write_before_after(
         panels = []
         for moment, side in (("before", before), ("after", after)):
             clip = side.clips[index]
-            adapter = Adapter(run.adapter, run.root.name, {}) if side is after else start
+            adapter = Adapter(run.chosen, run.root.name, {}) if side is after else start
             metadata = describe_generation(generation, prompt, seed, clip, adapter)
             write_video(run.videos / f"{stem}_{moment}.mp4", clip, settings.fps, metadata)
             panels.append(label_clip(clip, f"{moment}: {side.scores[index].reward:.3f}"))
