@@ -200,7 +200,17 @@ def describe_run(summary: dict[str, Any]) -> list[str]:
             values = f"{change['mean_a']:9.4f}{change['mean_b']:9.4f}{change['difference']:+9.4f}"
             lines.append(f"{name:10}{values}   {change['ci_low']:+.4f} to {change['ci_high']:+.4f}")
         lines += [f"{name}: {summary['judges'][name]}" for name in further]
+    if summary["evaluations"]:
+        lines.append(f"{'chosen':10}{describe_choice(summary)}")
     lines += [f"{name:10}{summary[name]}" for name in ("adapter", "curve")]
     if summary["videos"]:
         lines.append(f"{'videos':10}{Path(summary['videos'][0]).parent}")
     return [*lines, f"{'time':10}{format_seconds(summary['seconds'])}"]
+
+
+def describe_choice(summary: dict[str, Any]) -> str:
+    """Which step's adapter was chosen, and why training stopped if it did before its last step."""
+    chosen = summary["chosen_step"]
+    which = f"step {chosen}, the best held-out reward" if chosen else "the base: no step kept its motion and judges"
+    reason = summary["stop_reason"]
+    return which + (f"; stopped after step {summary['num_steps']}: {reason}" if reason else "")

@@ -22,7 +22,8 @@ from ivideo.models.lora import adapter_off, add_lora
 from ivideo.models.registry import find_location
 from ivideo.workflows.checkpoints import Checkpoint, copy_adapter, list_checkpoints, restore_checkpoint, step_of
 from ivideo.workflows.clips import ClipCache, find_clips
-from ivideo.workflows.heldout import split_heldout
+from ivideo.workflows.heldout import add_second_judge, split_heldout
+from ivideo.workflows.onlooker import open_onlooker
 from ivideo.workflows.out_of_memory import explain_out_of_memory
 from ivideo.workflows.parallel import map_on_cores
 from ivideo.workflows.processes import is_true_anywhere, join_processes, own_share, resume_command, tell_all
@@ -31,6 +32,7 @@ from ivideo.workflows.resolve import check_prompts
 from ivideo.workflows.resume import Resumable, cut_back, is_finished, open_checkpoint, read_run_prompts
 from ivideo.workflows.run_report import report_run
 from ivideo.workflows.stop_signals import StopRequested, StopSignals
+from ivideo.workflows.tracking import check_tracker
 from ivideo.workflows.training import Trainer, samples_of_step
 from ivideo.workflows.training_loop import TrainingLoop
 from ivideo.workflows.workshop import Workshop, find_start, open_workshop
@@ -65,6 +67,7 @@ def finetune(
         Interrupted: a signal came; the run can be gone on with.
     """
     started = time.monotonic()
+    check_tracker(settings.tracker)
     check_prompts(prompts)
     find_location(settings.model)
     find_start(settings)
@@ -72,6 +75,7 @@ def finetune(
     check_new_run(output)
     ready_clips = find_clips(clips, training, settings) if clips else {}
     check_video_format(RunFolder(output).videos / "clip.mp4", settings.fps)
+    settings = add_second_judge(settings, progress or Silence())
     shop = open_workshop(settings, training, kept, join_processes(settings), progress)
     run = RunFolder(tell_all(output, shop.processes))
     if shop.processes.is_main_process:
@@ -98,6 +102,7 @@ def go_on(found: Resumable, settings: FinetuneSettings, *, progress: Progress | 
         Interrupted: a signal came; the run can be gone on with again.
     """
     started = time.monotonic()
+    check_tracker(settings.tracker)
     run = found.run
     if found.checkpoint is None and is_finished(run, settings):
         (progress or Silence()).say(f"run {run.root} is finished: there is nothing to go on with")
@@ -150,12 +155,14 @@ def work(run: RunFolder, shop: Workshop, checkpoint: Checkpoint | None, started:
     with (
         StopSignals(lambda: shop.progress.say(announce)) as signals,
         explain_out_of_memory(shop.settings, processes.num_processes),
+        open_onlooker(run, shop) as onlooker,
     ):
         try:
             cache = ClipCache(run.clips, shop.model, shop.training, shop.settings)
             with adapter_off(shop.model.unet):
                 generate_clips(cache, shop, signals)
-            loop = TrainingLoop(prepare_trainer(cache, shop, checkpoint), run, shop.evaluate, signals, shop.progress)
+            trainer = prepare_trainer(cache, shop, checkpoint)
+            loop = TrainingLoop(trainer, run, shop.evaluate, onlooker, signals, shop.progress)
             num_steps = loop.train(checkpoint.step if checkpoint else 0)
             if processes.is_main_process:
                 with signals.safe_points():

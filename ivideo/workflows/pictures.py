@@ -29,18 +29,19 @@ def draw_curve(
 
     Args:
         run: where the curve is kept.
-        metrics: the lines of metrics.jsonl so far.
+        metrics: the lines of metrics.jsonl so far; steps without a finite reward are left out.
         evaluations: the lines of evaluations.jsonl so far; none without held-out prompts.
         settings: the run's.
         title: text above.
         labels: what a person should read beside each judge's scores, by name.
         chosen_step: step of the best evaluation; 0 marks none.
     """
+    shown = [line for line in metrics if line["reward"] is not None and line["attenuated_reward"] is not None]
     plot_reward_curve(
         run.curve,
-        [line["step"] for line in metrics],
-        [line["reward"] for line in metrics],
-        [line["attenuated_reward"] for line in metrics],
+        [line["step"] for line in shown],
+        [line["reward"] for line in shown],
+        [line["attenuated_reward"] for line in shown],
         title=title,
         reward_label=labels[settings.rewards[0].strip()],
         heldout_points=[(record["step"], record["values"]["reward"]) for record in evaluations],

@@ -29,20 +29,20 @@ def check_tracker(name: str | None) -> None:
 
 
 @contextmanager
-def open_tracker(settings: FinetuneSettings, run: RunFolder) -> Iterator[Track]:
+def open_tracker(settings: FinetuneSettings | None, run: RunFolder) -> Iterator[Track]:
     """Lend what records are to be given to; without a tracker it does nothing.
 
     TensorBoard's files lie in the run's `tracker/`, and so does what Weights & Biases sends, or keeps with
     WANDB_MODE=offline for `wandb sync`.
 
     Args:
-        settings: name the tracker, and are noted there.
+        settings: name the tracker, and are noted there; None for a process that tracks nothing.
         run: the run's folder.
 
     Raises:
         IvideoError: the tracker cannot be opened.
     """
-    if settings.tracker is None:
+    if settings is None or settings.tracker is None:
         yield lambda record, group: None
         return
     tracker = start_tracker(settings.tracker, run)
@@ -72,7 +72,9 @@ def start_tracker(name: str, run: RunFolder) -> Any:
     try:
         tracker.start()
     except wandb.errors.Error as error:
-        raise IvideoError(f"--tracker wandb: {error} (WANDB_MODE=offline keeps everything on this machine)") from error
+        raise IvideoError(
+            f"--tracker wandb: {str(error).rstrip('.')} (WANDB_MODE=offline keeps everything on this machine)"
+        ) from error
     return tracker
 
 
