@@ -85,6 +85,10 @@ def finetune_cli(
             rich_help_panel=o.GUARD,
         ),
     ] = None,
+    compile: Annotated[bool | None, typer.Option("--compile/--no-compile", help="torch.compile for the U-Net.")] = None,
+    profile: Annotated[
+        bool | None, typer.Option("--profile/--no-profile", help="Tell where the time of the training went.")
+    ] = None,
     tracker: Annotated[
         o.Tracker | None,
         typer.Option(help="Send the metrics there, too; needs its package.", rich_help_panel=o.GUARD),
@@ -203,6 +207,8 @@ def describe_run(summary: dict[str, Any]) -> list[str]:
     if summary["evaluations"]:
         lines.append(f"{'chosen':10}{describe_choice(summary)}")
     lines += [f"{name:10}{summary[name]}" for name in ("adapter", "curve")]
+    if summary["profile"]:
+        lines += describe_profile(summary["profile"])
     if summary["videos"]:
         lines.append(f"{'videos':10}{Path(summary['videos'][0]).parent}")
     return [*lines, f"{'time':10}{format_seconds(summary['seconds'])}"]
@@ -214,3 +220,12 @@ def describe_choice(summary: dict[str, Any]) -> str:
     which = f"step {chosen}, the best held-out reward" if chosen else "the base: no step kept its motion and judges"
     reason = summary["stop_reason"]
     return which + (f"; stopped after step {summary['num_steps']}: {reason}" if reason else "")
+
+
+def describe_profile(profile: dict[str, Any]) -> list[str]:
+    """Where the time of the training went, a line a phase."""
+    lines = [
+        f"{name:22}{share:7.1%}  {format_seconds(profile['seconds'][name])}"
+        for name, share in profile["shares"].items()
+    ]
+    return [*lines, f"outside the networks, of the time without evaluations: {profile['outside_networks']:.1%}"]

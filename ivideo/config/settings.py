@@ -99,6 +99,8 @@ class FinetuneSettings(GenerationSettings):
     patience: int = Field(8, ge=0, description="evaluations without a new best reward that end the run; 0: never")
     min_motion: float = Field(0.85, ge=0, le=1, description="share of the base's motion to be kept; 0: any")
     min_judge: float = Field(0.95, ge=0, le=1, description="share of the base's second judge to be kept; 0: any")
+    compile: bool = Field(False, description="torch.compile for the U-Net")
+    profile: bool = Field(False, description="whether to measure where the time goes")
     tracker: TrackerName | None = Field(None, description="where metrics go beside the run folder")
 
     @model_validator(mode="after")

@@ -34,6 +34,8 @@ FREE_SETTINGS = frozenset(
         "keep_checkpoints",
         "max_bad_steps",
         "tracker",
+        "profile",
+        "compile",
     }
 )
 

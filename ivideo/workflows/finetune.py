@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
 
 from ivideo.config.merge import write_toml
@@ -17,6 +18,7 @@ from ivideo.io.files import atomic_folder, write_text
 from ivideo.io.lock import lock_folder
 from ivideo.io.run_folder import RunFolder, check_new_run
 from ivideo.io.video import check_video_format
+from ivideo.models.compiling import compile_network
 from ivideo.models.judges import runs_code, trained_part
 from ivideo.models.lora import adapter_off, add_lora
 from ivideo.models.registry import find_location
@@ -26,6 +28,7 @@ from ivideo.workflows.heldout import add_second_judge, split_heldout
 from ivideo.workflows.onlooker import open_onlooker
 from ivideo.workflows.out_of_memory import explain_out_of_memory
 from ivideo.workflows.parallel import map_on_cores
+from ivideo.workflows.phases import PhaseTimer
 from ivideo.workflows.processes import is_true_anywhere, join_processes, own_share, resume_command, tell_all
 from ivideo.workflows.progress import Progress, Silence
 from ivideo.workflows.resolve import check_prompts
@@ -200,10 +203,23 @@ def prepare_trainer(cache: ClipCache, shop: Workshop, checkpoint: Checkpoint | N
     settings, model = shop.settings, shop.model
     if shop.start is None:
         add_lora(model.unet, settings.lora_rank, settings.lora_alpha, settings.seed)
-    trainer = Trainer(model, trained_part(shop.judge), shop.training, cache.load, settings, shop.processes)
+    timer = PhaseTimer(model.device, model.num_workers) if settings.profile else None
+    trainer = Trainer(model, trained_part(shop.judge), shop.training, cache.load, settings, shop.processes, timer)
+    if settings.compile:
+        compile_unet(trainer, shop.progress)
     if checkpoint is not None:
         restore_checkpoint(checkpoint, trainer)
     return trainer
+
+
+def compile_unet(trainer: Trainer, progress: Progress) -> None:
+    """Compile the U-Net in a first gradient that is thrown away; where the compiler fails it stays as it is."""
+    samples = samples_of_step(0, 1, len(trainer.prompts), trainer.settings.seed)
+    reason = compile_network(
+        trainer.model.unet, lambda: torch.autograd.grad(trainer.evaluate(samples).loss, trainer.parameters)
+    )
+    if reason is not None:
+        progress.warn(f"the U-Net is not compiled: {reason}")
 
 
 def interrupt(run: RunFolder, shop: Workshop) -> str:

@@ -67,6 +67,7 @@ def summarise(run: RunFolder, shop: Workshop, loop: TrainingLoop, num_steps: int
         "chosen_step": chosen,
         "stop_reason": loop.verdict.stop_reason,
         "evaluations": [{"step": record["step"], **record["values"]} for record in loop.evaluations],
+        "profile": loop.profile,
         "adapter": str(run.chosen),
         "curve": str(run.curve),
     }

@@ -17,6 +17,7 @@ from ivideo.workflows.checkpoints import checkpoint_path, copy_adapter, prune_ch
 from ivideo.workflows.guard import Verdict, judge_progress
 from ivideo.workflows.heldout import Evaluation
 from ivideo.workflows.onlooker import Onlooker
+from ivideo.workflows.phases import EVALUATION, KEEPING
 from ivideo.workflows.processes import is_true_anywhere, tell_all
 from ivideo.workflows.progress import Progress
 from ivideo.workflows.stop_signals import StopRequested, StopSignals
@@ -58,6 +59,7 @@ class TrainingLoop:
         self.seen: dict[int, Evaluation] = {}  # the base's and the best's, with their clips
         self.num_skipped = trainer.num_skipped
         self.recent: list[StepMetrics] = []
+        self.profile: dict[str, Any] | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -74,16 +76,20 @@ class TrainingLoop:
         self._save(step)
         self._keep_best()
         with JsonLines(self.run.metrics) if self.is_main else nullcontext() as lines:
-            self._evaluate_if_due(step)
+            with self.trainer.timer.phase(EVALUATION):
+                self._evaluate_if_due(step)
             self.progress.start("training", self.settings.max_steps, step)
             while step < self.settings.max_steps and self.verdict.stop_reason is None:
                 metrics = self.trainer.train_step(step)
                 step = metrics.step
-                self._log(metrics, lines)
-                self._save_if_due(step, lines)
-                self._evaluate_if_due(step)
+                with self.trainer.timer.phase(KEEPING):
+                    self._log(metrics, lines)
+                    self._save_if_due(step, lines)
+                with self.trainer.timer.phase(EVALUATION):
+                    self._evaluate_if_due(step)
                 self.progress.advance(self._describe_progress())
             self.progress.finish()
+        self.profile = self.trainer.timer.report()
         return step
 
     def _log(self, metrics: StepMetrics, lines: JsonLines | None) -> None:
