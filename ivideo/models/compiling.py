@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -24,11 +25,13 @@ def compile_network(network: nn.Module, try_it: Callable[[], object]) -> str | N
     config.suppress_errors = False  # a failure is to be heard of here, once
     network.compile()
     try:
-        try_it()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Dynamo detected a call to a `functools.lru_cache`")  # diffusers' checks
+            try_it()
     except TorchDynamoException as error:
         network._compiled_call_impl = None
         torch.compiler.reset()
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        return f"{type(error).__name__}: {lines[0].strip()}" if lines else type(error).__name__
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return " ".join([type(error).__name__, *lines[:2]])  # the first only names the part that failed
     config.suppress_errors = True  # what fails later, for another shape, runs uncompiled
     return None
