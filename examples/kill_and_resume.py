@@ -4,7 +4,7 @@
 
 A short training of the bundled model is done once without a break. The same is then started and killed (SIGKILL, which
 no program can catch) at random moments, also while it generates clips, saves and evaluates, and gone on with by
-`--resume auto` until it is finished, as often as asked for. Adapters and metrics must be the same to the bit, and no
+`resume="auto"` until it is finished, as often as asked for. Adapters and metrics must be the same to the bit, and no
 half-written file may be left. Prints a line a kill and exits with 1 if anything differs.
 """
 
@@ -12,21 +12,25 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import random
-import subprocess
+import signal
 import sys
 import time
 from pathlib import Path
 
-PROMPTS = "a cat surfing\na dog running\na cow\n"
+import ivideo
+
+PROMPTS = ["a cat surfing", "a dog running", "a cow"]
 SETTINGS = {
     "model": "emoji-world",
     "num_frames": 4,
     "num_inference_steps": 2,
     "generation_num_inference_steps": 2,
     "num_grad_steps": 1,
-    "max_steps": 12,
+    "max_steps": 8,
     "batch_size": 2,
+    "strength": 0.5,
     "learning_rate": 0.01,
     "num_warmup_steps": 2,
     "lr_schedule": "cosine",
@@ -38,12 +42,13 @@ SETTINGS = {
 }
 SAME = ("adapter/adapter_model.safetensors", "best/adapter_model.safetensors", "evaluations.jsonl")
 WALL_CLOCK = "seconds"
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["ivideo.workflows.finetune", "ivideo.workflows.resume", "diffusers", "peft"])
 
 
-def command(prompts: Path, run: Path) -> list[str]:
-    """What is run again and again."""
-    flags = [word for name, value in SETTINGS.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-    return [sys.executable, "-m", "ivideo", "finetune", str(prompts), *flags, "--output", str(run), "--resume", "auto"]
+def train(run: Path) -> None:
+    """What is killed again and again, in a process of its own."""
+    ivideo.finetune(PROMPTS, run, resume="auto", **SETTINGS)
 
 
 def read_results(run: Path) -> dict[str, object]:
@@ -59,18 +64,25 @@ def read_results(run: Path) -> dict[str, object]:
     }
 
 
-def run_and_kill(words: list[str], seconds: float) -> int:
-    """Let a command run for that long, then kill it; gives its exit code, 0 if it was done before, -9 if killed."""
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    try:
-        _, errors = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        return -9
-    if process.returncode:
-        sys.exit(f"it failed by itself: {errors.splitlines()[-1] if errors else process.returncode}")
-    return 0
+def train_and_kill(run: Path, seconds: float | None) -> bool:
+    """Train for so many seconds at most; gives whether it was killed."""
+    process = PROCESSES.Process(target=train, args=(run,))
+    process.start()
+    process.join(seconds)
+    process.kill()
+    process.join()
+    if process.exitcode not in (0, -signal.SIGKILL):
+        sys.exit(f"{run} failed by itself, not by a kill")
+    return process.exitcode != 0
+
+
+def kill_until_finished(run: Path, moments: random.Random, duration: float, most: int) -> int:
+    """Train a run to its end with at most so many kills; gives their number."""
+    kills = 0
+    while train_and_kill(run, moments.uniform(0.1, 1.1) * duration if kills < most else None):
+        kills += 1
+        print(f"{run.name}: killed with {len(list(run.glob('checkpoints/step_*')))} checkpoints", flush=True)
+    return kills
 
 
 def main() -> None:
@@ -81,26 +93,19 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True)
-    prompts = arguments.folder / "prompts.txt"
-    prompts.write_text(PROMPTS)
-    whole = arguments.folder / "whole"
+    train_and_kill(arguments.folder / "first", None)
     started = time.monotonic()
-    subprocess.run(command(prompts, whole), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    train_and_kill(arguments.folder / "whole", None)
     duration = time.monotonic() - started
-    wanted, moments = read_results(whole), random.Random(arguments.seed)
-    print(f"without a break: {duration:.0f} s", flush=True)
+    print(f"without a break: {duration:.1f} s", flush=True)
+    wanted, moments = read_results(arguments.folder / "whole"), random.Random(arguments.seed)
     kills = differing = number = 0
     while kills < arguments.times:
-        run, own_kills = arguments.folder / f"run_{number:03d}", 0
-        while run_and_kill(
-            command(prompts, run), moments.uniform(0.3, 1) * duration if kills < arguments.times else 1e9
-        ):
-            kills, own_kills = kills + 1, own_kills + 1
-            print(f"kill {kills}: {run.name}, {len(list(run.glob('checkpoints/step_*')))} checkpoints", flush=True)
-        found, number = read_results(run), number + 1
-        wrong = [name for name, value in found.items() if value != wanted[name]]
+        run, number = arguments.folder / f"run_{number:03d}", number + 1
+        kills += kill_until_finished(run, moments, duration, arguments.times - kills)
+        wrong = [name for name, value in read_results(run).items() if value != wanted[name]]
         differing += bool(wrong)
-        print(f"{run.name}: {own_kills} kills, {'differs in ' + ', '.join(wrong) if wrong else 'the same'}", flush=True)
+        print(f"{run.name}: {'differs in ' + ', '.join(wrong) if wrong else 'the same'}; {kills} kills", flush=True)
     print(f"{kills} kills of {number} runs: {differing} differ")
     sys.exit(1 if differing else 0)
 
