@@ -92,6 +92,14 @@ def finetune_cli(
             rich_help_panel=o.GUARD,
         ),
     ] = None,
+    compile: Annotated[bool | None, typer.Option("--compile/--no-compile", help="torch.compile for the U-Net.")] = None,
+    profile: Annotated[
+        bool | None, typer.Option("--profile/--no-profile", help="Tell where the time of the training went.")
+    ] = None,
+    tracker: Annotated[
+        o.Tracker | None,
+        typer.Option(help="Send the metrics there, too; needs its package.", rich_help_panel=o.GUARD),
+    ] = None,
     strength: Annotated[
         float | None, typer.Option(help="tau: share of the chain that is run.", rich_help_panel=o.METHOD)
     ] = None,
@@ -204,7 +212,28 @@ def describe_run(summary: dict[str, Any]) -> list[str]:
             values = f"{change['mean_a']:9.4f}{change['mean_b']:9.4f}{change['difference']:+9.4f}"
             lines.append(f"{name:10}{values}   {change['ci_low']:+.4f} to {change['ci_high']:+.4f}")
         lines += [f"{name}: {summary['judges'][name]}" for name in further]
+    if summary["evaluations"]:
+        lines.append(f"{'chosen':10}{describe_choice(summary)}")
     lines += [f"{name:10}{summary[name]}" for name in ("adapter", "curve")]
+    if summary["profile"]:
+        lines += describe_profile(summary["profile"])
     if summary["videos"]:
         lines.append(f"{'videos':10}{Path(summary['videos'][0]).parent}")
     return [*lines, f"{'time':10}{format_seconds(summary['seconds'])}"]
+
+
+def describe_choice(summary: dict[str, Any]) -> str:
+    """Which step's adapter was chosen, and why training stopped if it did before its last step."""
+    chosen = summary["chosen_step"]
+    which = f"step {chosen}, the best held-out reward" if chosen else "the base: no step kept its motion and judges"
+    reason = summary["stop_reason"]
+    return which + (f"; stopped after step {summary['num_steps']}: {reason}" if reason else "")
+
+
+def describe_profile(profile: dict[str, Any]) -> list[str]:
+    """Where the time of the training went, a line a phase."""
+    lines = [
+        f"{name:22}{share:7.1%}  {format_seconds(profile['seconds'][name])}"
+        for name, share in profile["shares"].items()
+    ]
+    return [*lines, f"outside the networks, of the time without evaluations: {profile['outside_networks']:.1%}"]

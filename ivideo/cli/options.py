@@ -36,6 +36,13 @@ class Schedule(StrEnum):
     cosine = "cosine"
 
 
+class Tracker(StrEnum):
+    """Where metrics go beside the run folder."""
+
+    tensorboard = "tensorboard"
+    wandb = "wandb"
+
+
 class Preset(StrEnum):
     """Which of the model's defaults."""
 

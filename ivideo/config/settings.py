@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
+TrackerName = Literal["tensorboard", "wandb"]
 ScheduleName = Literal["constant", "linear", "cosine"]
 OWN_UNET = "none"  # as `unet`: the model's own
 
@@ -98,6 +99,9 @@ class FinetuneSettings(GenerationSettings):
     patience: int = Field(8, ge=0, description="evaluations without a new best reward that end the run; 0: never")
     min_motion: float = Field(0.85, ge=0, le=1, description="share of the base's motion to be kept; 0: any")
     min_judge: float = Field(0.95, ge=0, le=1, description="share of the base's second judge to be kept; 0: any")
+    compile: bool = Field(False, description="torch.compile for the U-Net")
+    profile: bool = Field(False, description="whether to measure where the time goes")
+    tracker: TrackerName | None = Field(None, description="where metrics go beside the run folder")
 
     @model_validator(mode="after")
     def _gradient_steps_fit(self) -> Self:

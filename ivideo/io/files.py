@@ -237,9 +237,9 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     """
     records = []
     try:
-        with path.open(encoding="utf-8", newline="\n") as lines:
+        with path.open("rb") as lines:
             for line in lines:
-                record = json.loads(line) if line.endswith("\n") else None
+                record = json.loads(line) if line.endswith(b"\n") else None
                 if not isinstance(record, dict):
                     break
                 records.append(record)

@@ -81,6 +81,11 @@ class RunFolder:
         return self.root / "grids"
 
     @property
+    def tracker(self) -> Path:
+        """What the tracker keeps on this machine."""
+        return self.root / "tracker"
+
+    @property
     def curve(self) -> Path:
         """The reward over the training steps, PNG."""
         return self.root / "curve.png"

@@ -33,6 +33,9 @@ FREE_SETTINGS = frozenset(
         "save_every",
         "keep_checkpoints",
         "max_bad_steps",
+        "tracker",
+        "profile",
+        "compile",
     }
 )
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
 
 from ivideo.config.merge import write_toml
@@ -18,14 +19,17 @@ from ivideo.io.files import atomic_folder, write_text
 from ivideo.io.lock import lock_folder
 from ivideo.io.run_folder import RunFolder, check_new_run
 from ivideo.io.video import check_video_format
+from ivideo.models.compiling import compile_network
 from ivideo.models.judges import runs_code, trained_part
 from ivideo.models.lora import adapter_off, add_lora
 from ivideo.models.registry import find_location
 from ivideo.workflows.checkpoints import Checkpoint, copy_adapter, list_checkpoints, restore_checkpoint, step_of
 from ivideo.workflows.clips import ClipCache, find_clips
-from ivideo.workflows.heldout import split_heldout
+from ivideo.workflows.heldout import add_second_judge, split_heldout
+from ivideo.workflows.onlooker import open_onlooker
 from ivideo.workflows.out_of_memory import explain_out_of_memory
 from ivideo.workflows.parallel import map_on_cores
+from ivideo.workflows.phases import PhaseTimer
 from ivideo.workflows.processes import is_true_anywhere, join_processes, own_share, resume_command, tell_all
 from ivideo.workflows.progress import Progress, Silence
 from ivideo.workflows.real_clips import RealClips, recall_clips, split_source, write_records
@@ -33,6 +37,7 @@ from ivideo.workflows.resolve import check_prompts
 from ivideo.workflows.resume import Resumable, cut_back, is_finished, open_checkpoint, read_run_prompts
 from ivideo.workflows.run_report import report_run
 from ivideo.workflows.stop_signals import StopRequested, StopSignals
+from ivideo.workflows.tracking import check_tracker
 from ivideo.workflows.training import Trainer, samples_of_step
 from ivideo.workflows.training_loop import TrainingLoop
 from ivideo.workflows.workshop import Workshop, find_start, open_workshop
@@ -67,6 +72,7 @@ def finetune(
         Interrupted: a signal came; the run can be gone on with.
     """
     started = time.monotonic()
+    check_tracker(settings.tracker)
     texts, listed = split_source(prompts)
     check_prompts(texts)
     find_location(settings.model)
@@ -77,6 +83,7 @@ def finetune(
         raise UsageError("--clips takes over generated clips, and the list to train on names videos")
     ready_clips = find_clips(clips, training, settings) if clips else {}
     check_video_format(RunFolder(output).videos / "clip.mp4", settings.fps)
+    settings = add_second_judge(settings, progress or Silence())
     shop = open_workshop(settings, training, kept, join_processes(settings), progress)
     real = prepare_real_clips(shop, listed) if listed else None
     run = RunFolder(tell_all(output, shop.processes))
@@ -87,23 +94,22 @@ def finetune(
 
 
 def go_on(found: Resumable, settings: FinetuneSettings, *, progress: Progress | None = None) -> RunFolder:
-    """Go on with a run, to where it would have come without a break.
+    """Go on with a run, to where it would have come without a break; a finished one is left as it is.
 
     Args:
-        found: the run, and the checkpoint to go on from if that is not the newest.
+        found: the run, and the checkpoint to go on from if one was named, which a finished run may have, too.
         settings: the run's, as `resumed_settings` gives them.
         progress: is told what happens.
 
     Returns:
         The run's folder.
 
-    A finished run is left as it is, unless a checkpoint of it was named.
-
     Raises:
         IvideoError: another process works on it, or its checkpoint is missing, damaged or does not fit.
         Interrupted: a signal came; the run can be gone on with again.
     """
     started = time.monotonic()
+    check_tracker(settings.tracker)
     run = found.run
     if found.checkpoint is None and is_finished(run, settings):
         (progress or Silence()).say(f"run {run.root} is finished: there is nothing to go on with")
@@ -179,13 +185,15 @@ def work(
     with (
         StopSignals(lambda: shop.progress.say(announce)) as signals,
         explain_out_of_memory(shop.settings, processes.num_processes),
+        open_onlooker(run, shop) as onlooker,
     ):
         try:
             cache = real or ClipCache(run.clips, shop.model, shop.training, shop.settings)
             if isinstance(cache, ClipCache):
                 with adapter_off(shop.model.unet):
                     generate_clips(cache, shop, signals)
-            loop = TrainingLoop(prepare_trainer(cache, shop, checkpoint), run, shop.evaluate, signals, shop.progress)
+            trainer = prepare_trainer(cache, shop, checkpoint)
+            loop = TrainingLoop(trainer, run, shop.evaluate, onlooker, signals, shop.progress)
             num_steps = loop.train(checkpoint.step if checkpoint else 0)
             if processes.is_main_process:
                 with signals.safe_points():
@@ -223,10 +231,23 @@ def prepare_trainer(cache: ClipCache | RealClips, shop: Workshop, checkpoint: Ch
     settings, model = shop.settings, shop.model
     if shop.start is None:
         add_lora(model.unet, settings.lora_rank, settings.lora_alpha, settings.seed)
-    trainer = Trainer(model, trained_part(shop.judge), cache.prompts, cache.load, settings, shop.processes)
+    timer = PhaseTimer(model.device, model.num_workers) if settings.profile else None
+    trainer = Trainer(model, trained_part(shop.judge), cache.prompts, cache.load, settings, shop.processes, timer)
+    if settings.compile:
+        compile_unet(trainer, shop.progress)
     if checkpoint is not None:
         restore_checkpoint(checkpoint, trainer)
     return trainer
+
+
+def compile_unet(trainer: Trainer, progress: Progress) -> None:
+    """Compile the U-Net in a first gradient that is thrown away; where the compiler fails it stays as it is."""
+    samples = samples_of_step(0, 1, len(trainer.prompts), trainer.settings.seed)
+    reason = compile_network(
+        trainer.model.unet, lambda: torch.autograd.grad(trainer.evaluate(samples).loss, trainer.parameters)
+    )
+    if reason is not None:
+        progress.warn(f"the U-Net is not compiled: {reason}")
 
 
 def interrupt(run: RunFolder, shop: Workshop) -> str:

@@ -87,7 +87,8 @@ def find_standstill(history: Sequence[Record], patience: int) -> str | None:
     if not patience or len(rewards) - 1 - highest < patience:
         return None
     since = f"step {history[highest]['step']}" if highest else "the base"
-    return f"the held-out reward has not risen above {rewards[highest]:.4f} of {since} in {patience} evaluations"
+    evaluations = "evaluation" if patience == 1 else f"{patience} evaluations"
+    return f"the held-out reward has not risen above {rewards[highest]:.4f} of {since} in the last {evaluations}"
 
 
 def untrained_judges(rewards: Sequence[str]) -> list[str]:

@@ -15,11 +15,12 @@ from ivideo.io.panels import label_clip, stack_side_by_side
 from ivideo.io.prompts import read_prompts
 from ivideo.io.run_folder import RunFolder
 from ivideo.io.video import write_video
-from ivideo.models.judges import Judge
+from ivideo.models.judges import Judge, find_second_judge
 from ivideo.models.registry import heldout_prompts_path
 from ivideo.models.text_to_video import TextToVideoModel
 from ivideo.workflows.generate import file_stem
 from ivideo.workflows.generation import describe_generation, generate_clip
+from ivideo.workflows.guard import untrained_judges
 from ivideo.workflows.parallel import map_on_cores
 from ivideo.workflows.progress import Progress
 from ivideo.workflows.resolve import Adapter, generation_settings
@@ -61,6 +62,11 @@ class Evaluation:
         """Means of those."""
         return {name: float(np.mean(values)) for name, values in self.by_prompt.items()}
 
+    def find(self, index: int) -> tuple[np.ndarray, ClipScore]:
+        """The clip of a held-out prompt, and its score."""
+        place = self.indices.index(index)
+        return self.clips[place], self.scores[place]
+
     def record(self) -> dict[str, Any]:
         """A line of evaluations.jsonl; the guard decides by these lines alone."""
         return {"step": self.step, "values": self.values, "by_prompt": self.by_prompt}
@@ -98,6 +104,26 @@ def spread(items: Sequence[Item], count: int) -> list[Item]:
     """At most `count` items, evenly spread over the list: 2 of a, b, c, d are a and c."""
     count = min(count, len(items))
     return [items[index * len(items) // count] for index in range(count)]
+
+
+def add_second_judge(settings: FinetuneSettings, progress: Progress) -> FinetuneSettings:
+    """The settings with a further reward that is not trained on, if they name none and this machine has one.
+
+    Tells which one looks on, or that there is none.
+    """
+    if not (settings.evaluate and settings.eval_every and settings.min_judge):
+        return settings
+    names = untrained_judges(settings.rewards)
+    if not names and (found := find_second_judge(settings.rewards[0])) is not None:
+        names = [found]
+        settings = settings.model_copy(update={"reward": (*settings.rewards, found)})
+    if names:
+        progress.say(f"second judge, not trained on: {', '.join(names)}")
+    else:
+        progress.say(
+            "no second judge looks on: only held-out reward and motion can end the training (--reward adds one)"
+        )
+    return settings
 
 
 def watched_indices(num_prompts: int, settings: FinetuneSettings) -> list[int]:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from ivideo.io.files import read_json_lines, write_json
-from ivideo.io.plots import plot_reward_curve
+from ivideo.io.files import write_json
 from ivideo.io.run_folder import RunFolder
 from ivideo.models.judges import labels_of
 from ivideo.models.lora import restore_lora
@@ -19,7 +16,6 @@ from ivideo.workflows.training_loop import TrainingLoop
 from ivideo.workflows.workshop import Workshop
 
 SCHEMA_VERSION = 1
-Record = Mapping[str, Any]
 
 
 def report_run(run: RunFolder, shop: Workshop, loop: TrainingLoop, num_steps: int, started: float) -> None:
@@ -45,7 +41,7 @@ def report_run(run: RunFolder, shop: Workshop, loop: TrainingLoop, num_steps: in
             "heldout_rewards": compare_rewards(shop.kept, before.scores, after.scores),
             "videos": [str(path) for path in videos],
         }
-    draw_curve(run, shop, read_json_lines(run.metrics), loop.evaluations)
+    loop.onlooker.draw_curve(loop.evaluations, chosen)
     summary = summarise(run, shop, loop, num_steps, chosen)
     write_json(run.summary, {**summary, **changes, "seconds": round(time.monotonic() - started, 1)})
 
@@ -54,20 +50,6 @@ def evaluate_fully(run: RunFolder, shop: Workshop, loop: TrainingLoop, step: int
     """All held-out prompts with a checkpoint's adapter; clips that training saw already are not made again."""
     restore_lora(shop.model.unet, checkpoint_path(run, step))
     return shop.evaluate(step, watched_only=False, known=loop.seen.get(step))
-
-
-def draw_curve(run: RunFolder, shop: Workshop, metrics: Sequence[Record], evaluations: Sequence[Record]) -> Path:
-    """Draw the reward over the steps, with the held-out prompts'; steps without a finite reward are left out."""
-    shown = [line for line in metrics if line["reward"] is not None and line["attenuated_reward"] is not None]
-    return plot_reward_curve(
-        run.curve,
-        [line["step"] for line in shown],
-        [line["reward"] for line in shown],
-        [line["attenuated_reward"] for line in shown],
-        title=f"{shop.settings.model}: {len(shop.training)} prompts",
-        reward_label=shop.judge.label,
-        heldout_points=[(record["step"], record["values"]["reward"]) for record in evaluations],
-    )
 
 
 def summarise(run: RunFolder, shop: Workshop, loop: TrainingLoop, num_steps: int, chosen: int) -> dict[str, Any]:
@@ -85,6 +67,7 @@ def summarise(run: RunFolder, shop: Workshop, loop: TrainingLoop, num_steps: int
         "chosen_step": chosen,
         "stop_reason": loop.verdict.stop_reason,
         "evaluations": [{"step": record["step"], **record["values"]} for record in loop.evaluations],
+        "profile": loop.profile,
         "adapter": str(run.chosen),
         "curve": str(run.curve),
     }

@@ -24,6 +24,7 @@ from ivideo.models.lora import named_lora_parameters
 from ivideo.models.text_to_video import Conditioning, TextToVideoModel
 from ivideo.workflows.learning_rate import learning_rate_factor
 from ivideo.workflows.parallel import map_on_cores
+from ivideo.workflows.phases import DECODING, JUDGING, OPTIMISER, UNET_WITH_GRAPH, Untimed
 from ivideo.workflows.processes import own_share
 
 ClipOf = Callable[[int], Tensor]
@@ -92,6 +93,7 @@ class Trainer:
         clip_of: ClipOf,
         settings: FinetuneSettings,
         accelerator: Accelerator,
+        timer: Untimed | None = None,
     ) -> None:
         """Encode the prompts once and make the optimiser (AdamW, no weight decay).
 
@@ -104,11 +106,14 @@ class Trainer:
         self.clip_of, self.settings, self.accelerator = clip_of, settings, accelerator
         self.reward_names = list(labels_of(judge))
         self.conditioning = model.encode_prompts(self.prompts, settings.negative_prompt)
-        self.denoise = model.denoiser(settings.guidance_scale, batched=settings.guidance_batching)
-        self.decode_frames: DecodeFrames = model.decode_frames
+        self.timer = timer or Untimed()
+        denoise = model.denoiser(settings.guidance_scale, batched=settings.guidance_batching)
+        decode_frames: DecodeFrames = model.decode_frames
         if settings.gradient_checkpointing:
             checkpoint_blocks(model.unet)
-            self.decode_frames = partial(model.decode_frames, slice_size=1)
+            decode_frames = partial(model.decode_frames, slice_size=1)
+        self.denoise = self.timer.watch(denoise, UNET_WITH_GRAPH)
+        self.decode_frames = self.timer.watch(decode_frames, DECODING, before=UNET_WITH_GRAPH)
         self.stepper = model.stepper(settings.num_inference_steps)
         self.named_parameters = named_lora_parameters(model.unet)
         self.parameters = list(self.named_parameters.values())
@@ -135,7 +140,8 @@ class Trainer:
                 parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
         attenuated, *means = (accelerator.reduce(totals, "sum") / len(samples)).tolist()
         learning_rate = settings.learning_rate * learning_rate_factor(settings, step)
-        norm = self._apply_gradients(learning_rate, attenuated)
+        with self.timer.phase(OPTIMISER):
+            norm = self._apply_gradients(learning_rate, attenuated)
         rewards = dict(zip(self.reward_names, means, strict=True))
         return StepMetrics(
             step=step + 1,
@@ -155,7 +161,8 @@ class Trainer:
         objective = self.evaluate(part, seen)
         loss = self.scaler.scale(objective.loss * (len(part) / num_samples))
         sums = [objective.video_rewards.detach().sum(), *(seen[name].mean(1).sum() for name in self.reward_names)]
-        return torch.autograd.grad(loss, self.parameters), torch.stack(sums)
+        with self.timer.phase(JUDGING):  # the backward pass begins there
+            return torch.autograd.grad(loss, self.parameters), torch.stack(sums)
 
     def _apply_gradients(self, learning_rate: float, attenuated_reward: float) -> float:
         """Step the optimiser with the gradients of all processes, unless reward or gradient is no finite number.
@@ -252,7 +259,7 @@ class Trainer:
             denoise=self.denoise,
             stepper=self.stepper,
             decode_frames=self.decode_frames,
-            score_frames=score_frames,
+            score_frames=self.timer.watch(score_frames, JUDGING, before=DECODING),
             num_frames=settings.num_frames,
             strength=settings.strength,
             num_grad_steps=settings.num_grad_steps,

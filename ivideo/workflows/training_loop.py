@@ -12,9 +12,12 @@ from ivideo.config.settings import FinetuneSettings
 from ivideo.errors import IvideoError
 from ivideo.io.files import JsonLines, read_json_lines
 from ivideo.io.run_folder import RunFolder
+from ivideo.models.lora import restore_lora
 from ivideo.workflows.checkpoints import checkpoint_path, copy_adapter, prune_checkpoints, write_checkpoint
 from ivideo.workflows.guard import Verdict, judge_progress
 from ivideo.workflows.heldout import Evaluation
+from ivideo.workflows.onlooker import Onlooker
+from ivideo.workflows.phases import EVALUATION, KEEPING
 from ivideo.workflows.processes import is_true_anywhere, tell_all
 from ivideo.workflows.progress import Progress
 from ivideo.workflows.stop_signals import StopRequested, StopSignals
@@ -43,18 +46,20 @@ class TrainingLoop:
         trainer: Trainer,
         run: RunFolder,
         evaluate: Evaluate,
+        onlooker: Onlooker,
         signals: StopSignals,
         progress: Progress,
     ) -> None:
         """Read the evaluations so far from the run's folder."""
-        self.trainer, self.run, self.evaluate = trainer, run, evaluate
+        self.trainer, self.run, self.evaluate, self.onlooker = trainer, run, evaluate, onlooker
         self.signals, self.progress = signals, progress
         self.settings, self.processes = trainer.settings, trainer.accelerator
         self.is_main = self.processes.is_main_process
         self.evaluations: list[dict[str, Any]] = read_json_lines(run.evaluations)
         self.seen: dict[int, Evaluation] = {}  # the base's and the best's, with their clips
         self.num_skipped = trainer.num_skipped
-        self.recent: list[float] = []
+        self.recent: list[StepMetrics] = []
+        self.profile: dict[str, Any] | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -71,24 +76,36 @@ class TrainingLoop:
         self._save(step)
         self._keep_best()
         with JsonLines(self.run.metrics) if self.is_main else nullcontext() as lines:
-            if not self._evaluate_if_due(step):
-                self.progress.start("training", self.settings.max_steps, step)
+            with self.trainer.timer.phase(EVALUATION):
+                self._evaluate_if_due(step)
+            self.progress.start("training", self.settings.max_steps, step)
             while step < self.settings.max_steps and self.verdict.stop_reason is None:
                 metrics = self.trainer.train_step(step)
                 step = metrics.step
-                self._log(metrics, lines)
-                self._save_if_due(step, lines)
-                self._evaluate_if_due(step)
+                with self.trainer.timer.phase(KEEPING):
+                    self._log(metrics, lines)
+                    self._save_if_due(step, lines)
+                with self.trainer.timer.phase(EVALUATION):
+                    self._evaluate_if_due(step)
+                self.progress.advance(self._describe_progress())
+            self.progress.finish()
+        self.profile = self.trainer.timer.report()
         return step
 
     def _log(self, metrics: StepMetrics, lines: JsonLines | None) -> None:
         if lines is not None:
             lines.write(metrics.record())
+            self.onlooker.see_step(metrics.record())
         if metrics.num_skipped > self.num_skipped:
             self.num_skipped = metrics.num_skipped
             self.progress.warn(f"step {metrics.step} is left out: its loss or gradient is no finite number")
-        self.recent = [*self.recent[-9:], metrics.reward]
-        self.progress.advance(f"reward {np.mean(self.recent):.4f}")
+        self.recent = [*self.recent[-9:], metrics]
+
+    def _describe_progress(self) -> str:
+        """How the last ten steps went, and the newest evaluation."""
+        reward, seconds = (np.mean([getattr(m, name) for m in self.recent]) for name in ("reward", "seconds"))
+        heldout = f", held-out {self.evaluations[-1]['values']['reward']:.4f}" if self.evaluations else ""
+        return f"reward {reward:.4f}{heldout}, {seconds:.1f} s a step"
 
     def _save_if_due(self, step: int, lines: JsonLines | None) -> None:
         is_stopped = is_true_anywhere(self.signals.received is not None, self.processes)
@@ -117,9 +134,9 @@ class TrainingLoop:
             f"{checkpoint_path(self.run, step)}"
         )
 
-    def _evaluate_if_due(self, step: int) -> bool:
+    def _evaluate_if_due(self, step: int) -> None:
         if not is_evaluated(step, self.settings) or any(record["step"] == step for record in self.evaluations):
-            return False
+            return
         record = tell_all(self._evaluate(step) if self.is_main else None, self.processes)
         if record is None:
             raise StopRequested
@@ -130,19 +147,29 @@ class TrainingLoop:
                 lines.write(record)
                 lines.sync()
             prune_checkpoints(self.run, self.settings, self.evaluations)
+            self.onlooker.see_evaluation(self.evaluations, self.verdict.best_step)
         self._keep_best()
-        self.progress.start("training", self.settings.max_steps, step)
-        return True
 
     def _evaluate(self, step: int) -> dict[str, Any] | None:
         """A line of evaluations.jsonl; None if a signal came."""
         try:
             with self.signals.safe_points():
                 self.seen[step] = self.evaluate(step)
+                if step:
+                    self.onlooker.keep_grid(self._base(step), self.seen[step])
                 return self.seen[step].record()
         except StopRequested:
             return None
 
+    def _base(self, step: int) -> Evaluation:
+        """The base's evaluation; a run that is gone on with after a step makes its clips again."""
+        if 0 not in self.seen:
+            restore_lora(self.trainer.model.unet, checkpoint_path(self.run, 0))
+            self.seen[0] = self.evaluate(0)
+            restore_lora(self.trainer.model.unet, checkpoint_path(self.run, step))
+        return self.seen[0]
+
     def _keep_best(self) -> None:
-        if self.is_main and self.evaluations:
+        """Keep the best adapter so far; the base's only where training ends without a better one."""
+        if self.is_main and self.evaluations and (self.verdict.best_step or self.verdict.stop_reason):
             copy_adapter(checkpoint_path(self.run, self.verdict.best_step), self.run.best)

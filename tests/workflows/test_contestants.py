@@ -34,7 +34,7 @@ def test_names(trained_run: Path, base_videos: Path) -> None:
     assert find_contestant(str(base_videos)).folder == base_videos
     run = find_contestant(str(trained_run), 0.5)
     assert run.adapter is not None
-    assert (run.model, run.adapter.path, run.adapter.scale) == (None, trained_run / "adapter", 0.5)
+    assert (run.model, run.adapter.path, run.adapter.scale) == (None, trained_run / "best", 0.5)
 
 
 @pytest.mark.parametrize(("name", "error"), [("nothing-here", UsageError), ("/no/such/folder", UsageError)])
