@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from ivideo.config.merge import write_toml
 from ivideo.config.settings import FinetuneSettings
 from ivideo.errors import Interrupted, IvideoError, UsageError
-from ivideo.io.clip_lists import ListedClip, Source
+from ivideo.io.clip_lists import Source
 from ivideo.io.files import atomic_folder, write_text
 from ivideo.io.lock import lock_folder
 from ivideo.io.run_folder import RunFolder, check_new_run
@@ -40,7 +40,7 @@ from ivideo.workflows.stop_signals import StopRequested, StopSignals
 from ivideo.workflows.tracking import check_tracker
 from ivideo.workflows.training import Trainer, samples_of_step
 from ivideo.workflows.training_loop import TrainingLoop
-from ivideo.workflows.workshop import Workshop, find_start, open_workshop
+from ivideo.workflows.workshop import Workshop, find_start, open_workshop, prepare_real_clips
 
 
 def finetune(
@@ -129,18 +129,6 @@ def go_on(found: Resumable, settings: FinetuneSettings, *, progress: Progress | 
             raise IvideoError(f"a clip of {run.clip_records} cannot be used any more: the run cannot be gone on with")
         shop.progress.say(f"going on after step {checkpoint.step if checkpoint else 0} of {settings.max_steps}")
         return work(run, shop, real, checkpoint, started)
-
-
-def prepare_real_clips(shop: Workshop, listed: Sequence[ListedClip]) -> RealClips:
-    """Encode the clips that are trained on, the main process before the others, which then find them in the cache.
-
-    Raises:
-        IvideoError: too many cannot be used.
-    """
-    real = RealClips(shop.model, listed, shop.training, shop.settings)
-    with shop.processes.main_process_first():
-        real.prepare(shop.progress)
-    return real
 
 
 def start_run(

@@ -9,6 +9,7 @@ from accelerate import Accelerator
 
 from ivideo.config.settings import FinetuneSettings
 from ivideo.errors import IvideoError, UsageError
+from ivideo.io.clip_lists import ListedClip
 from ivideo.models.authors_weights import find_lora_rank
 from ivideo.models.judges import Judge, load_judges
 from ivideo.models.registry import choose_device
@@ -16,6 +17,7 @@ from ivideo.models.text_to_video import TextToVideoModel
 from ivideo.workflows.generation import open_model, warn_of_prompts
 from ivideo.workflows.heldout import Evaluation, evaluate_heldout
 from ivideo.workflows.progress import Progress, Silence
+from ivideo.workflows.real_clips import RealClips
 from ivideo.workflows.resolve import Adapter, adapter_of_unet, generation_settings
 
 
@@ -71,6 +73,18 @@ def open_workshop(
     warn_of_prompts(model, [*training, *kept], told)
     model.encode_once([*training, *kept], settings.negative_prompt)
     return Workshop(settings, list(training), list(kept), start, model, judge, processes, told)
+
+
+def prepare_real_clips(shop: Workshop, listed: Sequence[ListedClip]) -> RealClips:
+    """Encode the clips that are trained on, the main process before the others, which then find them in the cache.
+
+    Raises:
+        IvideoError: too many cannot be used.
+    """
+    real = RealClips(shop.model, listed, shop.training, shop.settings)
+    with shop.processes.main_process_first():
+        real.prepare(shop.progress)
+    return real
 
 
 def find_start(settings: FinetuneSettings) -> Adapter | None:
