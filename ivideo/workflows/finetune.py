@@ -88,17 +88,15 @@ def finetune(
 
 
 def go_on(found: Resumable, settings: FinetuneSettings, *, progress: Progress | None = None) -> RunFolder:
-    """Go on with a run, to where it would have come without a break.
+    """Go on with a run, to where it would have come without a break; a finished one is left as it is.
 
     Args:
-        found: the run, and the checkpoint to go on from if that is not the newest.
+        found: the run, and the checkpoint to go on from if one was named, which a finished run may have, too.
         settings: the run's, as `resumed_settings` gives them.
         progress: is told what happens.
 
     Returns:
         The run's folder.
-
-    A finished run is left as it is, unless a checkpoint of it was named.
 
     Raises:
         IvideoError: another process works on it, or its checkpoint is missing, damaged or does not fit.

@@ -12,7 +12,7 @@ from ivideo.config.merge import merge_settings
 from ivideo.config.presets import preset_for
 from ivideo.config.settings import FinetuneSettings
 from ivideo.errors import IvideoError, UsageError
-from ivideo.io.files import read_json_lines, sweep_temporaries, write_json_lines
+from ivideo.io.files import read_json_lines, remove_folder, sweep_temporaries, write_json_lines
 from ivideo.io.run_folder import RunFolder, open_run_folder
 from ivideo.models.judges import runs_code
 from ivideo.models.registry import choose_model
@@ -125,6 +125,8 @@ def resumed_settings(run: RunFolder, flags: Mapping[str, Any], config: Path | No
     if runs_code(own.rewards) and not (given.get("reward") or file.get("reward")):
         raise UsageError(f"the run's reward {shown(own.reward)} is code: it is run only if --reward names it again")
     asked = merge_settings(FinetuneSettings, own.model_dump(), file, given)
+    if own.rewards[: len(asked.rewards)] == asked.rewards:  # a second judge may have been found when the run began
+        asked = asked.model_copy(update={"reward": own.reward})
     _check_same(run, own, asked)
     return asked
 
@@ -215,11 +217,14 @@ def cut_back(run: RunFolder, settings: FinetuneSettings, step: int) -> None:
     due = [earlier for earlier in range(step) if is_evaluated(earlier, settings)]
     if [record["step"] for record in evaluations if record["step"] < step] != due:
         raise IvideoError(f"{run.evaluations} lacks one before step {step}: the run cannot be gone on with; start anew")
+    best = judge_progress(evaluations, settings).best_step if evaluations else 0
     if evaluations:
-        read_checkpoint(checkpoint_path(run, judge_progress(evaluations, settings).best_step))
+        read_checkpoint(checkpoint_path(run, best))
     run.summary.unlink(missing_ok=True)  # it says that the run is finished
     sweep_temporaries(run.root)
     remove_later_checkpoints(run, step)
+    if run.best.is_dir() and not best:
+        remove_folder(run.best)
     write_json_lines(run.metrics, metrics)
     if settings.evaluate:
         write_json_lines(run.evaluations, evaluations)

@@ -17,6 +17,7 @@ from ivideo.config.settings import FinetuneSettings
 from ivideo.core.draws import draw_normal
 from ivideo.models.lora import add_lora, named_lora_parameters
 from ivideo.workflows.learning_rate import learning_rate_factor
+from ivideo.workflows.phases import Untimed
 from ivideo.workflows.progress import Silence
 from ivideo.workflows.stop_signals import StopSignals
 from ivideo.workflows.training import StepMetrics, Trainer
@@ -50,6 +51,7 @@ class QuickTrainer(Trainer):
         self.parameters = list(self.named_parameters.values())
         self.optimizer = torch.optim.AdamW(self.parameters, lr=settings.learning_rate, weight_decay=0.0)
         self.scaler = torch.amp.GradScaler("cpu", enabled=False)
+        self.timer = Untimed()
         self.num_skipped = self.num_bad_in_row = 0
 
     def train_step(self, step: int) -> StepMetrics:
@@ -64,6 +66,10 @@ class QuickTrainer(Trainer):
     def weights(self) -> torch.Tensor:
         """All of the adapter."""
         return torch.cat([parameter.detach().flatten() for parameter in self.parameters])
+
+
+def nobody(*_: object) -> None:
+    """Looks on."""
 
 
 @pytest.fixture
@@ -88,7 +94,8 @@ def make_loop(quick_settings: Callable[..., FinetuneSettings]) -> Callable[..., 
             record = {"step": step, "values": values, "by_prompt": {name: [value] for name, value in values.items()}}
             return SimpleNamespace(step=step, record=lambda: record)
 
-        return TrainingLoop(trainer, run, evaluate, signals or StopSignals(), Silence())
+        onlooker: Any = SimpleNamespace(see_step=nobody, keep_grid=nobody, see_evaluation=nobody)
+        return TrainingLoop(trainer, run, evaluate, onlooker, signals or StopSignals(), Silence())
 
     return make
 
