@@ -36,8 +36,8 @@ from ivideo.workflows.resolve import find_adapter, generation_settings, read_run
 
 PROMPTS = Path(__file__).parent / "prompts.txt"
 UNGUARDED = {"patience": 0, "min_motion": 0.0, "min_judge": 0.0}
-ACCURACIES = ("subject", "motion", "place")
-COLUMNS = ("step", "reward", "motion", *(f"{kind}_accuracy" for kind in ACCURACIES), "guard")
+KINDS = ("subject", "motion", "place")
+COLUMNS = ("step", "reward", "motion", *(f"right_{kind}" for kind in KINDS), "guard")
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -103,8 +103,8 @@ def tabulate(
 
 def average(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The mean of each value over the clips that have it."""
-    names = ("reward", "motion", *(f"{kind}_accuracy" for kind in ACCURACIES))
-    found = {name: [one[name] for one in values if name in one] for name in names}
+    names = {"reward": "reward", "motion": "motion", **{f"right_{kind}": f"{kind}_accuracy" for kind in KINDS}}
+    found = {name: [one[key] for one in values if key in one] for name, key in names.items()}
     return {name: float(np.mean(numbers)) if numbers else float("nan") for name, numbers in found.items()}
 
 

@@ -88,7 +88,8 @@ def finetune_cli(
     min_judge: Annotated[
         float | None,
         typer.Option(
-            help="Stop where a judge that is not trained on falls below this share of the base's; 0: never.",
+            help="Stop where a judge that is not trained on falls below this share of the base's and by more than "
+            "chance; 0: never.",
             rich_help_panel=o.GUARD,
         ),
     ] = None,
@@ -98,7 +99,7 @@ def finetune_cli(
     ] = None,
     tracker: Annotated[
         o.Tracker | None,
-        typer.Option(help="Send the metrics there, too; needs its package.", rich_help_panel=o.GUARD),
+        typer.Option(help="Send the metrics there, too; its package must be installed."),
     ] = None,
     strength: Annotated[
         float | None, typer.Option(help="tau: share of the chain that is run.", rich_help_panel=o.METHOD)
