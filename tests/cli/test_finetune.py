@@ -32,7 +32,7 @@ def prompts(tmp_path: Path) -> Path:
 
 
 def test_a_run_folder_holds_everything(trained_run: Path) -> None:
-    assert {path.name for path in trained_run.iterdir()} == {*FILES, "best", "evaluations.jsonl", "videos"}
+    assert {path.name for path in trained_run.iterdir()} == {*FILES, "best", "evaluations.jsonl", "grids", "videos"}
     assert (trained_run / "prompts.txt").read_text() == "a cat surfing\na dog running\na cow\n"
     assert (trained_run / "heldout.txt").read_text() == "a pig\na fox surfing\n"  # not the cow: it is trained on
     assert sorted(path.name for path in (trained_run / "clips").iterdir()) == [f"0000{i}.safetensors" for i in range(3)]
@@ -102,7 +102,7 @@ def test_stdout_is_the_run_and_stderr_the_report(ivideo, prompts: Path, small_tr
     lines = result.stderr.splitlines()
     start = lines.index("2 held-out prompts, reward: emoji preference (simulated)")
     assert [line.split()[0] for line in lines[start + 1 :]] == [
-        *("before", "reward", "motion", "adapter", "curve", "videos", "time")
+        *("before", "reward", "motion", "chosen", "adapter", "curve", "videos", "time")
     ]
     assert len({line.index(word) for line, word in zip(lines[start + 1 : start + 3], ("95", "to"), strict=True)}) == 2
     assert "" not in lines
