@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 import typer
 
 from ivideo.cli.options import Format
-from ivideo.errors import IvideoError
+from ivideo.errors import Interrupted, IvideoError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,6 +29,9 @@ def known_errors(command: Callable[P, R]) -> Callable[P, R]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
+        except Interrupted as end:
+            typer.echo(str(end), err=True)
+            raise typer.Exit(end.exit_code) from end
         except IvideoError as error:
             message = " ".join(str(error).split())
             typer.echo(f"error: {message}", err=True)
