@@ -32,7 +32,7 @@ def prompts(tmp_path: Path) -> Path:
 
 
 def test_a_run_folder_holds_everything(trained_run: Path) -> None:
-    assert {path.name for path in trained_run.iterdir()} == {*FILES, "best", "evaluations.jsonl", "videos"}
+    assert {path.name for path in trained_run.iterdir()} == {*FILES, "best", "evaluations.jsonl", "grids", "videos"}
     assert (trained_run / "prompts.txt").read_text() == "a cat surfing\na dog running\na cow\n"
     assert (trained_run / "heldout.txt").read_text() == "a pig\na fox surfing\n"  # not the cow: it is trained on
     assert sorted(path.name for path in (trained_run / "clips").iterdir()) == [f"0000{i}.safetensors" for i in range(3)]
@@ -45,7 +45,7 @@ def test_a_run_folder_holds_everything(trained_run: Path) -> None:
     assert before.frames.shape == after.frames.shape == (4, 64, 64, 3)
     assert not np.array_equal(before.frames, after.frames)
     assert read_video(trained_run / "videos" / "00_a-pig_before_after.mp4").frames.shape == (4, 284, 520, 3)
-    assert Image.open(trained_run / "curve.png").size == (960, 720)
+    assert Image.open(trained_run / "curve.png").size == (960, 900)
 
 
 def test_metrics_have_their_fields(trained_run: Path) -> None:
@@ -54,16 +54,7 @@ def test_metrics_have_their_fields(trained_run: Path) -> None:
     assert [line["learning_rate"] for line in metrics] == [0.01, 0.005]  # linear to zero after step 2
     for line in metrics:
         assert line.keys() == {
-            *(
-                "step",
-                "loss",
-                "reward",
-                "attenuated_reward",
-                "gradient_norm",
-                "learning_rate",
-                "num_skipped",
-                "seconds",
-            ),
+            *("step", "loss", "reward", "attenuated_reward", "rewards", "gradient_norm", "learning_rate"),
             *("num_skipped", "seconds"),
         }
         assert (line["num_skipped"], line["gradient_norm"] > 0) == (0, True)
@@ -102,7 +93,7 @@ def test_stdout_is_the_run_and_stderr_the_report(ivideo, prompts: Path, small_tr
     lines = result.stderr.splitlines()
     start = lines.index("2 held-out prompts, reward: emoji preference (simulated)")
     assert [line.split()[0] for line in lines[start + 1 :]] == [
-        *("before", "reward", "motion", "adapter", "curve", "videos", "time")
+        *("before", "reward", "motion", "chosen", "adapter", "curve", "videos", "time")
     ]
     assert len({line.index(word) for line, word in zip(lines[start + 1 : start + 3], ("95", "to"), strict=True)}) == 2
     assert "" not in lines
