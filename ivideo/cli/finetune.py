@@ -18,7 +18,7 @@ def finetune_cli(
     prompts: Annotated[
         str | None,
         typer.Argument(
-            metavar="[PROMPTS]", help="Text file, a prompt a line (# comments); - is stdin. --resume needs none."
+            metavar="PROMPTS", help="Text file, a prompt a line (# comments); - is stdin. --resume needs none."
         ),
     ] = None,
     output: Annotated[
