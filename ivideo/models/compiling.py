@@ -28,7 +28,9 @@ def compile_network(network: nn.Module, try_it: Callable[[], object]) -> str | N
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Dynamo detected a call to a `functools.lru_cache`")  # diffusers' checks
             try_it()
-    except TorchDynamoException as error:
+    except torch.OutOfMemoryError:
+        raise
+    except (TorchDynamoException, RuntimeError) as error:  # compiled code may fail where it is run, too
         network._compiled_call_impl = None
         torch.compiler.reset()
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]

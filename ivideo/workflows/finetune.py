@@ -212,7 +212,9 @@ def prepare_trainer(cache: ClipCache, shop: Workshop, checkpoint: Checkpoint | N
 
 def compile_unet(trainer: Trainer, progress: Progress) -> None:
     """Compile the U-Net in a first gradient that is thrown away; where the compiler fails it stays as it is."""
-    samples = samples_of_step(0, 1, len(trainer.prompts), trainer.settings.seed)
+    settings, num_processes = trainer.settings, trainer.accelerator.num_processes
+    part = -(-settings.batch_size // (settings.gradient_accumulation * num_processes))
+    samples = samples_of_step(0, part, len(trainer.prompts), settings.seed)
     reason = compile_network(
         trainer.model.unet, lambda: torch.autograd.grad(trainer.evaluate(samples).loss, trainer.parameters)
     )

@@ -56,8 +56,26 @@ def test_where_the_compiler_fails_the_network_stays_as_it_is(monkeypatch: pytest
     assert torch.equal(network(torch.ones(2, 3)), expected)
 
 
-def test_other_errors_are_not_the_compiler_s(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_code_that_fails_when_it_is_run_is_left_out_too(monkeypatch: pytest.MonkeyPatch) -> None:
     network = nn.Linear(3, 3)
+
+    def make(graph: object, inputs: object) -> object:
+        def run(*_: object) -> object:
+            raise RuntimeError("view size is not compatible")
+
+        return run
+
+    reason = compile_with(monkeypatch, network, make)
+    assert reason == "RuntimeError view size is not compatible"
+    assert network(torch.ones(2, 3)).shape == (2, 3)
+
+
+def test_a_lack_of_memory_is_not_the_compiler_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = nn.Linear(3, 3)
+
+    def run_out() -> None:
+        raise torch.OutOfMemoryError("no memory")
+
     monkeypatch.setattr(nn.Module, "compile", lambda self: None)
-    with pytest.raises(RuntimeError, match="out of memory"):
-        compile_network(network, lambda: (_ for _ in ()).throw(RuntimeError("out of memory")))
+    with pytest.raises(torch.OutOfMemoryError):
+        compile_network(network, run_out)
