@@ -18,7 +18,7 @@ def finetune_cli(
     prompts: Annotated[
         str | None,
         typer.Argument(
-            metavar="[PROMPTS]",
+            metavar="PROMPTS",
             help="Text file, a prompt a line (# comments); - is stdin. Or real videos with captions: lines "
             "video|||prompt, CSV or JSONL with video and prompt, or a folder of videos with a .txt beside each. "
             "--resume needs none.",

@@ -56,6 +56,7 @@ EMOJI_WORLD: dict[str, Any] = {
     "gradient_accumulation": 4,
     "gradient_checkpointing": False,
     "max_steps": 36,
+    "save_every": 5,
     "num_eval_prompts": 28,
     "eval_every": 9,
     "num_watched_prompts": 12,

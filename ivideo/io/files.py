@@ -13,23 +13,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from safetensors import SafetensorError
+
 from ivideo.errors import IvideoError
 
 TEMPORARY = ".ivideo-"  # how the names of half-written files and folders begin
 
 
-def explain_os_error(action: str, path: Path, error: OSError) -> IvideoError:
+def explain_os_error(action: str, path: Path, error: OSError | SafetensorError) -> IvideoError:
     """Turn an operating system's error into one line, e.g. "cannot write runs/a.json: No space left on device".
 
     Args:
         action: what was tried: "read", "write", "create".
         path: the file or folder that it was tried on.
-        error: what the operating system said.
+        error: what the operating system said, or safetensors, which passes it on in its own words.
 
     Returns:
         The error to raise.
     """
-    return IvideoError(f"cannot {action} {path}: {error.strerror or error}")
+    return IvideoError(f"cannot {action} {path}: {getattr(error, 'strerror', None) or error}")
 
 
 def check_folder(path: Path) -> Path:
@@ -158,7 +160,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     The temporary file lies in the same folder (created where missing) under the same suffix, is flushed to the disk
     and then renamed, so that a reader sees the old file or the new one and never a half. The block should do
-    nothing but write: its `OSError`s are reported as failures to write `path`.
+    nothing but write: its `OSError`s and `SafetensorError`s are reported as failures to write `path`.
 
     Args:
         path: the file to create or replace.
@@ -177,7 +179,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise explain_os_error("write", path, error) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from ivideo.errors import IvideoError
 from ivideo.io.files import (
@@ -53,10 +54,11 @@ def test_atomic_path_leaves_the_old_file_on_any_error(tmp_path: Path, error: typ
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
-def test_atomic_path_reports_a_full_disk_in_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("No space left on device")])
+def test_atomic_path_reports_a_full_disk_in_one_line(tmp_path: Path, error: Exception) -> None:
     def fill_disk() -> None:
         with atomic_path(tmp_path / "a.txt"):
-            raise OSError(28, "No space left on device")
+            raise error
 
     with pytest.raises(IvideoError) as caught:
         fill_disk()
