@@ -6,6 +6,7 @@ Settings are keyword arguments with the flags' names.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
@@ -16,6 +17,7 @@ from ivideo.workflows.resolve import Adapter, adapter_of_unet, find_adapter, res
 
 # Each function imports its own workflow: making a video does not wait for the plots of a training.
 if TYPE_CHECKING:
+    from ivideo.io.clip_lists import Source
     from ivideo.workflows.generate import GeneratedVideo
 
 PathLike = str | Path
@@ -24,9 +26,11 @@ T = TypeVar("T")
 
 
 def finetune(
-    prompts: Sequence[str],
-    output: PathLike,
+    prompts: Source | Iterable[tuple[PathLike, str]] | PathLike | None = None,
+    output: PathLike | None = None,
     *,
+    videos: PathLike | None = None,
+    resume: PathLike | None = None,
     heldout: Sequence[str] | None = None,
     clips: PathLike | None = None,
     config: PathLike | None = None,
@@ -36,26 +40,42 @@ def finetune(
     """Train a LoRA that raises the judge's score on clips of the prompts.
 
     Args:
-        prompts: what to train on; the base model generates each prompt's clip once.
-        output: folder of the run, new or empty.
+        prompts: what to train on: prompts, and the base model generates each one's clip once; pairs (video, caption);
+            or the path of a list of either, in any form that the command takes. A resumed run knows its own.
+        output: folder of the run, new or empty; default: runs/DATE_TIME, or that of the resumed run.
+        videos: folder that the videos' paths start at; default: that of the list, for pairs the current one.
+        resume: the run to go on with (or one of its checkpoints), or `auto`: the one in `output`, else the unfinished
+            one under runs/ that was started last, else a new one.
         heldout: prompts of the before / after; default: those that a bundled model brings, else a tenth of `prompts`.
         clips: an earlier run whose base clips are taken over where prompts and settings agree.
         config: TOML file of settings.
         progress: is told what happens; default: nobody.
-        settings: fields of `FinetuneSettings` (model, strength, learning_rate, ...), and `preset`.
+        settings: fields of `FinetuneSettings` (model, strength, learning_rate, ...), and `preset`. A resumed run takes
+            only those that leave what it computes as it is.
 
     Returns:
         The run's folder; `generate` and `compare` take it.
 
     Raises:
         IvideoError: bad input; its message is one line.
+        Interrupted: SIGINT or SIGTERM came; the run can be resumed.
     """
+    from ivideo.io.clip_lists import gather_source
     from ivideo.workflows import finetune as workflow
+    from ivideo.workflows import resume as resumable
 
     progress = progress or Silence()
+    source = None if prompts is None else gather_source(prompts, _path(videos))
+    found = resumable.find_resumable(resume, _path(output), progress) if resume is not None else None
+    if found is not None:
+        own = resumable.resumed_settings(found.run, settings, _path(config))
+        resumable.check_same_prompts(found.run, own, source, heldout)
+        return workflow.go_on(found, own, progress=progress).root
+    if source is None:
+        raise UsageError("PROMPTS are missing: a file with a prompt a line, or --resume RUN to go on with a run")
+    folder = _path(output) or resumable.RUNS / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
     resolved = resolve_settings(FinetuneSettings, config=_path(config), flags=settings, progress=progress)
-    run = workflow.finetune(prompts, Path(output), resolved, heldout=heldout, clips=_path(clips), progress=progress)
-    return run.root
+    return workflow.finetune(source, folder, resolved, heldout=heldout, clips=_path(clips), progress=progress).root
 
 
 def generate(

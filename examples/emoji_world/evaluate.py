@@ -14,8 +14,11 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ivideo.cli.output import Reporter, format_seconds, print_json
 from ivideo.config.settings import GenerationSettings, Settings
@@ -26,6 +29,7 @@ from ivideo.models.registry import choose_device, choose_dtype
 from ivideo.workflows.progress import Progress, Silence
 from ivideo.workflows.resolve import Adapter, find_adapter, resolve_settings
 
+from .captions import all_scenes
 from .evaluation.records import ClipRecord, Referee, measure_clips
 from .evaluation.report import describe_split
 from .evaluation.sources import Source, Wanted, clean_source, collect_clips, model_source, round_trip_source
@@ -35,6 +39,7 @@ from .write_splits import ROOT, path_of
 SCHEMA_VERSION = 1
 MODEL = "emoji-world"
 SPLITS = ("heldout", "new_animals", "things")
+WORLD, NUM_WORLD_PROMPTS = "world", 300  # a split that is drawn, not kept: captions of all scenes
 CACHE = ROOT / "build" / "emoji_world" / "evaluation"
 SEEDS_A_PROMPT = 1000  # room between the seeds of one prompt and those of the next
 
@@ -51,14 +56,20 @@ def plan_clips(prompts: Sequence[str], num_seeds: int, seed: int) -> list[Wanted
 
 
 def read_splits(names: Sequence[str], max_prompts: int | None) -> dict[str, list[str]]:
-    """The prompts of each split, or the first of them.
+    """The prompts of each split, or the first of them; those of "world" are drawn evenly over all scenes.
 
     Raises:
         UsageError: fewer than one prompt.
     """
     if max_prompts is not None and max_prompts < 1:
         raise UsageError(f"--max-prompts {max_prompts}: at least 1")
-    return {name: read_prompts(path_of(name))[:max_prompts] for name in names}
+    return {name: (draw_captions() if name == WORLD else read_prompts(path_of(name)))[:max_prompts] for name in names}
+
+
+def draw_captions(count: int = NUM_WORLD_PROMPTS) -> list[str]:
+    """Captions of different scenes, the same ones at each call."""
+    scenes = all_scenes()
+    return [scenes[i].caption() for i in np.random.default_rng(0).permutation(len(scenes))[:count]]
 
 
 def find_runs(names: Sequence[str]) -> dict[str, Adapter]:
@@ -98,7 +109,7 @@ def evaluate(
     """Measure every source on each split.
 
     Args:
-        plans: prompts and seeds of each split's clips; no prompt stands in two of them.
+        plans: prompts and seeds of each split's clips.
         sources: make the clips.
         settings: of the reward.
         judge: gives the reward.
@@ -115,27 +126,21 @@ def evaluate(
     progress = progress or Silence()
     wanted = [clip for plan in plans.values() for clip in plan]
 
-    def measure(source: Source) -> list[ClipRecord]:
+    def measure(source: Source) -> dict[str, list[ClipRecord]]:
+        """The records of each split."""
         clips = collect_clips(source, wanted, cache, progress)
         progress.start(f"measuring {source.name}", len(clips))
-        return measure_clips(clips, [prompt for prompt, _ in wanted], judge, referee, settings, progress)
+        records = iter(measure_clips(clips, [prompt for prompt, _ in wanted], judge, referee, settings, progress))
+        return {name: list(islice(records, len(plan))) for name, plan in plans.items()}
 
     clean, round_trip = measure(sources.clean), measure(sources.round_trip)
     runs = {run.name: measure(run) for run in sources.runs}  # before the base: a run that does not fit shows at once
     base = measure(sources.base)
-
-    def of_plan(records: Sequence[ClipRecord], plan: Sequence[Wanted]) -> list[ClipRecord]:
-        prompts = {prompt for prompt, _ in plan}
-        return [record for record in records if record.prompt in prompts]
-
     return {
         name: describe_split(
-            of_plan(clean, plan),
-            of_plan(round_trip, plan),
-            of_plan(base, plan),
-            {run: of_plan(records, plan) for run, records in runs.items()},
+            clean[name], round_trip[name], base[name], {run: records[name] for run, records in runs.items()}
         )
-        for name, plan in plans.items()
+        for name in plans
     }
 
 
@@ -143,7 +148,13 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="*", metavar="RUN", help="run or adapter folder; none: the base only")
     parser.add_argument("--format", choices=("json", "table"), default="table")
-    parser.add_argument("--splits", nargs="+", choices=SPLITS, default=SPLITS)
+    parser.add_argument(
+        "--splits",
+        nargs="+",
+        choices=(*SPLITS, WORLD),
+        default=SPLITS,
+        help=f"default: {' '.join(SPLITS)}; {WORLD}: {NUM_WORLD_PROMPTS} captions drawn from all of them",
+    )
     parser.add_argument("--max-prompts", type=int, metavar="N", help="only the first prompts of each split")
     parser.add_argument("--num-seeds", type=int, default=2, help="clips a prompt")
     parser.add_argument("--num-inference-steps", type=int, help="default: the model's own")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,11 +16,42 @@ from ivideo.cli.output import Records, Reporter, format_seconds, known_errors
 def finetune_cli(
     context: typer.Context,
     prompts: Annotated[
-        str, typer.Argument(metavar="PROMPTS", help="Text file, a prompt a line (# comments); - is stdin.")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="[PROMPTS]",
+            help="Text file, a prompt a line (# comments); - is stdin. Or real videos with captions: lines "
+            "video|||prompt, CSV or JSONL with video and prompt, or a folder of videos with a .txt beside each. "
+            "--resume needs none.",
+        ),
+    ] = None,
+    videos: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder that a list's paths of videos start at. Default: the list's own."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Run folder, new or empty. Default: runs/DATE_TIME."),
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Go on with an interrupted run, or from one of its checkpoints (RUN/checkpoints/step_00008); auto: "
+            "the run in --output, else the unfinished one under runs/ that was started last, else a new one.",
+            rich_help_panel=o.RESUME,
+        ),
+    ] = None,
+    save_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.", rich_help_panel=o.RESUME)] = None,
+    keep_checkpoints: Annotated[
+        int | None,
+        typer.Option(help="Newest checkpoints that are kept, beside the start and the best.", rich_help_panel=o.RESUME),
+    ] = None,
+    max_bad_steps: Annotated[
+        int | None,
+        typer.Option(
+            help="End after so many steps in a row without a finite loss and gradient; each is left out.",
+            rich_help_panel=o.RESUME,
+        ),
     ] = None,
     preset: Annotated[o.Preset | None, typer.Option(help="Which of the model's defaults: quick is shorter.")] = None,
     max_steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
@@ -38,6 +68,39 @@ def finetune_cli(
         ),
     ] = None,
     num_eval_prompts: Annotated[int | None, typer.Option(help="How many of them at most.")] = None,
+    eval_every: Annotated[
+        int | None,
+        typer.Option(help="Steps between evaluations of held-out prompts; 0: none.", rich_help_panel=o.GUARD),
+    ] = None,
+    num_watched_prompts: Annotated[
+        int | None, typer.Option(help="Held-out prompts that are generated then.", rich_help_panel=o.GUARD)
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            help="Stop after so many evaluations without a new best held-out reward; 0: never.", rich_help_panel=o.GUARD
+        ),
+    ] = None,
+    min_motion: Annotated[
+        float | None,
+        typer.Option(help="Stop below this share of the base's motion; 0: never.", rich_help_panel=o.GUARD),
+    ] = None,
+    min_judge: Annotated[
+        float | None,
+        typer.Option(
+            help="Stop where a judge that is not trained on falls below this share of the base's and by more than "
+            "chance; 0: never.",
+            rich_help_panel=o.GUARD,
+        ),
+    ] = None,
+    compile: Annotated[bool | None, typer.Option("--compile/--no-compile", help="torch.compile for the U-Net.")] = None,
+    profile: Annotated[
+        bool | None, typer.Option("--profile/--no-profile", help="Tell where the time of the training went.")
+    ] = None,
+    tracker: Annotated[
+        o.Tracker | None,
+        typer.Option(help="Send the metrics there, too; its package must be installed."),
+    ] = None,
     strength: Annotated[
         float | None, typer.Option(help="tau: share of the chain that is run.", rich_help_panel=o.METHOD)
     ] = None,
@@ -72,7 +135,13 @@ def finetune_cli(
     lr_schedule: Annotated[
         o.Schedule | None, typer.Option(help="Learning rate after the warm-up.", rich_help_panel=o.METHOD)
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Clips a step.", rich_help_panel=o.METHOD)] = None,
+    max_grad_norm: Annotated[
+        float | None,
+        typer.Option(help="Longer gradients are shortened to this norm; 0: none are.", rich_help_panel=o.METHOD),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Clips a step, over all processes.", rich_help_panel=o.METHOD)
+    ] = None,
     gradient_accumulation: Annotated[
         int | None, typer.Option(help="Parts that a batch goes through the network in.", rich_help_panel=o.METHOD)
     ] = None,
@@ -102,19 +171,30 @@ def finetune_cli(
 ) -> None:
     """Train a LoRA that raises the preference score (InstructVideo).
 
-    The base model makes each prompt's clip once; training edits those clips and scores the result. Prints the run
-    folder. Example: ivideo finetune examples/prompts.txt --model emoji-world
+    The base model makes each prompt's clip once, or real videos are given; training edits the clips and scores the
+    result. Prints the run folder. Example: ivideo finetune examples/prompts.txt --model emoji-world
     """
+    from ivideo.io.clip_lists import read_source
     from ivideo.io.prompts import read_prompts
 
-    texts = read_prompts(prompts)
+    source = read_source(prompts, videos) if prompts is not None else None
     heldout = read_prompts(eval_prompts) if eval_prompts else None
     from ivideo.api import finetune
+    from ivideo.workflows.processes import is_first_process
 
     flags = {**o.pick_settings(context.params), "preset": preset, "evaluate": False if no_eval else None}
-    folder = output or Path("runs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
-    with Reporter(quiet) as reporter:
-        run = finetune(texts, folder, heldout=heldout, clips=clips, config=config, progress=reporter, **flags)
+    with Reporter(quiet or not is_first_process()) as reporter:
+        run = finetune(
+            *(source, output),
+            resume=resume,
+            heldout=heldout,
+            clips=clips,
+            config=config,
+            progress=reporter,
+            **flags,
+        )
+        if not is_first_process():
+            return
         summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
         for line in describe_run(summary):
             reporter.say(line)
@@ -133,7 +213,28 @@ def describe_run(summary: dict[str, Any]) -> list[str]:
             values = f"{change['mean_a']:9.4f}{change['mean_b']:9.4f}{change['difference']:+9.4f}"
             lines.append(f"{name:10}{values}   {change['ci_low']:+.4f} to {change['ci_high']:+.4f}")
         lines += [f"{name}: {summary['judges'][name]}" for name in further]
+    if summary["evaluations"]:
+        lines.append(f"{'chosen':10}{describe_choice(summary)}")
     lines += [f"{name:10}{summary[name]}" for name in ("adapter", "curve")]
+    if summary["profile"]:
+        lines += describe_profile(summary["profile"])
     if summary["videos"]:
         lines.append(f"{'videos':10}{Path(summary['videos'][0]).parent}")
     return [*lines, f"{'time':10}{format_seconds(summary['seconds'])}"]
+
+
+def describe_choice(summary: dict[str, Any]) -> str:
+    """Which step's adapter was chosen, and why training stopped if it did before its last step."""
+    chosen = summary["chosen_step"]
+    which = f"step {chosen}, the best held-out reward" if chosen else "the base: no step kept its motion and judges"
+    reason = summary["stop_reason"]
+    return which + (f"; stopped after step {summary['num_steps']}: {reason}" if reason else "")
+
+
+def describe_profile(profile: dict[str, Any]) -> list[str]:
+    """Where the time of the training went, a line a phase."""
+    lines = [
+        f"{name:22}{share:7.1%}  {format_seconds(profile['seconds'][name])}"
+        for name, share in profile["shares"].items()
+    ]
+    return [*lines, f"outside the networks, of the time without evaluations: {profile['outside_networks']:.1%}"]

@@ -35,6 +35,14 @@ class Schedule(StrEnum):
 
     constant = "constant"
     linear = "linear"
+    cosine = "cosine"
+
+
+class Tracker(StrEnum):
+    """Where metrics go beside the run folder."""
+
+    tensorboard = "tensorboard"
+    wandb = "wandb"
 
 
 class Preset(StrEnum):
@@ -47,6 +55,8 @@ class Preset(StrEnum):
 SHARED = "Everywhere"
 CLIPS = "Clips"
 METHOD = "Method"
+GUARD = "When to stop"
+RESUME = "To go on later"
 
 ModelOpt = Annotated[
     str | None,

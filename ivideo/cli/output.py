@@ -8,12 +8,13 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ParamSpec, Self, TypeVar
 
 import typer
 
 from ivideo.cli.options import Format
-from ivideo.errors import IvideoError
+from ivideo.errors import Interrupted, IvideoError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,6 +29,9 @@ def known_errors(command: Callable[P, R]) -> Callable[P, R]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
+        except Interrupted as end:
+            typer.echo(str(end), err=True)
+            raise typer.Exit(end.exit_code) from end
         except IvideoError as error:
             message = " ".join(str(error).split())
             typer.echo(f"error: {message}", err=True)
@@ -147,6 +151,26 @@ def print_table(columns: Sequence[str], records: Sequence[Mapping[str, Any]]) ->
             console.print(f"{name}: {label}")
 
 
+@dataclass
+class Phase:
+    """A part of a workflow that is under way."""
+
+    title: str
+    total: int
+    done: int
+    begun_with: int
+    started: float
+    last_line: float
+    task: Any = None
+
+    def describe(self, now: float, note: str) -> str:
+        """The phase in one line: how far it is, how long it will take, and how it stands."""
+        elapsed = now - self.started
+        left = elapsed / (self.done - self.begun_with) * (self.total - self.done)
+        timing = f"about {format_seconds(left)} left" if left else f"{format_seconds(elapsed)}"
+        return "  ".join(filter(None, (f"{self.title} {self.done}/{self.total}", timing, note)))
+
+
 class Reporter:
     """A workflow's progress on stderr: bars on a terminal, a line now and then elsewhere, nothing when quiet."""
 
@@ -157,8 +181,7 @@ class Reporter:
         self.quiet = quiet
         self.is_terminal = sys.stderr.isatty()
         self._bar: Any = None
-        self._title, self._total, self._done = "", 0, 0
-        self._started = self._last_line = 0.0
+        self._phases: list[Phase] = []
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -177,57 +200,75 @@ class Reporter:
         """Print one line that begins with "warning"."""
         self.say(f"warning: {message}")
 
-    def start(self, title: str, total: int) -> None:
-        """Begin a phase."""
-        self._title, self._total, self._done = title, total, 0
-        self._started = self._last_line = time.monotonic()
-        if self.quiet or total == 0:
+    def start(self, title: str, total: int, done: int = 0) -> None:
+        """Begin a phase, inside the one that is under way if there is one."""
+        if self.quiet or total <= done:
             return
+        now = time.monotonic()
+        phase = Phase(title, total, done, done, now, now)
+        self._phases.append(phase)
         if not self.is_terminal:
-            typer.echo(f"{title} 0/{total}", err=True)
+            typer.echo(f"{title} {done}/{total}", err=True)
             return
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-        from rich.progress import TimeRemainingColumn as Remaining
-
-        self._bar = Progress(
-            TextColumn("{task.description:24}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            Remaining(),
-            TextColumn("{task.fields[note]}"),
-            console=Console(stderr=True),
-        )
-        self._bar.start()
-        self._bar.add_task(title, total=total, note="")
+        if self._bar is None:
+            self._bar = make_bar()
+            self._bar.start()
+        phase.task = self._bar.add_task(title, total=total, completed=done, note="")
 
     def advance(self, note: str = "") -> None:
         """One part is done; the phase ends with its last one."""
-        self._done += 1
-        if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], advance=1, note=note)
-            if self._done >= self._total:
-                self.stop()
-        elif not self.quiet:
-            self._print_line(note)
-
-    def _print_line(self, note: str) -> None:
-        now = time.monotonic()
-        is_early_estimate = self._done == 3 and self._total > 10
-        if not (is_early_estimate or self._done == self._total or now - self._last_line > self.SECONDS_BETWEEN_LINES):
+        if not self._phases:
             return
-        self._last_line = now
-        elapsed = now - self._started
-        left = elapsed / self._done * (self._total - self._done)
-        timing = f"about {format_seconds(left)} left" if left else f"{format_seconds(elapsed)}"
-        typer.echo("  ".join(filter(None, (f"{self._title} {self._done}/{self._total}", timing, note))), err=True)
+        phase = self._phases[-1]
+        phase.done += 1
+        if self._bar is not None:
+            self._bar.update(phase.task, advance=1, note=note)
+        else:
+            self._print_line(phase, note)
+        if phase.done >= phase.total:
+            self.finish()
+
+    def _print_line(self, phase: Phase, note: str) -> None:
+        now = time.monotonic()
+        is_early_estimate = phase.done == phase.begun_with + 3 and phase.total > 10
+        is_due = now - phase.last_line > self.SECONDS_BETWEEN_LINES
+        if is_early_estimate or is_due or phase.done == phase.total:
+            phase.last_line = now
+            typer.echo(phase.describe(now, note), err=True)
+
+    def finish(self) -> None:
+        """End the phase; the one around it goes on."""
+        if not self._phases:
+            return
+        phase = self._phases.pop()
+        if not self._phases:
+            self.stop()
+        elif self._bar is not None:
+            self._bar.remove_task(phase.task)
 
     def stop(self) -> None:
         """Take the bar away; safe to call at any time."""
+        self._phases.clear()
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def make_bar() -> Any:
+    """Rich's bars on stderr, a line a phase: title, parts, bar, time left, note; the note wraps where it is narrow."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+    from rich.table import Column
+
+    return Progress(
+        TextColumn("{task.description}"),
+        MofNCompleteColumn(),
+        BarColumn(bar_width=12),
+        Remaining(elapsed_when_finished=True),
+        TextColumn("{task.fields[note]}", table_column=Column(overflow="fold")),
+        console=Console(stderr=True),
+    )
 
 
 def format_seconds(seconds: float) -> str:

@@ -140,10 +140,10 @@ def open_collectors(
 
     collectors: dict[Path, VBenchResults | RewardPlot] = {}
     if export is not None:
-        if temporal is False:
-            raise UsageError("--export vbench needs every frame: leave --no-temporal out")
-        from ivideo.io.vbench import VBenchResults
+        from ivideo.io.vbench import NEEDS_EVERY_FRAME, VBenchResults
 
+        if temporal is False:
+            raise UsageError(NEEDS_EVERY_FRAME)
         collectors[export[1]] = VBenchResults()
     if plot is not None:
         if plot.suffix.lower() != ".png":

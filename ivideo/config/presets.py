@@ -32,6 +32,8 @@ PAPER: dict[str, Any] = {
     "gradient_accumulation": 8,
     "gradient_checkpointing": True,
     "max_steps": 20_000,
+    "eval_every": 250,
+    "patience": 8,
 }
 # Chosen by experiment on CPU: 8 steps that end at t = 124 (the model's schedule is "trailing"), where the last step's
 # gradient is not nearly zero as it is at t = 1, and a gradient through the last two; a mild attenuation, so that all
@@ -55,6 +57,9 @@ EMOJI_WORLD: dict[str, Any] = {
     "gradient_checkpointing": False,
     "max_steps": 36,
     "num_eval_prompts": 28,
+    "eval_every": 9,
+    "num_watched_prompts": 12,
+    "patience": 3,
 }
 # The model card: 24 frames of 576 x 320, 40 steps; guidance 9 and 8 frames a second are diffusers' for this pipeline.
 # It was trained on from ModelScope's weights, so that the method keeps the paper's settings.
@@ -67,9 +72,17 @@ ZEROSCOPE: dict[str, Any] = {
     "guidance_batching": False,  # fits a 16 GB card (examples/memory_budget.py)
 }
 # An evening on one GPU: fewer, larger steps on smaller batches; the method is unchanged.
-EVENING: dict[str, Any] = {"learning_rate": 1e-4, "batch_size": 4, "gradient_accumulation": 4, "max_steps": 600}
+EVENING: dict[str, Any] = {
+    "learning_rate": 1e-4,
+    "batch_size": 4,
+    "gradient_accumulation": 4,
+    "max_steps": 600,
+    "eval_every": 50,
+    "patience": 4,
+}
+MINUTES: dict[str, Any] = {"max_steps": 15, "num_eval_prompts": 8, "eval_every": 5, "num_watched_prompts": 8}
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "emoji-world": {"default": EMOJI_WORLD, "quick": {**EMOJI_WORLD, "max_steps": 15, "num_eval_prompts": 8}},
+    "emoji-world": {"default": EMOJI_WORLD, "quick": {**EMOJI_WORLD, **MINUTES}},
     "modelscope": {"default": PAPER, "quick": {**PAPER, **EVENING}},
     "zeroscope": {"default": ZEROSCOPE, "quick": {**ZEROSCOPE, **EVENING}},
 }

@@ -8,7 +8,8 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
-ScheduleName = Literal["constant", "linear"]
+TrackerName = Literal["tensorboard", "wandb"]
+ScheduleName = Literal["constant", "linear", "cosine"]
 OWN_UNET = "none"  # as `unet`: the model's own
 
 
@@ -90,13 +91,25 @@ class FinetuneSettings(GenerationSettings):
     lora_alpha: float = Field(gt=0, description="the adapter is scaled by alpha / rank")
     learning_rate: float = Field(gt=0, description="of AdamW")
     num_warmup_steps: int = Field(ge=0, description="steps of linear learning-rate warm-up")
-    lr_schedule: ScheduleName = Field(description="after the warm-up: constant, or linear down to zero")
+    lr_schedule: ScheduleName = Field(description="after the warm-up: constant, or linear or cosine down to zero")
+    max_grad_norm: float = Field(0.0, ge=0, description="longer gradients are shortened to this norm; 0: none are")
     batch_size: int = Field(ge=1, description="clips a step, over all processes")
     gradient_accumulation: int = Field(ge=1, description="parts that a batch goes through the network in")
     gradient_checkpointing: bool = Field(True, description="recompute blocks in the backward pass, to save memory")
     max_steps: int = Field(ge=1, description="optimiser steps")
+    max_bad_steps: int = Field(5, ge=1, description="steps in a row without a finite loss and gradient that end it")
+    save_every: int = Field(50, ge=1, description="steps between checkpoints")
+    keep_checkpoints: int = Field(2, ge=1, description="newest checkpoints that are kept, beside the best")
     num_eval_prompts: int = Field(24, ge=1, description="held-out prompts of the before / after")
-    evaluate: bool = Field(True, description="whether to score held-out prompts before and after")
+    evaluate: bool = Field(True, description="whether to score held-out prompts before, between and after")
+    eval_every: int = Field(250, ge=0, description="steps between evaluations of held-out prompts; 0: none between")
+    num_watched_prompts: int = Field(12, ge=1, description="held-out prompts that are generated between")
+    patience: int = Field(8, ge=0, description="evaluations without a new best reward that end the run; 0: never")
+    min_motion: float = Field(0.85, ge=0, le=1, description="share of the base's motion to be kept; 0: any")
+    min_judge: float = Field(0.95, ge=0, le=1, description="share of the base's second judge to be kept; 0: any")
+    compile: bool = Field(False, description="torch.compile for the U-Net")
+    profile: bool = Field(False, description="whether to measure where the time goes")
+    tracker: TrackerName | None = Field(None, description="where metrics go beside the run folder")
 
     @model_validator(mode="after")
     def _gradient_steps_fit(self) -> Self:

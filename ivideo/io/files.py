@@ -7,13 +7,15 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from ivideo.errors import IvideoError
+
+TEMPORARY = ".ivideo-"  # how the names of half-written files and folders begin
 
 
 def explain_os_error(action: str, path: Path, error: OSError) -> IvideoError:
@@ -78,11 +80,15 @@ def prepare_folder(path: Path) -> Path:
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     """Lend a temporary folder that becomes `path` when the block ends well and vanishes when it doesn't.
 
+    Files and folders are flushed to the disk before and after the renaming, so that not even a power cut leaves a half.
+
     Args:
-        path: the folder to create; nothing may be there.
+        path: the folder to create; nothing may be there, or an empty folder.
+        replace: whether a folder with content may be there; it makes way in the moment before the new one comes, and
+            comes back if that fails.
 
     Yields:
         An existing empty folder beside it.
@@ -90,15 +96,60 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         IvideoError: the folder or what is in it can't be written.
     """
-    temporary = prepare_folder(path.parent) / f".ivideo-{secrets.token_hex(8)}"
+    temporary = prepare_folder(path.parent) / f"{TEMPORARY}{secrets.token_hex(8)}"
+    old = temporary.with_name(f"{temporary.name}-old")
     try:
         temporary.mkdir()
         yield temporary
+        _flush_tree(temporary)
+        if replace and path.exists():
+            os.rename(path, old)
         os.rename(temporary, path)
+        _flush(path.parent)
     except OSError as error:
         raise explain_os_error("write", path, error) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if old.exists() and not path.exists():
+            os.rename(old, path)
+        for leftover in (temporary, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder, so that it is whole or not there at every moment.
+
+    Raises:
+        IvideoError: it can't be removed.
+    """
+    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
+    try:
+        os.rename(path, temporary)
+    except OSError as error:
+        raise explain_os_error("remove", path, error) from error
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sweep_temporaries(folder: Path) -> None:
+    """Remove what a killed process left half-written anywhere below a folder; nobody else may be writing there."""
+    for leftover in list(folder.rglob(f"{TEMPORARY}*")):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Have a file or a folder's list of names reach the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flush_tree(folder: Path) -> None:
+    for path in (*folder.rglob("*"), folder):
+        _flush(path)
 
 
 @contextmanager
@@ -118,7 +169,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         IvideoError: `path` is a folder, or the file can't be written.
     """
-    temporary = prepare_folder(path.parent) / f".ivideo-{secrets.token_hex(8)}{path.suffix}"
+    temporary = prepare_folder(path.parent) / f"{TEMPORARY}{secrets.token_hex(8)}{path.suffix}"
     try:
         if path.is_dir():
             raise IvideoError(f"cannot write {path}: it is a folder; name a file")
@@ -186,6 +237,43 @@ def copy_file(source: Path, path: Path) -> Path:
     return path
 
 
+def write_json_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> Path:
+    """Write a whole log atomically; `JsonLines` appends to it.
+
+    Raises:
+        IvideoError: the file can't be written.
+        ValueError: a record holds NaN or infinity.
+    """
+    return write_text(path, "".join(_to_line(record) for record in records))
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """The records of a log up to its end or its first line that is cut off or damaged; none where there is no file.
+
+    Raises:
+        IvideoError: the file can't be read.
+    """
+    records = []
+    try:
+        with path.open("rb") as lines:
+            for line in lines:
+                record = json.loads(line) if line.endswith(b"\n") else None
+                if not isinstance(record, dict):
+                    break
+                records.append(record)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise explain_os_error("read", path, error) from error
+    except ValueError:  # what is no JSON or no UTF-8 ends the log as well
+        pass
+    return records
+
+
+def _to_line(record: Mapping[str, Any]) -> str:
+    return json.dumps(dict(record), ensure_ascii=False, allow_nan=False) + "\n"
+
+
 class JsonLines:
     """A log of JSON objects, one a line, that is appended to and can be read while it grows.
 
@@ -219,10 +307,21 @@ class JsonLines:
             IvideoError: the line can't be written, e.g. because the disk is full.
             ValueError: `record` holds NaN or infinity.
         """
-        line = json.dumps(dict(record), ensure_ascii=False, allow_nan=False)
+        line = _to_line(record)
         try:
-            self._file.write(line + "\n")
+            self._file.write(line)
             self._file.flush()
+        except OSError as error:
+            raise explain_os_error("write", self.path, error) from error
+
+    def sync(self) -> None:
+        """Have all lines reach the disk.
+
+        Raises:
+            IvideoError: they can't be written.
+        """
+        try:
+            os.fsync(self._file.fileno())
         except OSError as error:
             raise explain_os_error("write", self.path, error) from error
 

@@ -87,6 +87,23 @@ def stack_side_by_side(panels: Sequence[Frames], gap: int = 8) -> Frames:
     return joined
 
 
+def stack_in_rows(panels: Sequence[Frames], num_columns: int, gap: int = 8) -> Frames:
+    """Join clips row by row into one, each row as `stack_side_by_side` does; narrower rows end in white.
+
+    Args:
+        panels: clips of (num_frames, height, width, 3), uint8, each of its own size; at least one.
+        num_columns: clips a row, at least 1.
+        gap: white pixels between neighbours, at least 0.
+
+    Returns:
+        (most frames, sum of the rows' heights and gaps, greatest width of a row, 3), uint8.
+    """
+    rows = [
+        stack_side_by_side(panels[start : start + num_columns], gap) for start in range(0, len(panels), num_columns)
+    ]
+    return stack_side_by_side([row.swapaxes(1, 2) for row in rows], gap).swapaxes(1, 2)
+
+
 def contact_sheet(
     rows: Sequence[tuple[str, Sequence[Frames]]], column_names: Sequence[str], num_picks: int = 4
 ) -> Image.Image:

@@ -25,18 +25,46 @@ def read_prompts(source: Path | str) -> list[str]:
     Raises:
         IvideoError: the file is missing, a folder, unreadable, not UTF-8 text or has no prompt in it.
     """
-    name = "standard input" if str(source) == "-" else str(source)
-    try:
-        text = _read_bytes(source).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise IvideoError(
-            f"{name} is not UTF-8 text (byte {error.start} does not fit); prompts are one a line in plain text"
-        ) from error
+    name, text = read_text(source)
+    return parse_prompts(name, text)
+
+
+def parse_prompts(name: str, text: str) -> list[str]:
+    """The prompts in a text, as `read_prompts` has them.
+
+    Args:
+        name: what an error calls the text.
+        text: a prompt a line.
+
+    Raises:
+        IvideoError: there is no prompt in it.
+    """
     lines = (line.strip() for line in text.splitlines())
     prompts = list(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
     if not prompts:
         raise IvideoError(f"no prompts in {name}; write one a line, lines that begin with # are comments")
     return prompts
+
+
+def read_text(source: Path | str) -> tuple[str, str]:
+    """Read a UTF-8 text file of prompts or captions, or standard input.
+
+    Args:
+        source: the file (a byte order mark is tolerated), or "-" for standard input.
+
+    Returns:
+        What an error should call it, and its text.
+
+    Raises:
+        IvideoError: the file is missing, a folder, unreadable or not UTF-8 text.
+    """
+    name = "standard input" if str(source) == "-" else str(source)
+    try:
+        return name, _read_bytes(source).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise IvideoError(
+            f"{name} is not UTF-8 text (byte {error.start} does not fit); prompts are one a line in plain text"
+        ) from error
 
 
 def _read_bytes(source: Path | str) -> bytes:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ivideo.errors import IvideoError
 from ivideo.io.files import check_folder, prepare_folder
+from ivideo.io.lock import check_unlocked
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,49 @@ class RunFolder:
         return self.root / "clips"
 
     @property
+    def clip_records(self) -> Path:
+        """The real clips that are trained on, a JSON line each; where there is none the base model made the clips."""
+        return self.root / "clips.jsonl"
+
+    @property
     def metrics(self) -> Path:
         """One JSON line a training step."""
         return self.root / "metrics.jsonl"
 
     @property
+    def evaluations(self) -> Path:
+        """One JSON line an evaluation of the held-out prompts; the first is the base's, at step 0."""
+        return self.root / "evaluations.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """What training goes on from, a folder a saved step."""
+        return self.root / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        """The adapter of the best evaluation, in PEFT's format."""
+        return self.root / "best"
+
+    @property
     def adapter(self) -> Path:
-        """The adapter in PEFT's format."""
+        """The last step's adapter, in PEFT's format."""
         return self.root / "adapter"
+
+    @property
+    def chosen(self) -> Path:
+        """The adapter to use: the best one if there is one, else the last step's."""
+        return self.best if self.best.is_dir() else self.adapter
+
+    @property
+    def grids(self) -> Path:
+        """A few held-out prompts' clips of the base beside those of an evaluation, a picture and a video each."""
+        return self.root / "grids"
+
+    @property
+    def tracker(self) -> Path:
+        """What the tracker keeps on this machine."""
+        return self.root / "tracker"
 
     @property
     def curve(self) -> Path:
@@ -69,10 +105,12 @@ def check_new_run(path: Path) -> Path:
     """Prove that a new run can be kept in a folder, without creating it.
 
     Raises:
-        IvideoError: it exists and is not empty, or cannot be written to.
+        IvideoError: it exists and is not empty, is in use by another process, or cannot be written to.
     """
     if path.is_dir() and any(path.iterdir()):
-        raise IvideoError(f"output {path} is not empty; choose another --output, or remove it first")
+        check_unlocked(path)
+        advice = f"; to go on with that run: --resume {path}" if RunFolder(path).config.is_file() else ""
+        raise IvideoError(f"output {path} is not empty; choose another --output, or remove it first{advice}")
     return check_folder(path)
 
 

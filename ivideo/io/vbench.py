@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ivideo.errors import UsageError
 from ivideo.io.files import write_json
 
+NEEDS_EVERY_FRAME = "--export vbench needs every frame: leave --no-temporal (temporal = false) out"
 DIMENSIONS = {
     "temporal_flickering": "flicker",
     "motion_smoothness_proxy": "motion_smoothness_proxy",
@@ -35,7 +37,13 @@ class VBenchResults:
         self._rows: dict[str, list[dict[str, Any]]] = {dimension: [] for dimension in DIMENSIONS}
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Take a record; what is null in it (a video that could not be scored) is left out."""
+        """Take a record; a video that could not be scored is left out, and so is a figure that is null.
+
+        Raises:
+            UsageError: not every frame was read, so that there are no figures over time.
+        """
+        if record["error"] is None and record["flicker"] is None:
+            raise UsageError(NEEDS_EVERY_FRAME)
         for dimension, name in DIMENSIONS.items():
             if record[name] is not None:
                 self._rows[dimension].append({"video_path": record["path"], "video_results": record[name]})

@@ -56,9 +56,14 @@ def _lora_layers(unet: nn.Module) -> Iterator[Any]:
     return (module for module in unet.modules() if isinstance(module, LoraLayer))
 
 
+def named_lora_parameters(unet: nn.Module) -> dict[str, nn.Parameter]:
+    """The adapter's weights by name, in a fixed order; empty without an adapter."""
+    return {name: parameter for name, parameter in unet.named_parameters() if ".lora_" in name}
+
+
 def lora_parameters(unet: nn.Module) -> list[nn.Parameter]:
     """The adapter's weights, in a fixed order; empty without an adapter."""
-    return [parameter for name, parameter in unet.named_parameters() if ".lora_" in name]
+    return list(named_lora_parameters(unet).values())
 
 
 @contextmanager
@@ -84,13 +89,13 @@ def save_lora(unet: nn.Module, folder: Path, base_model: str, unet_file: str | N
         unet_file: the file that the model's U-Net came from, if not from its own folder; see `read_unet_file`.
     """
     from peft import get_peft_model_state_dict
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     folder.mkdir(parents=True, exist_ok=True)
     # Without being told that there are no embedding layers, PEFT asks the hub about the base model.
     state = get_peft_model_state_dict(unet, save_embedding_layers=False)
     weights = {PEFT_PREFIX + name: weight.detach().cpu().contiguous() for name, weight in state.items()}
-    save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    (folder / WEIGHTS_FILE).write_bytes(save(weights, metadata={"format": "pt"}))
     if unet_file:
         (folder / BASE_FILE).write_text(json.dumps({"unet": unet_file}) + "\n", encoding="utf-8")
     config = cast(Any, unet).peft_config["default"]
@@ -143,6 +148,24 @@ def load_lora(unet: nn.Module, path: Path, scale: float = 1.0) -> None:
         raise IvideoError(f"adapter {path} was trained on another model: its weights do not fit this one")
     for layer in _lora_layers(unet):
         layer.scale_layer(scale)
+
+
+def restore_lora(unet: nn.Module, folder: Path) -> None:
+    """Give the adapter that the U-Net has the weights that `save_lora` wrote, bit for bit.
+
+    Raises:
+        IvideoError: no adapter there, a damaged one, or one of another shape.
+    """
+    from peft import set_peft_model_state_dict
+
+    weights = _read_lora(folder)[1]
+    try:
+        unexpected = set_peft_model_state_dict(unet, weights).unexpected_keys
+        fits = not unexpected and len(weights) == len(lora_parameters(unet))
+    except (RuntimeError, KeyError):
+        fits = False
+    if not fits:
+        raise IvideoError(f"adapter {folder} has other weights than the adapter of this run")
 
 
 def merge_lora(unet: nn.Module) -> None:

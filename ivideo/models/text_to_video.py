@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +19,7 @@ from ivideo.models.stepper import DDIMStepper
 
 WORD = re.compile(r"[^\s!-/:-@\[-`{-~]+")  # all but spaces and ASCII punctuation: an emoji is a word, too
 SMALL_NETWORK = 50_000_000  # parameters; several clips at once fit into memory, and one alone leaves cores idle
-FRAMES_AT_ONCE = 8  # frames of a ready clip that are decoded together
+FRAMES_AT_ONCE = 8  # frames of a ready clip that are decoded, or of a real one that are encoded, together
 SMALL_VOCABULARY = 10_000  # below this, a word that falls into pieces is a word that the model never saw
 
 
@@ -204,3 +206,35 @@ class TextToVideoModel:
         parts = torch.arange(latents.shape[1]).split(FRAMES_AT_ONCE)
         frames = [self.decode_frames(latents[None], indices[None])[0] for indices in parts]
         return (torch.cat(frames) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
+
+    @torch.no_grad()
+    def encode_frames(self, frames: Tensor) -> Tensor:
+        """Encode every frame of each clip, the inverse of `decode_frames`, without a draw.
+
+        latents = scaling_factor * mean of the autoencoder's posterior
+
+        Args:
+            frames: (batch, num_frames, 3, height, width) in [0, 1]; height and width are multiples of `spatial_factor`.
+
+        Returns:
+            latents (batch, channels, num_frames, height / spatial_factor, width / spatial_factor) float32.
+
+        Source: Rombach et al. 2022 train on draws from the posterior; its mean needs no draw and can be kept.
+        """
+        scaled = (2 * frames.flatten(0, 1) - 1).to(self.vae.dtype)
+        means = [self.vae.encode(part).latent_dist.mean.float() for part in scaled.split(FRAMES_AT_ONCE)]
+        latents: Tensor = self.vae.config.scaling_factor * torch.cat(means).unflatten(0, frames.shape[:2])
+        return latents.transpose(1, 2).contiguous()
+
+    def fingerprint_encoder(self) -> str:
+        """SHA-256 of all that decides what `encode_frames` gives: the encoder's weights and their type, its settings.
+
+        The kind of device counts as well, since kinds round differently.
+        """
+        settings = {name: value for name, value in self.vae.config.items() if not name.startswith("_")}
+        digest = hashlib.sha256(json.dumps([self.device.type, settings], sort_keys=True, default=str).encode())
+        for name, weight in sorted(self.vae.state_dict().items()):
+            if name.startswith(("encoder.", "quant_conv.")):
+                digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+                digest.update(weight.cpu().contiguous().view(torch.uint8).numpy().data)
+        return digest.hexdigest()

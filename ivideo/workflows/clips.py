@@ -104,7 +104,7 @@ def read_prompt(clip: Path) -> str:
     Raises:
         IvideoError: it is no such file.
     """
-    with _explain_damage(clip), safe_open(clip, framework="pt") as file:
+    with explain_damage(clip), safe_open(clip, framework="pt") as file:
         return str((file.metadata() or {}).get("prompt", ""))
 
 
@@ -114,14 +114,15 @@ def check_clip(clip: Path, shape: tuple[int, ...]) -> None:
     Raises:
         IvideoError: another shape, or a damaged file.
     """
-    with _explain_damage(clip), safe_open(clip, framework="pt") as file:
+    with explain_damage(clip), safe_open(clip, framework="pt") as file:
         found = tuple(file.get_slice("latents").get_shape())
     if found != shape:
         raise IvideoError(f"clip {clip} has latents of the shape {found}, not {shape}")
 
 
 @contextmanager
-def _explain_damage(clip: Path) -> Iterator[None]:
+def explain_damage(clip: Path) -> Iterator[None]:
+    """Turn what safetensors raises on a file that it cannot read into one line."""
     try:
         yield
     except (OSError, SafetensorError) as error:

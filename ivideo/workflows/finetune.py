@@ -2,41 +2,49 @@
 
 from __future__ import annotations
 
-import math
+import signal
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+import torch
 from accelerate import Accelerator
 
 from ivideo.config.merge import write_toml
 from ivideo.config.settings import FinetuneSettings
-from ivideo.errors import IvideoError, UsageError
-from ivideo.io.files import JsonLines, atomic_folder, write_json, write_text
-from ivideo.io.plots import plot_reward_curve
-from ivideo.io.run_folder import RunFolder, check_new_run, create_run_folder
+from ivideo.errors import Interrupted, IvideoError, UsageError
+from ivideo.io.clip_lists import Source
+from ivideo.io.files import atomic_folder, write_text
+from ivideo.io.lock import lock_folder
+from ivideo.io.run_folder import RunFolder, check_new_run
 from ivideo.io.video import check_video_format
-from ivideo.models.authors_weights import find_lora_rank
-from ivideo.models.judges import Judge, labels_of, load_judges, trained_part
-from ivideo.models.lora import adapter_off, add_lora, save_lora
-from ivideo.models.registry import choose_device, find_location
+from ivideo.models.compiling import compile_network
+from ivideo.models.judges import runs_code, trained_part
+from ivideo.models.lora import adapter_off, add_lora
+from ivideo.models.registry import find_location
+from ivideo.workflows.checkpoints import Checkpoint, copy_adapter, list_checkpoints, restore_checkpoint, step_of
 from ivideo.workflows.clips import ClipCache, find_clips
-from ivideo.workflows.generation import open_model, warn_of_prompts
-from ivideo.workflows.heldout import HeldoutClips, evaluate_heldout, split_heldout, write_before_after
+from ivideo.workflows.heldout import add_second_judge, split_heldout
+from ivideo.workflows.onlooker import open_onlooker
+from ivideo.workflows.out_of_memory import explain_out_of_memory
 from ivideo.workflows.parallel import map_on_cores
+from ivideo.workflows.phases import PhaseTimer
+from ivideo.workflows.processes import is_true_anywhere, join_processes, own_share, resume_command, tell_all
 from ivideo.workflows.progress import Progress, Silence
-from ivideo.workflows.resolve import Adapter, adapter_of_unet, check_prompts, generation_settings
-from ivideo.workflows.scoring import compare_rewards, compare_scores, mean_of
-from ivideo.workflows.training import StepMetrics, Trainer, samples_of_step
-
-SCHEMA_VERSION = 1
+from ivideo.workflows.real_clips import RealClips, recall_clips, split_source, write_records
+from ivideo.workflows.resolve import check_prompts
+from ivideo.workflows.resume import Resumable, cut_back, is_finished, open_checkpoint, read_run_prompts
+from ivideo.workflows.run_report import report_run
+from ivideo.workflows.stop_signals import StopRequested, StopSignals
+from ivideo.workflows.tracking import check_tracker
+from ivideo.workflows.training import Trainer, samples_of_step
+from ivideo.workflows.training_loop import TrainingLoop
+from ivideo.workflows.workshop import Workshop, find_start, open_workshop, prepare_real_clips
 
 
 def finetune(
-    prompts: Sequence[str],
+    prompts: Source,
     output: Path,
     settings: FinetuneSettings,
     *,
@@ -44,182 +52,200 @@ def finetune(
     clips: Path | None = None,
     progress: Progress | None = None,
 ) -> RunFolder:
-    """Train a LoRA that raises the judge's score, from prompts alone.
+    """Train a LoRA that raises the judge's score, from prompts alone or on real clips.
 
     A LoRA that the settings' U-Net file brings is trained on, from where it stands; the clips are its base's as ever.
 
     Args:
-        prompts: what to train on; the base model makes the clips.
-        output: folder of the run, new or empty.
+        prompts: what to train on: prompts, whose clips the base model makes, or videos with captions.
+        output: folder of the run, new or empty; of several processes the main one's counts.
         settings: see `FinetuneSettings`.
         heldout: prompts of the before / after; default: see `split_heldout`.
         clips: an earlier run whose clips of these prompts are taken over; default: all are generated.
         progress: is told what happens.
 
     Returns:
-        The run's folder: config, metrics, adapter, curve, videos, summary.
+        The run's folder: config, metrics, checkpoints, adapters, curve, videos, summary.
 
     Raises:
         IvideoError: bad input, an output that cannot be used, or a training that diverged.
+        Interrupted: a signal came; the run can be gone on with.
     """
-    progress = progress or Silence()
     started = time.monotonic()
-    check_prompts(prompts)
+    check_tracker(settings.tracker)
+    texts, listed = split_source(prompts)
+    check_prompts(texts)
     find_location(settings.model)
-    start = find_start(settings)
-    training, kept = split_heldout(prompts, settings, heldout)
+    find_start(settings)
+    training, kept = split_heldout(texts, settings, heldout)
     check_new_run(output)
+    if clips and listed:
+        raise UsageError("--clips takes over generated clips, and the list to train on names videos")
     ready_clips = find_clips(clips, training, settings) if clips else {}
     check_video_format(RunFolder(output).videos / "clip.mp4", settings.fps)
-    judge = load_trainable_judge(settings)
-    accelerator = Accelerator(cpu=settings.device == "cpu")
-    model = open_model(generation_settings(settings), start)
-    warn_of_prompts(model, [*training, *kept], progress)
-    model.encode_once([*training, *kept], settings.negative_prompt)
-    run = start_run(output, settings, training, kept)
-
-    before = evaluate_heldout(model, judge, kept, settings, progress, "before")
-    cache = ClipCache(run.clips, model, training, settings)
-    if ready_clips:
-        progress.say(f"{cache.copy_from(ready_clips)} of {len(training)} base clips: from {clips}")
-    with adapter_off(model.unet):
-        generate_clips(cache, settings, progress)
-    if start is None:
-        add_lora(model.unet, settings.lora_rank, settings.lora_alpha, settings.seed)
-    history = train(Trainer(model, trained_part(judge), training, cache.load, settings, accelerator), run, progress)
-    after = evaluate_heldout(model, judge, kept, settings, progress, "after")
-
-    title = f"{settings.model}: {len(training)} prompts"
-    draw_curve(run, history, title, judge.label, [before, after] if kept else [])
-    videos = write_before_after(run, kept, before, after, settings, start)
-    changes = compare_scores(kept, before.scores, after.scores) if kept else {}
-    by_judge = compare_rewards(kept, before.scores, after.scores) if kept else {}
-    summary = {**summarise(run, settings, judge, history, changes, videos), "heldout_rewards": by_judge}
-    write_json(run.summary, {**summary, "seconds": round(time.monotonic() - started, 1)})
-    return run
+    settings = add_second_judge(settings, progress or Silence())
+    shop = open_workshop(settings, training, kept, join_processes(settings), progress)
+    real = prepare_real_clips(shop, listed) if listed else None
+    run = RunFolder(tell_all(output, shop.processes))
+    if shop.processes.is_main_process:
+        start_run(run, shop, real, clips, ready_clips)
+    with lock_run(run, shop.processes):
+        return work(run, shop, real, None, started)
 
 
-def find_start(settings: FinetuneSettings) -> Adapter | None:
-    """The adapter that training goes on from; None for a fresh one.
+def go_on(found: Resumable, settings: FinetuneSettings, *, progress: Progress | None = None) -> RunFolder:
+    """Go on with a run, to where it would have come without a break; a finished one is left as it is.
+
+    Args:
+        found: the run, and the checkpoint to go on from if one was named, which a finished run may have, too.
+        settings: the run's, as `resumed_settings` gives them.
+        progress: is told what happens.
+
+    Returns:
+        The run's folder.
 
     Raises:
-        UsageError: it has another rank or scale than the settings ask for, or the U-Net file is not there.
-        IvideoError: the U-Net file is no checkpoint of the authors.
+        IvideoError: another process works on it, or its checkpoint is missing, damaged or does not fit.
+        Interrupted: a signal came; the run can be gone on with again.
     """
-    start = adapter_of_unet(settings)
-    if start is None:
-        return None
-    rank = find_lora_rank(start.path)
-    if (settings.lora_rank, settings.lora_alpha) != (rank, rank):
-        asked = f"lora_rank {settings.lora_rank}, lora_alpha {settings.lora_alpha:g}"
-        raise UsageError(f"{asked}: training goes on from the LoRA in {start.path}; it has rank {rank}, alpha {rank}")
-    return start
+    started = time.monotonic()
+    check_tracker(settings.tracker)
+    run = found.run
+    if found.checkpoint is None and is_finished(run, settings):
+        (progress or Silence()).say(f"run {run.root} is finished: there is nothing to go on with")
+        return run
+    processes = join_processes(settings)
+    with lock_run(run, processes):
+        training, kept = read_run_prompts(run)
+        listed = recall_clips(run) if run.clip_records.is_file() else []
+        checkpoint = open_checkpoint(found, settings, [clip.prompt for clip in listed] or training)
+        processes.wait_for_everyone()
+        if processes.is_main_process:
+            cut_back(run, settings, checkpoint.step if checkpoint else 0)
+            write_text(run.config, write_toml(settings))
+        shop = open_workshop(settings, training, kept, processes, progress)
+        real = prepare_real_clips(shop, listed) if listed else None
+        if real and len(real.records) < len(listed):
+            raise IvideoError(f"a clip of {run.clip_records} cannot be used any more: the run cannot be gone on with")
+        shop.progress.say(f"going on after step {checkpoint.step if checkpoint else 0} of {settings.max_steps}")
+        return work(run, shop, real, checkpoint, started)
 
 
-def load_trainable_judge(settings: FinetuneSettings) -> Judge:
-    """The settings' judges; the first reward is trained on, further ones only see the before / after.
-
-    Raises:
-        IvideoError: the first gives no gradients, or one cannot be loaded.
-    """
-    judge = load_judges(settings.rewards, choose_device(settings.device))
-    if not judge.is_differentiable:
-        raise IvideoError(f"reward {judge.name} gives no gradients and cannot be trained on")
-    return judge
-
-
-def start_run(output: Path, settings: FinetuneSettings, training: Sequence[str], kept: Sequence[str]) -> RunFolder:
-    """Create the run's folder with its configuration and prompts."""
-    run = create_run_folder(output)
-    write_text(run.config, write_toml(settings))
-    write_text(run.prompts, "".join(f"{prompt}\n" for prompt in training))
-    write_text(run.heldout, "".join(f"{prompt}\n" for prompt in kept))
-    return run
-
-
-def generate_clips(cache: ClipCache, settings: FinetuneSettings, progress: Progress) -> None:
-    """Generate the base model's clip of every prompt that the run will reach."""
-    prompts = cache.prompts
-    needed = sorted(
-        {
-            sample.item
-            for step in range(min(settings.max_steps, -(-len(prompts) // settings.batch_size)))
-            for sample in samples_of_step(step, settings.batch_size, len(prompts), settings.seed)
-        }
-    )
-    progress.start("base clips", len(needed))
-    for _ in map_on_cores(cache.generate, needed, cache.model.num_workers):
-        progress.advance()
-
-
-def train(trainer: Trainer, run: RunFolder, progress: Progress) -> list[StepMetrics]:
-    """Run the training, a line of metrics a step; the adapter is saved even when it is interrupted.
-
-    Raises:
-        IvideoError: the loss is no number any more; no adapter is saved then.
-    """
-    history: list[StepMetrics] = []
-    progress.start("training", trainer.settings.max_steps)
-    try:
-        with JsonLines(run.metrics) as lines:
-            for metrics in trainer.run():
-                if not math.isfinite(metrics.loss):
-                    raise IvideoError(f"training diverged at step {metrics.step}: lower --learning-rate")
-                history.append(metrics)
-                lines.write(asdict(metrics))
-                progress.advance(f"reward {np.mean([recent.reward for recent in history[-10:]]):.4f}")
-    except KeyboardInterrupt:
-        if history:
-            save_adapter(trainer, run)
-            progress.warn(f"interrupted after step {len(history)}; its adapter is kept in {run.adapter}")
-        raise
-    save_adapter(trainer, run)
-    return history
-
-
-def save_adapter(trainer: Trainer, run: RunFolder) -> None:
-    """Write the adapter, whole or not at all."""
-    with atomic_folder(run.adapter) as folder:
-        save_lora(trainer.model.unet, folder, trainer.settings.model, trainer.settings.unet)
-
-
-def draw_curve(
-    run: RunFolder, history: Sequence[StepMetrics], title: str, label: str, heldout: Sequence[HeldoutClips]
+def start_run(
+    run: RunFolder, shop: Workshop, real: RealClips | None, clips: Path | None, ready_clips: Mapping[str, Path]
 ) -> None:
-    """Draw the reward over the steps, with the held-out prompts' at its ends."""
-    plot_reward_curve(
-        run.curve,
-        [metrics.step for metrics in history],
-        [metrics.reward for metrics in history],
-        [metrics.attenuated_reward for metrics in history],
-        title=title,
-        reward_label=label,
-        heldout_points=[
-            (step, mean_of(clips.scores, "reward")) for step, clips in zip((0, len(history)), heldout, strict=False)
-        ],
-    )
+    """Create the run's folder with all that it starts from, whole or not at all."""
+    with atomic_folder(check_new_run(run.root)) as folder:
+        new = RunFolder(folder)
+        write_text(new.config, write_toml(shop.settings))
+        training = dict.fromkeys(real.prompts) if real else shop.training
+        write_text(new.prompts, "".join(f"{prompt}\n" for prompt in training))
+        if real:
+            write_records(new, real.records)
+        write_text(new.heldout, "".join(f"{prompt}\n" for prompt in shop.kept))
+        if ready_clips:
+            taken = ClipCache(new.clips, shop.model, shop.training, shop.settings).copy_from(ready_clips)
+            shop.progress.say(f"{taken} of {len(shop.training)} base clips: from {clips}")
 
 
-def summarise(
-    run: RunFolder,
-    settings: FinetuneSettings,
-    judge: Judge,
-    history: Sequence[StepMetrics],
-    changes: dict[str, dict[str, float]],
-    videos: Sequence[Path],
-) -> dict[str, Any]:
-    """The run in one JSON object."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "run": str(run.root),
-        "model": settings.model,
-        "unet": settings.unet,
-        "reward": judge.name,
-        "reward_label": judge.label,
-        "judges": labels_of(judge),
-        "num_steps": len(history),
-        "heldout": changes,
-        "adapter": str(run.adapter),
-        "curve": str(run.curve),
-        "videos": [str(path) for path in videos],
+@contextmanager
+def lock_run(run: RunFolder, processes: Accelerator) -> Iterator[None]:
+    """Keep other launches out of the run's folder.
+
+    Raises:
+        IvideoError: another one is at work there.
+    """
+    with lock_folder(run.root) if processes.is_main_process else nullcontext():
+        yield
+
+
+def work(
+    run: RunFolder, shop: Workshop, real: RealClips | None, checkpoint: Checkpoint | None, started: float
+) -> RunFolder:
+    """Make what clips are missing, train to the end, and report.
+
+    Raises:
+        Interrupted: a signal came; says how to go on.
+    """
+    processes = shop.processes
+    processes.wait_for_everyone()
+    announce = "stopping as soon as where it stands is saved; a second signal stops at once"
+    with (
+        StopSignals(lambda: shop.progress.say(announce)) as signals,
+        explain_out_of_memory(shop.settings, processes.num_processes),
+        open_onlooker(run, shop) as onlooker,
+    ):
+        try:
+            cache = real or ClipCache(run.clips, shop.model, shop.training, shop.settings)
+            if isinstance(cache, ClipCache):
+                with adapter_off(shop.model.unet):
+                    generate_clips(cache, shop, signals)
+            trainer = prepare_trainer(cache, shop, checkpoint)
+            loop = TrainingLoop(trainer, run, shop.evaluate, onlooker, signals, shop.progress)
+            num_steps = loop.train(checkpoint.step if checkpoint else 0)
+            if processes.is_main_process:
+                with signals.safe_points():
+                    report_run(run, shop, loop, num_steps, started)
+        except StopRequested:
+            raise Interrupted(interrupt(run, shop), signals.received or signal.SIGTERM) from None
+    processes.wait_for_everyone()
+    return run
+
+
+def generate_clips(cache: ClipCache, shop: Workshop, signals: StopSignals) -> None:
+    """Generate the base model's clip of every prompt that the run will reach, each process its share.
+
+    Raises:
+        StopRequested: a signal came; the clips so far are kept.
+    """
+    settings, prompts = shop.settings, cache.prompts
+    needed = {
+        sample.item
+        for step in range(min(settings.max_steps, -(-len(prompts) // settings.batch_size)))
+        for sample in samples_of_step(step, settings.batch_size, len(prompts), settings.seed)
     }
+    missing = own_share([item for item in sorted(needed) if not cache.path_of(item).is_file()], shop.processes)
+    shop.progress.start("base clips", len(missing))
+    for _ in map_on_cores(cache.generate, missing, cache.model.num_workers):
+        shop.progress.advance()
+        if signals.received is not None:
+            break
+    if is_true_anywhere(signals.received is not None, shop.processes):
+        raise StopRequested
+
+
+def prepare_trainer(cache: ClipCache | RealClips, shop: Workshop, checkpoint: Checkpoint | None) -> Trainer:
+    """The trainer at its start, or where a checkpoint left it."""
+    settings, model = shop.settings, shop.model
+    if shop.start is None:
+        add_lora(model.unet, settings.lora_rank, settings.lora_alpha, settings.seed)
+    timer = PhaseTimer(model.device, model.num_workers) if settings.profile else None
+    trainer = Trainer(model, trained_part(shop.judge), cache.prompts, cache.load, settings, shop.processes, timer)
+    if settings.compile:
+        compile_unet(trainer, shop.progress)
+    if checkpoint is not None:
+        restore_checkpoint(checkpoint, trainer)
+    return trainer
+
+
+def compile_unet(trainer: Trainer, progress: Progress) -> None:
+    """Compile the U-Net in a first gradient that is thrown away; where the compiler fails it stays as it is."""
+    settings, num_processes = trainer.settings, trainer.accelerator.num_processes
+    part = -(-settings.batch_size // (settings.gradient_accumulation * num_processes))
+    samples = samples_of_step(0, part, len(trainer.prompts), settings.seed)
+    reason = compile_network(
+        trainer.model.unet, lambda: torch.autograd.grad(trainer.evaluate(samples).loss, trainer.parameters)
+    )
+    if reason is not None:
+        progress.warn(f"the U-Net is not compiled: {reason}")
+
+
+def interrupt(run: RunFolder, shop: Workshop) -> str:
+    """Keep the newest checkpoint's adapter for use as it is; says where training stands and how to go on."""
+    checkpoints = list_checkpoints(run)
+    if checkpoints and shop.processes.is_main_process:
+        copy_adapter(checkpoints[-1], run.adapter)
+    step = step_of(checkpoints[-1]) if checkpoints else 0
+    rewards = shop.settings.rewards if runs_code(shop.settings.rewards) else ()
+    command = resume_command(run.root, rewards, shop.processes)
+    return f"interrupted after step {step} of {shop.settings.max_steps}; go on with: {command}"

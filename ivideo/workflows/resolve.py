@@ -45,7 +45,7 @@ class Adapter:
 
 
 def find_adapter(path: Path, scale: float = 1.0) -> Adapter:
-    """The adapter of a run folder, of a folder in PEFT's format, or of a file of the authors.
+    """The adapter of a run (its best one if there is one), of a folder in PEFT's format, or of a file of the authors.
 
     Raises:
         UsageError: the scale is no number.
@@ -60,10 +60,10 @@ def find_adapter(path: Path, scale: float = 1.0) -> Adapter:
     if (path / CONFIG_FILE).is_file():
         return Adapter(path, path.resolve().name, read_adapter_defaults(path), scale)
     run = open_run_folder(path)
-    if not (run.adapter / CONFIG_FILE).is_file():
-        raise IvideoError(f"run {path} has no adapter yet: {run.adapter / CONFIG_FILE} is missing")
+    if not (run.chosen / CONFIG_FILE).is_file():
+        raise IvideoError(f"run {path} has no adapter yet: {run.chosen / CONFIG_FILE} is missing")
     settings = read_run_settings(run)
-    return Adapter(run.adapter, path.resolve().name, generation_defaults(settings.model_dump()), scale, run.heldout)
+    return Adapter(run.chosen, path.resolve().name, generation_defaults(settings.model_dump()), scale, run.heldout)
 
 
 def read_run_settings(run: RunFolder) -> FinetuneSettings:

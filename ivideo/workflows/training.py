@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -18,9 +20,12 @@ from ivideo.core.sampler import add_offset_noise
 from ivideo.errors import UsageError
 from ivideo.models.checkpointing import checkpoint_blocks
 from ivideo.models.judges import Judge, labels_of
-from ivideo.models.lora import lora_parameters
+from ivideo.models.lora import named_lora_parameters
 from ivideo.models.text_to_video import Conditioning, TextToVideoModel
+from ivideo.workflows.learning_rate import learning_rate_factor
 from ivideo.workflows.parallel import map_on_cores
+from ivideo.workflows.phases import DECODING, JUDGING, OPTIMISER, UNET_WITH_GRAPH, Untimed
+from ivideo.workflows.processes import own_share
 
 ClipOf = Callable[[int], Tensor]
 """`clip_of(item) -> latents` (channels, num_frames, height, width) of a prompt's clip."""
@@ -31,16 +36,29 @@ class StepMetrics:
     """One line of metrics.jsonl.
 
     Reward is the mean score of the drawn frames, attenuated_reward what is maximised; rewards has the reward by name
-    and, where it is a weighted sum, each judge's part before its weight.
+    and, where it is a weighted sum, each judge's part before its weight. gradient_norm is that of the whole batch
+    before it is clipped; num_skipped counts the steps so far that left the adapter as it was.
     """
 
     step: int
     loss: float
     reward: float
     attenuated_reward: float
+    gradient_norm: float
     learning_rate: float
+    num_skipped: int
     seconds: float
     rewards: dict[str, float] = field(default_factory=dict)
+
+    def record(self) -> dict[str, Any]:
+        """The line; None stands for what is no finite number."""
+        values = {**asdict(self), "rewards": {name: finite(value) for name, value in self.rewards.items()}}
+        return {name: finite(value) if isinstance(value, float) else value for name, value in values.items()}
+
+
+def finite(value: float) -> float | None:
+    """The value, or None for NaN and infinity, which JSON has no word for."""
+    return value if math.isfinite(value) else None
 
 
 @dataclass(frozen=True)
@@ -64,19 +82,6 @@ def samples_of_step(step: int, batch_size: int, num_items: int, seed: int) -> li
     return [Sample(item_at(p, num_items, seed), p // num_items, p) for p in positions]
 
 
-def learning_rate_factor(settings: FinetuneSettings, step: int) -> float:
-    """Share of the learning rate at a step: linear warm-up, then constant or linear to zero after the last step.
-
-    With 10 warm-up steps, step 4 has 0.5; "linear" over 60 steps has 1 at step 10 and 0.02 at step 59.
-    """
-    warmup = settings.num_warmup_steps
-    if step < warmup:
-        return (step + 1) / warmup
-    if settings.lr_schedule == "constant":
-        return 1.0
-    return max(0.0, (settings.max_steps - step) / max(1, settings.max_steps - warmup))
-
-
 class Trainer:
     """Trains a model's adapter; everything that a sample sees comes from the seed and the sample's position."""
 
@@ -88,6 +93,7 @@ class Trainer:
         clip_of: ClipOf,
         settings: FinetuneSettings,
         accelerator: Accelerator,
+        timer: Untimed | None = None,
     ) -> None:
         """Encode the prompts once and make the optimiser (AdamW, no weight decay).
 
@@ -100,29 +106,29 @@ class Trainer:
         self.clip_of, self.settings, self.accelerator = clip_of, settings, accelerator
         self.reward_names = list(labels_of(judge))
         self.conditioning = model.encode_prompts(self.prompts, settings.negative_prompt)
-        self.denoise = model.denoiser(settings.guidance_scale, batched=settings.guidance_batching)
-        self.decode_frames: DecodeFrames = model.decode_frames
+        self.timer = timer or Untimed()
+        denoise = model.denoiser(settings.guidance_scale, batched=settings.guidance_batching)
+        decode_frames: DecodeFrames = model.decode_frames
         if settings.gradient_checkpointing:
             checkpoint_blocks(model.unet)
-            self.decode_frames = partial(model.decode_frames, slice_size=1)
+            decode_frames = partial(model.decode_frames, slice_size=1)
+        self.denoise = self.timer.watch(denoise, UNET_WITH_GRAPH)
+        self.decode_frames = self.timer.watch(decode_frames, DECODING, before=UNET_WITH_GRAPH)
         self.stepper = model.stepper(settings.num_inference_steps)
-        self.parameters = lora_parameters(model.unet)
+        self.named_parameters = named_lora_parameters(model.unet)
+        self.parameters = list(self.named_parameters.values())
         self.optimizer = torch.optim.AdamW(self.parameters, lr=settings.learning_rate, weight_decay=0.0)
         # float16 gradients of the last step, which are small, underflow: the loss is scaled up for the backward pass.
         # A step that overflows is left out, and the scale halved.
         self.scaler = torch.amp.GradScaler(model.device.type, enabled=model.unet.dtype == torch.float16)
-
-    def run(self) -> Iterator[StepMetrics]:
-        """Train for `max_steps` steps, giving each one's metrics as it is done."""
-        for step in range(self.settings.max_steps):
-            yield self.train_step(step)
+        self.num_skipped = self.num_bad_in_row = 0
 
     def train_step(self, step: int) -> StepMetrics:
         """One optimiser step over the whole batch, in `gradient_accumulation` parts."""
         started = time.perf_counter()
         settings, accelerator = self.settings, self.accelerator
         samples = samples_of_step(step, settings.batch_size, len(self.prompts), settings.seed)
-        own = samples[accelerator.process_index :: accelerator.num_processes]
+        own = own_share(samples, accelerator)
         totals = torch.zeros(1 + len(self.reward_names), device=self.model.device)
         size = -(-len(own) // settings.gradient_accumulation)
         parts = [own[start : start + size] for start in range(0, len(own), size)]
@@ -132,13 +138,22 @@ class Trainer:
             totals += sums
             for parameter, gradient in zip(self.parameters, gradients, strict=True):
                 parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
-        learning_rate = settings.learning_rate * learning_rate_factor(settings, step)
-        self._apply_gradients(learning_rate)
         attenuated, *means = (accelerator.reduce(totals, "sum") / len(samples)).tolist()
+        learning_rate = settings.learning_rate * learning_rate_factor(settings, step)
+        with self.timer.phase(OPTIMISER):
+            norm = self._apply_gradients(learning_rate, attenuated)
         rewards = dict(zip(self.reward_names, means, strict=True))
-        reward = rewards[self.judge.name]
-        seconds = time.perf_counter() - started
-        return StepMetrics(step + 1, 1 - attenuated, reward, attenuated, learning_rate, seconds, rewards)
+        return StepMetrics(
+            step=step + 1,
+            loss=1 - attenuated,
+            reward=rewards[self.judge.name],
+            attenuated_reward=attenuated,
+            gradient_norm=norm,
+            learning_rate=learning_rate,
+            num_skipped=self.num_skipped,
+            seconds=time.perf_counter() - started,
+            rewards=rewards,
+        )
 
     def _differentiate(self, part: Sequence[Sample], num_samples: int) -> tuple[Sequence[Tensor], Tensor]:
         """The parameters' gradients of a part of a batch of `num_samples`, and the sums of its rewards."""
@@ -146,19 +161,75 @@ class Trainer:
         objective = self.evaluate(part, seen)
         loss = self.scaler.scale(objective.loss * (len(part) / num_samples))
         sums = [objective.video_rewards.detach().sum(), *(seen[name].mean(1).sum() for name in self.reward_names)]
-        return torch.autograd.grad(loss, self.parameters), torch.stack(sums)
+        with self.timer.phase(JUDGING):  # the backward pass begins there
+            return torch.autograd.grad(loss, self.parameters), torch.stack(sums)
 
-    def _apply_gradients(self, learning_rate: float) -> None:
-        if self.accelerator.num_processes > 1:
-            for parameter in self.parameters:
-                if parameter.grad is None:
-                    parameter.grad = torch.zeros_like(parameter)
-                parameter.grad = self.accelerator.reduce(parameter.grad, "sum")
+    def _apply_gradients(self, learning_rate: float, attenuated_reward: float) -> float:
+        """Step the optimiser with the gradients of all processes, unless reward or gradient is no finite number.
+
+        Returns:
+            The gradient's norm before it is clipped.
+        """
+        self._add_up_gradients()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        self.scaler.step(self.optimizer)
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+        is_good = math.isfinite(attenuated_reward) and bool(norm.isfinite())
+        if is_good and self.settings.max_grad_norm:
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.settings.max_grad_norm, norm)
+        if is_good:
+            self.scaler.step(self.optimizer)
+        self._count_skipped(is_good, is_overflow=math.isfinite(attenuated_reward) and self.scaler.get_scale() > 1)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
+        return float(norm)
+
+    def _add_up_gradients(self) -> None:
+        """Give every process the sum of all processes' gradients; a process without a clip adds nothing."""
+        if self.accelerator.num_processes == 1:
+            return
+        own = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+        summed = self.accelerator.reduce(torch.cat([gradient.flatten() for gradient in own]), "sum")
+        parts = summed.split([p.numel() for p in self.parameters])
+        for parameter, part in zip(self.parameters, parts, strict=True):
+            parameter.grad = part.view_as(parameter)
+
+    def _count_skipped(self, is_good: bool, is_overflow: bool) -> None:
+        """Count steps that were left out; one that only overflowed, at a scale that can be halved, is none to stop for.
+
+        Without float16 there is no scale (it is 1).
+        """
+        self.num_skipped += not is_good
+        self.num_bad_in_row = 0 if is_good else self.num_bad_in_row + (not (self.scaler.is_enabled() and is_overflow))
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What goes on from step to step beside the adapter: the optimiser's tensors by name, and the counters."""
+        tensors = {
+            f"{name}:{key}": value
+            for name, parameter in self.named_parameters.items()
+            for key, value in self.optimizer.state.get(parameter, {}).items()
+        }
+        counters = {"num_skipped": self.num_skipped, "num_bad_in_row": self.num_bad_in_row}
+        return tensors, {**counters, "scaler": self.scaler.state_dict()}
+
+    def restore(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave.
+
+        Raises:
+            ValueError: the tensors belong to another adapter.
+        """
+        states: dict[int, dict[str, Tensor]] = {}
+        indices = {name: index for index, name in enumerate(self.named_parameters)}
+        for place, value in tensors.items():
+            name, _, key = place.rpartition(":")
+            if name not in indices or (value.ndim and value.shape != self.named_parameters[name].shape):
+                raise ValueError(f"no parameter of the shape {tuple(value.shape)} is called {name}")
+            states.setdefault(indices[name], {})[key] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": states})
+        self.num_skipped, self.num_bad_in_row = counters["num_skipped"], counters["num_bad_in_row"]
+        if self.scaler.is_enabled():
+            self.scaler.load_state_dict(counters["scaler"])
 
     def evaluate(self, samples: Sequence[Sample], seen: dict[str, Tensor] | None = None) -> Objective:
         """The objective of some samples: their clips, corrupted, edited and scored at the drawn frames.
@@ -188,7 +259,7 @@ class Trainer:
             denoise=self.denoise,
             stepper=self.stepper,
             decode_frames=self.decode_frames,
-            score_frames=score_frames,
+            score_frames=self.timer.watch(score_frames, JUDGING, before=DECODING),
             num_frames=settings.num_frames,
             strength=settings.strength,
             num_grad_steps=settings.num_grad_steps,

@@ -14,9 +14,11 @@ from safetensors.torch import load_file
 from ivideo.io.video import read_video
 from ivideo.models.registry import MODEL_SOURCES
 from ivideo.workflows.scoring import METRICS
-from ivideo.workflows.training import StepMetrics, Trainer
 
-FILES = ["adapter", "clips", "config.toml", "curve.png", "heldout.txt", "metrics.jsonl", "prompts.txt", "summary.json"]
+FILES = [
+    *(".lock", "adapter", "checkpoints", "clips", "config.toml", "curve.png", "heldout.txt", "metrics.jsonl"),
+    *("prompts.txt", "summary.json"),
+]
 SHORT = ("--model", "emoji-world", "--max-steps", 2, "--batch-size", 2)
 
 
@@ -31,7 +33,7 @@ def prompts(tmp_path: Path) -> Path:
 
 
 def test_a_run_folder_holds_everything(trained_run: Path) -> None:
-    assert sorted(path.name for path in trained_run.iterdir()) == [*FILES, "videos"]
+    assert {path.name for path in trained_run.iterdir()} == {*FILES, "best", "evaluations.jsonl", "grids", "videos"}
     assert (trained_run / "prompts.txt").read_text() == "a cat surfing\na dog running\na cow\n"
     assert (trained_run / "heldout.txt").read_text() == "a pig\na fox surfing\n"  # not the cow: it is trained on
     assert sorted(path.name for path in (trained_run / "clips").iterdir()) == [f"0000{i}.safetensors" for i in range(3)]
@@ -40,11 +42,11 @@ def test_a_run_folder_holds_everything(trained_run: Path) -> None:
     names = [f"{stem}_{kind}.mp4" for stem in ("00_a-pig", "01_a-fox-surfing") for kind in ("before", "after")]
     assert {path.name for path in (trained_run / "videos").iterdir()} >= set(names)
     before, after = (read_video(trained_run / "videos" / name) for name in names[:2])
-    assert (before.metadata["adapter"], after.metadata["adapter"]) == (None, str(trained_run / "adapter"))
+    assert (before.metadata["adapter"], after.metadata["adapter"]) == (None, str(trained_run / "best"))
     assert before.frames.shape == after.frames.shape == (4, 64, 64, 3)
     assert not np.array_equal(before.frames, after.frames)
     assert read_video(trained_run / "videos" / "00_a-pig_before_after.mp4").frames.shape == (4, 284, 520, 3)
-    assert Image.open(trained_run / "curve.png").size == (960, 720)
+    assert Image.open(trained_run / "curve.png").size == (960, 900)
 
 
 def test_metrics_have_their_fields(trained_run: Path) -> None:
@@ -52,7 +54,11 @@ def test_metrics_have_their_fields(trained_run: Path) -> None:
     assert [line["step"] for line in metrics] == [1, 2]
     assert [line["learning_rate"] for line in metrics] == [0.01, 0.005]  # linear to zero after step 2
     for line in metrics:
-        assert line.keys() == {"step", "loss", "reward", "attenuated_reward", "learning_rate", "seconds", "rewards"}
+        assert line.keys() == {
+            *("step", "loss", "reward", "attenuated_reward", "rewards", "gradient_norm", "learning_rate"),
+            *("num_skipped", "seconds"),
+        }
+        assert (line["num_skipped"], line["gradient_norm"] > 0) == (0, True)
         assert line["rewards"] == {"emoji-preference": line["reward"]}
         assert line["loss"] == pytest.approx(1 - line["attenuated_reward"])
 
@@ -88,7 +94,7 @@ def test_stdout_is_the_run_and_stderr_the_report(ivideo, prompts: Path, small_tr
     lines = result.stderr.splitlines()
     start = lines.index("2 held-out prompts, reward: emoji preference (simulated)")
     assert [line.split()[0] for line in lines[start + 1 :]] == [
-        *("before", "reward", "motion", "adapter", "curve", "videos", "time")
+        *("before", "reward", "motion", "chosen", "adapter", "curve", "videos", "time")
     ]
     assert len({line.index(word) for line, word in zip(lines[start + 1 : start + 3], ("95", "to"), strict=True)}) == 2
     assert "" not in lines
@@ -124,44 +130,21 @@ def test_prompts_from_stdin_and_a_record(ivideo, small_training, tmp_path: Path)
     assert (tmp_path / "run" / "prompts.txt").read_text() == "a cat\n"
 
 
-def break_at_second_step(monkeypatch: pytest.MonkeyPatch, loss: float | None) -> None:
-    """Let the second step give that loss, or be interrupted."""
-    whole = Trainer.train_step
-
-    def train_step(self: Trainer, step: int) -> StepMetrics:
-        if step < 1:
-            return whole(self, step)
-        if loss is None:
-            raise KeyboardInterrupt
-        return StepMetrics(step + 1, loss, loss, loss, 0.1, 0.1)
-
-    monkeypatch.setattr(Trainer, "train_step", train_step)
-
-
-def test_an_interrupted_training_keeps_what_it_has(
-    ivideo, prompts: Path, small_training, tmp_path: Path, monkeypatch
+def test_a_training_that_diverges_stops_with_the_last_good_state(
+    ivideo, prompts: Path, small_training, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    with monkeypatch.context() as patch:
-        break_at_second_step(patch, None)
-        result = ivideo("finetune", prompts, *SHORT, *small_training, "--no-eval", "-o", run)
-    assert (result.exit_code, result.stdout) == (130, "")
-    warning = f"warning: interrupted after step 1; its adapter is kept in {run / 'adapter'}"
-    assert result.stderr.splitlines()[-2:] == [warning, "interrupted"]
-    assert [line["step"] for line in read_metrics(run)] == [1]
-    assert {path.name for path in run.iterdir()} == {*FILES} - {"curve.png", "summary.json"}
-    assert ivideo("generate", "a pig", "--lora", run, "-o", tmp_path).exit_code == 0
-
-
-def test_a_training_that_diverges_says_so_and_keeps_no_adapter(
-    ivideo, prompts: Path, small_training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    break_at_second_step(monkeypatch, float("nan"))
-    result = ivideo("finetune", prompts, *SHORT, *small_training, "--no-eval", "-o", tmp_path / "run")
+    flags = ("--no-eval", "--learning-rate", 1e30, "--num-warmup-steps", 0, "--max-bad-steps", 2, "--max-steps", 9)
+    result = ivideo("finetune", prompts, *SHORT, *small_training, *flags, "-o", run)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.splitlines()[-1] == "error: training diverged at step 2: lower --learning-rate"
-    assert len(read_metrics(tmp_path / "run")) == 1
-    assert not (tmp_path / "run" / "adapter").exists()
-    result = ivideo("generate", "a pig", "--lora", tmp_path / "run", "-o", tmp_path / "videos")
+    assert result.stderr.splitlines()[-1] == (
+        "error: 2 steps in a row, up to step 3, had no finite loss and gradient: lower --learning-rate (now 1e+30) or "
+        f"set --max-grad-norm and start anew; the last good state is kept in {run / 'checkpoints' / 'step_00003'}"
+    )
+    assert "warning: step 2 is left out: its loss or gradient is no finite number" in result.stderr.splitlines()
+    metrics = read_metrics(run)
+    assert [(line["loss"] is None, line["num_skipped"]) for line in metrics] == [(False, 0), (True, 1), (True, 2)]
+    assert not (run / "adapter").exists()
+    result = ivideo("generate", "a pig", "--lora", run, "-o", tmp_path / "videos")
     assert (result.exit_code, (tmp_path / "videos").exists()) == (1, False)
     assert "has no adapter yet" in result.stderr

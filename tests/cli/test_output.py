@@ -169,6 +169,41 @@ def test_a_terminal_gets_a_bar_that_ends(capsys: pytest.CaptureFixture[str]) -> 
     assert "2/2" in capsys.readouterr().err
 
 
+def test_a_phase_inside_another_one_gives_it_back(capsys: pytest.CaptureFixture[str]) -> None:
+    with Reporter(quiet=False) as reporter:
+        reporter.start("training", 14, done=10)
+        reporter.start("held-out clips", 1)
+        reporter.advance()
+        for _ in range(3):
+            reporter.advance("reward 0.1")
+        reporter.finish()
+        reporter.advance("nobody waits for it")
+    lines = ["training 10/14", "held-out clips 0/1", "held-out clips 1/1  0 s"]
+    assert capsys.readouterr().err.splitlines() == [*lines, "training 13/14  about 0 s left  reward 0.1"]
+
+
+def test_the_time_left_does_not_count_what_an_earlier_run_did(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter([0.0, 30.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    reporter = Reporter(quiet=False)
+    reporter.start("training", 20, done=10)
+    reporter.advance()
+    assert capsys.readouterr().err.splitlines()[-1] == "training 11/20  about 4 min 30 s left"
+
+
+def test_bars_of_two_phases_stand_together(capsys: pytest.CaptureFixture[str]) -> None:
+    with Reporter(quiet=False) as reporter:
+        reporter.is_terminal = True
+        reporter.start("training", 2)
+        reporter.advance()
+        reporter.start("held-out clips", 1)
+        reporter.advance()
+        reporter.advance("reward 0.7")
+    assert "reward 0.7" in capsys.readouterr().err
+
+
 def test_quiet_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
     with Reporter(quiet=True) as reporter:
         reporter.say("model")

@@ -62,7 +62,8 @@ def test_quick_changes_the_length_and_not_the_method():
     for model, named in PRESETS.items():
         assert named["quick"]["max_steps"] < named["default"]["max_steps"]
         changed = {key for key in named["quick"] if named["quick"][key] != named["default"].get(key)}
-        allowed = {"max_steps", "num_eval_prompts", "learning_rate", "batch_size", "gradient_accumulation"}
+        length = {"max_steps", "num_eval_prompts", "eval_every", "num_watched_prompts", "patience"}
+        allowed = {*length, "learning_rate", "batch_size", "gradient_accumulation"}
         assert changed <= allowed, model
 
 

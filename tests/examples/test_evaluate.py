@@ -165,3 +165,10 @@ def test_the_whole_command_on_the_bundled_model(tmp_path, capsys):
     assert split["clean"]["reward"] > split["base"]["reward"]
     main([*arguments, "--cache", str(tmp_path)], FeaturelessReferee())
     assert f"{split['base']['reward']:.4f}" in capsys.readouterr().out
+
+
+def test_the_drawn_split_is_of_different_captions_and_always_the_same():
+    drawn = command.read_splits(["world"], None)["world"]
+    assert len({*drawn}) == len(drawn) == 300
+    assert drawn == command.draw_captions()
+    assert {word.split()[1] for word in drawn} == {*SUBJECTS}

@@ -17,7 +17,11 @@ from ivideo.io.files import (
     check_folder,
     copy_file,
     prepare_folder,
+    read_json_lines,
+    remove_folder,
+    sweep_temporaries,
     write_json,
+    write_json_lines,
     write_text,
 )
 
@@ -164,3 +168,82 @@ def test_a_copy_is_the_same_bytes_or_not_there(tmp_path: Path) -> None:
     with pytest.raises(IvideoError, match="No such file"):
         copy_file(tmp_path / "missing", tmp_path / "c")
     assert sorted(os.listdir(tmp_path)) == ["a", "deep"]
+
+
+def replace_folder(path: Path) -> None:
+    with atomic_folder(path, replace=True) as folder:
+        (folder / "new").write_text("2")
+
+
+def test_atomic_folder_replaces_only_if_asked_to(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "old").write_text("1")
+    with pytest.raises(IvideoError, match=r"cannot write .*not empty"), atomic_folder(tmp_path / "a"):
+        pass
+    assert os.listdir(tmp_path / "a") == ["old"]
+    replace_folder(tmp_path / "a")
+    assert os.listdir(tmp_path / "a") == ["new"]
+    assert os.listdir(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("failing_call", [1, 2])
+def test_a_folder_that_cannot_be_replaced_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing_call: int
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "old").write_text("1")
+    rename, calls = os.rename, []
+
+    def fail_once(source: Path, target: Path) -> None:
+        calls.append(target)
+        if len(calls) == failing_call:
+            raise OSError(28, "No space left on device")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fail_once)
+    with pytest.raises(IvideoError, match="No space left"):
+        replace_folder(tmp_path / "a")
+    assert os.listdir(tmp_path / "a") == ["old"]
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_atomic_folder_reaches_the_disk_before_it_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync, flushed = os.fsync, []
+
+    def note(descriptor: int) -> None:
+        flushed.append((os.readlink(f"/proc/self/fd/{descriptor}"), (tmp_path / "a").exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    with atomic_folder(tmp_path / "a") as folder:
+        (folder / "x").write_text("1")
+    assert flushed == [(str(folder / "x"), False), (str(folder), False), (str(tmp_path), True)]
+
+
+def test_a_removed_folder_is_gone_as_a_whole(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    remove_folder(tmp_path / "a")
+    assert os.listdir(tmp_path) == []
+    with pytest.raises(IvideoError, match="cannot remove"):
+        remove_folder(tmp_path / "a")
+
+
+def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
+    (tmp_path / "a" / ".ivideo-1").mkdir(parents=True)
+    (tmp_path / "a" / ".ivideo-1" / "x").write_text("half")
+    (tmp_path / "a" / ".ivideo-2.json").write_text("half")
+    (tmp_path / "a" / "whole.json").write_text("{}")
+    sweep_temporaries(tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "whole.json"]
+
+
+@pytest.mark.parametrize("end", ['{"step": 3', '{"step": 3}', "3\n", "no\n", "\udcff\n"])
+def test_a_log_is_read_up_to_where_it_was_cut_off(tmp_path: Path, end: str) -> None:
+    path = write_json_lines(tmp_path / "a.jsonl", [{"step": 1, "loss": 0.1}, {"step": 2, "loss": None}])
+    path.write_bytes(path.read_bytes() + end.encode(errors="surrogateescape"))
+    records = read_json_lines(path)
+    assert records == [{"step": 1, "loss": 0.1}, {"step": 2, "loss": None}]
+    assert write_json_lines(path, records).read_text() == '{"step": 1, "loss": 0.1}\n{"step": 2, "loss": null}\n'
+    assert read_json_lines(tmp_path / "missing.jsonl") == []

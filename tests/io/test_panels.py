@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ivideo.io.panels import STRIP_HEIGHT, Frames, annotate, contact_sheet, enlarge, stack_side_by_side, write_png
+from ivideo.io.panels import (
+    STRIP_HEIGHT,
+    Frames,
+    annotate,
+    contact_sheet,
+    enlarge,
+    stack_in_rows,
+    stack_side_by_side,
+    write_png,
+)
 
 
 def make_flat(values: list[int], height: int = 8, width: int = 8) -> Frames:
@@ -32,6 +41,13 @@ def test_stack_holds_the_last_frame_and_fills_with_white() -> None:
     assert (stacked[:, :4, 10:] == 7).all()
     assert (stacked[:, 4:, 10:] == 255).all()
     assert (stacked[:, :, 8:10] == 255).all()
+
+
+def test_rows_stand_one_below_the_other_in_reading_order() -> None:
+    stacked = stack_in_rows([make_flat([value]) for value in (1, 2, 3)], 2, gap=2)
+    assert stacked.shape == (1, 18, 18, 3)
+    assert [int(stacked[0, y, x, 0]) for y, x in ((0, 0), (0, 10), (10, 0), (10, 10))] == [1, 2, 3, 255]
+    assert (stacked[:, 8:10] == 255).all()
 
 
 def test_annotate_keeps_the_clip_below_a_strip_with_ink() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ivideo.io.plots import plot_reward_curve, smooth
+from ivideo.io.plots import WatchedCurve, plot_reward_curve, smooth
 
 
 def has_colour(path: Path, colour: str) -> bool:
@@ -31,7 +31,7 @@ def test_curve_is_drawn_with_held_out_points_only_where_given(tmp_path: Path) ->
     words = {"title": "costs $5 and $6", "reward_label": "simulated preference $x"}
     bare = plot_reward_curve(tmp_path / "bare.png", steps, rewards, rewards, **words)
     full = plot_reward_curve(
-        tmp_path / "full.png", steps, rewards, rewards, baseline=0.2, heldout_points=[(0, 0.2), (40, 0.29)], **words
+        tmp_path / "full.png", steps, rewards, rewards, heldout_points=[(0, 0.2), (40, 0.29)], **words
     )
     assert has_colour(bare, "#1a73e8")
     assert has_colour(bare, "#e8710a")
@@ -47,3 +47,15 @@ def test_runs_that_have_hardly_begun_can_be_drawn(tmp_path: Path, num_steps: int
     )
     with Image.open(path) as picture:
         assert picture.size == (960, 720)
+
+
+def test_the_chosen_step_and_what_is_watched_are_drawn(tmp_path: Path) -> None:
+    words = {"title": "t", "reward_label": "r", "heldout_points": [(0, 0.2), (2, 0.3), (4, 0.25)]}
+    steps, rewards = [1, 2, 3, 4], [0.2, 0.3, 0.3, 0.2]
+    bare = plot_reward_curve(tmp_path / "bare.png", steps, rewards, rewards, **words)
+    watched = [WatchedCurve("motion", [1.0, 0.9, 0.8], 0.85), WatchedCurve("second", [0.3, 0.3, 0.3])]
+    full = plot_reward_curve(tmp_path / "full.png", steps, rewards, rewards, chosen_step=2, watched=watched, **words)
+    assert not has_colour(bare, "#a50e0e")
+    assert has_colour(full, "#a50e0e")
+    with Image.open(full) as picture:
+        assert picture.size == (960, 720 + 2 * 180)

@@ -6,12 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from ivideo.errors import UsageError
 from ivideo.io.vbench import VBenchResults
 
 
 def make_record(path: str, value: float | None, is_dynamic: bool | None) -> dict[str, Any]:
     return {
         "path": path,
+        "error": "damaged" if value is None else None,
         "flicker": value,
         "motion_smoothness_proxy": value,
         "is_dynamic": is_dynamic,
@@ -37,6 +41,11 @@ def test_the_shape_the_means_and_the_honest_names(tmp_path: Path) -> None:
             [{"video_path": "a.mp4", "video_results": True}, {"video_path": "b.mp4", "video_results": False}],
         ],
     }
+
+
+def test_a_video_without_figures_over_time_is_an_error() -> None:
+    with pytest.raises(UsageError, match="needs every frame"):
+        VBenchResults().add({**make_record("a.mp4", None, None), "error": None})
 
 
 def test_no_video_gives_no_dimension() -> None:

@@ -111,6 +111,43 @@ def test_prompts_that_are_encoded_once_need_no_text_encoder(tiny):
         tiny.encode_prompts(PROMPTS)
 
 
+def test_encoding_is_the_scaled_mean_and_goes_frame_by_frame(tiny, monkeypatch):
+    frames = torch.rand((2, 5, 3, 8, 16), generator=torch.Generator().manual_seed(2))
+    posterior = tiny.vae.encode(2 * frames[1, 3:4] - 1).latent_dist
+    assert posterior.std.min() > 0.1, "a draw would differ"
+    monkeypatch.setattr("ivideo.models.text_to_video.FRAMES_AT_ONCE", 3)
+    latents = tiny.encode_frames(frames)
+    assert (latents.shape, latents.dtype) == ((2, 4, 5, 4, 8), torch.float32)
+    torch.testing.assert_close(latents[1, :, 3], 0.5 * posterior.mean[0], rtol=0, atol=1e-5)
+    assert torch.equal(tiny.encode_frames(frames), latents)
+
+
+def test_encoding_is_undone_by_decoding(bundled):
+    latents = torch.randn((1, 8, 2, 8, 8), generator=torch.Generator().manual_seed(3))
+    indices = torch.arange(2)[None]
+    frames = bundled.decode_frames(latents, indices)
+    encoded = bundled.encode_frames(frames)
+
+    def decibels(others):
+        return -10 * torch.log10((bundled.decode_frames(others, indices) - frames).square().mean()).item()
+
+    assert decibels(encoded) > 20
+    assert decibels(encoded / bundled.vae.config.scaling_factor) < 19
+
+
+def test_the_fingerprint_names_the_encoder_and_nothing_else(tiny):
+    own = tiny.fingerprint_encoder()
+    tiny.vae.decoder.conv_in.weight.add_(1)
+    tiny.unet.conv_in.weight.add_(1)
+    assert tiny.fingerprint_encoder() == own
+    tiny.vae.register_to_config(scaling_factor=0.25)
+    other_scale = tiny.fingerprint_encoder()
+    tiny.vae.encoder.conv_in.weight[0, 0, 0, 0].add_(1e-6)
+    other_weight = tiny.fingerprint_encoder()
+    tiny.vae.to(torch.float64)
+    assert len({own, other_scale, other_weight, tiny.fingerprint_encoder()}) == 4
+
+
 def test_half_precision_unet_answers_in_the_type_of_the_latents(tiny, latents):
     full = tiny.denoiser(2.0)(latents, TIMESTEP, tiny.encode_prompts(PROMPTS))
     tiny.unet.to(torch.bfloat16)

@@ -29,7 +29,7 @@ def test_names(trained_run: Path, base_videos: Path) -> None:
     assert find_contestant(str(base_videos)).folder == base_videos
     run = find_contestant(str(trained_run), 0.5)
     assert run.adapter is not None
-    assert (run.model, run.adapter.path, run.adapter.scale) == (None, trained_run / "adapter", 0.5)
+    assert (run.model, run.adapter.path, run.adapter.scale) == (None, trained_run / "best", 0.5)
 
 
 def test_contestants_are_called_by_the_last_part_of_their_paths(trained_run: Path, base_videos: Path) -> None:

@@ -8,6 +8,7 @@ from ivideo.models.judges.emoji_preference import EMOJI_PREFERENCE
 from ivideo.models.judges.jury import Jury, labels_of, score_with_features, sees_frames_alone, trained_part
 from ivideo.models.judges.load import load_judge, load_judges, runs_code
 from ivideo.models.judges.preprocessing import Preprocessing, preprocess
+from ivideo.models.judges.second import find_second_judge
 
 __all__ = [
     "EMOJI_PREFERENCE",
@@ -15,6 +16,7 @@ __all__ = [
     "Judge",
     "Jury",
     "Preprocessing",
+    "find_second_judge",
     "labels_of",
     "load_judge",
     "load_judges",

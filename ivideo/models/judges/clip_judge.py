@@ -64,8 +64,8 @@ class ClipJudge:
         known = self._text_features
         if len(known) > MAX_KEPT_PROMPTS:  # another thread may still read the old ones
             known = self._text_features = {}
-        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in known]
-        if new:
-            features = F.normalize(self.network.encode_text(self.tokenize(new).to(self.device)), dim=-1)
-            known.update(zip(new, features, strict=True))
+        for prompt in prompts:
+            if prompt not in known:  # alone: rounding depends on what else is in a batch
+                features = self.network.encode_text(self.tokenize([prompt]).to(self.device))
+                known[prompt] = F.normalize(features[0], dim=-1)
         return torch.stack([known[prompt] for prompt in prompts])

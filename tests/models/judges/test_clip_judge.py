@@ -44,6 +44,16 @@ def test_bundled_judge_equals_open_clips_own_loader_and_transforms(emoji_judge, 
     torch.testing.assert_close(scores["emoji-preference"], expected, rtol=0, atol=1e-5)
 
 
+def test_a_score_does_not_depend_on_what_was_scored_before(random_frames):
+    """To the last bit: a run that is taken up again has scored less before than one that never stopped."""
+    frames, prompts = random_frames(3, 1, 64, 64), ["a cat surfing on a wave", "an owl", "a dog"]
+    whole, resumed = (load_judge("emoji-preference", CPU) for _ in range(2))
+    for prompt in prompts:
+        whole.score_frames(frames[:1], [prompt])
+    scores = [judge.score_frames(frames, prompts)["emoji-preference"] for judge in (whole, resumed)]
+    assert torch.equal(*scores)
+
+
 def test_bundled_judge_says_that_its_preferences_are_simulated(emoji_judge):
     assert "simulated" in emoji_judge.label
     assert emoji_judge.is_differentiable

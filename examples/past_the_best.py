@@ -1,0 +1,146 @@
+"""Train past the best on purpose: where the guard stops, and what happens without it.
+
+    python -m examples.past_the_best build/past_the_best
+
+Trains the emoji world's model twice, from the same seed, with a learning rate that is too high and for more steps than
+are good for it: once as `ivideo finetune` does by default, once with every rule of the guard switched off. The referee
+(examples/emoji_world/referee), which no training sees, then looks at the held-out clips of each evaluated step of the
+second run; until the guard stops, the first one is the same. Prints a row a step: held-out reward, motion, the share of
+subjects, motions and places that the referee recognises, and what the guard said. Stop it at any time: the same command
+goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import ivideo
+from examples.emoji_world.evaluate import open_referee
+from examples.emoji_world.evaluation.records import Referee, measure_clips
+from examples.emoji_world.evaluation.sources import collect_clips, model_source
+from ivideo.cli.output import Reporter, print_table
+from ivideo.io.prompts import read_prompts
+from ivideo.io.run_folder import RunFolder
+from ivideo.models.judges import load_judges
+from ivideo.models.registry import choose_device
+from ivideo.workflows.checkpoints import checkpoint_path
+from ivideo.workflows.progress import Progress
+from ivideo.workflows.resolve import find_adapter, generation_settings, read_run_settings
+
+PROMPTS = Path(__file__).parent / "prompts.txt"
+UNGUARDED = {"patience": 0, "min_motion": 0.0, "min_judge": 0.0}
+KINDS = ("subject", "motion", "place")
+COLUMNS = ("step", "reward", "motion", *(f"right_{kind}" for kind in KINDS), "guard")
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("output", type=Path, help="folder for both runs and the referee's clips")
+    parser.add_argument("--prompts", type=Path, default=PROMPTS, help="what is trained on (%(default)s)")
+    parser.add_argument("--learning-rate", type=float, default=1e-2, help="%(default)s; the preset has 0.003")
+    parser.add_argument("--max-steps", type=int, default=108, help="%(default)s; the preset has 36")
+    parser.add_argument("--eval-every", type=int, default=9, help="steps between evaluations (%(default)s)")
+    parser.add_argument("--num-eval-prompts", type=int, default=28, help="that the referee looks at (%(default)s)")
+    parser.add_argument("--config", type=Path, help="TOML file of further settings of `ivideo finetune`")
+    return parser.parse_args(arguments)
+
+
+def train_both(arguments: argparse.Namespace, progress: Progress) -> tuple[RunFolder, RunFolder]:
+    """Train with the guard and without it; a run that is there is gone on with, or left as it is."""
+    settings = {
+        "model": "emoji-world",
+        "learning_rate": arguments.learning_rate,
+        "lr_schedule": "constant",
+        "max_steps": arguments.max_steps,
+        "eval_every": arguments.eval_every,
+        "num_eval_prompts": arguments.num_eval_prompts,
+    }
+    kept = {"keep_checkpoints": arguments.max_steps + 1}
+    runs: list[Path] = []
+    for name, rules in (("guarded", {}), ("unguarded", {**UNGUARDED, **kept})):
+        folder = arguments.output / name
+        progress.say(f"{name}: {folder}")
+        runs.append(
+            ivideo.finetune(
+                read_prompts(arguments.prompts),
+                folder,
+                resume="auto",
+                clips=runs[0] if runs else None,
+                config=arguments.config,
+                progress=progress,
+                **settings,
+                **rules,
+            )
+        )
+    return RunFolder(runs[0]), RunFolder(runs[1])
+
+
+def tabulate(
+    guarded: RunFolder, unguarded: RunFolder, referee: Referee, cache: Path, progress: Progress
+) -> list[dict[str, Any]]:
+    """A row an evaluated step of the run without the guard, all on the same held-out clips' seeds."""
+    settings = read_run_settings(unguarded)
+    generation = generation_settings(settings)
+    prompts = unguarded.heldout.read_text(encoding="utf-8").splitlines()
+    wanted = [(prompt, settings.seed + index) for index, prompt in enumerate(prompts)]
+    judge = load_judges(settings.rewards, choose_device(settings.device))
+    verdict, rows = read_summary(guarded), []
+    for step in (evaluation["step"] for evaluation in read_summary(unguarded)["evaluations"]):
+        adapter = find_adapter(checkpoint_path(unguarded, step)) if step else None
+        clips = collect_clips(model_source(f"step {step}", generation, adapter), wanted, cache, progress)
+        progress.start(f"measuring step {step}", len(clips))
+        records = measure_clips(clips, prompts, judge, referee, generation, progress)
+        rows.append({"step": step, **average([record.values for record in records]), "guard": describe(step, verdict)})
+    return rows
+
+
+def average(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each value over the clips that have it."""
+    names = {"reward": "reward", "motion": "motion", **{f"right_{kind}": f"{kind}_accuracy" for kind in KINDS}}
+    found = {name: [one[key] for one in values if key in one] for name, key in names.items()}
+    return {name: float(np.mean(numbers)) if numbers else float("nan") for name, numbers in found.items()}
+
+
+def describe(step: int, verdict: Mapping[str, Any]) -> str:
+    """What the guard made of a step."""
+    words = ["chosen"] if step == verdict["chosen_step"] else []
+    if verdict["stop_reason"] and step >= verdict["num_steps"]:
+        words.append("stops here" if step == verdict["num_steps"] else "not reached")
+    return ", ".join(words)
+
+
+def read_summary(run: RunFolder) -> dict[str, Any]:
+    """What a finished run says of itself."""
+    summary: dict[str, Any] = json.loads(run.summary.read_text(encoding="utf-8"))
+    return summary
+
+
+def main(arguments: Sequence[str] | None = None, referee: Referee | None = None) -> None:
+    """Run the command.
+
+    Args:
+        arguments: instead of the command line's.
+        referee: instead of the bundled one.
+    """
+    parsed = parse_arguments(arguments)
+    with Reporter(quiet=False) as reporter:
+        try:
+            guarded, unguarded = train_both(parsed, reporter)
+            rows = tabulate(guarded, unguarded, referee or open_referee(), parsed.output / "clips", reporter)
+        except ivideo.IvideoError as error:
+            reporter.say(f"error: {' '.join(str(error).split())}")
+            sys.exit(error.exit_code)
+    print_table(COLUMNS, rows)
+    verdict = read_summary(guarded)
+    print(f"\nguard: {verdict['stop_reason'] or 'no reason to stop'}; chosen: step {verdict['chosen_step']}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""A compiled network computes the same, and one that cannot be compiled goes on as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import nn
+
+from ivideo.models.compiling import compile_network
+
+
+@pytest.fixture(autouse=True)
+def _forget_compilations() -> Iterator[None]:
+    from torch._dynamo import config
+
+    before = config.suppress_errors
+    yield
+    config.suppress_errors = before
+    torch.compiler.reset()
+
+
+def compile_with(monkeypatch: pytest.MonkeyPatch, network: nn.Module, backend: object) -> str | None:
+    """Compile by another backend than the one that needs a C++ compiler and a minute."""
+    whole = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda self: whole(self, backend=backend))
+    return compile_network(network, lambda: network(torch.ones(2, 3)).sum().backward())
+
+
+def test_a_compiled_network_keeps_its_names_and_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, calls = nn.Linear(3, 3), []
+    expected, names = network(torch.ones(2, 3)), list(network.state_dict())
+
+    def count(graph: torch.fx.GraphModule, _: object) -> object:
+        calls.append(graph)
+        return graph
+
+    assert compile_with(monkeypatch, network, count) is None
+    assert torch.equal(network(torch.ones(2, 3)), expected)
+    assert list(network.state_dict()) == names
+    assert len(calls) == 1
+
+
+def test_where_the_compiler_fails_the_network_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = nn.Linear(3, 3)
+    expected = network(torch.ones(2, 3))
+
+    def fail(graph: object, inputs: object) -> object:
+        raise ValueError("no such processor\nand more")
+
+    reason = compile_with(monkeypatch, network, fail)
+    assert reason is not None
+    assert "no such processor" in reason
+    assert "\n" not in reason
+    assert torch.equal(network(torch.ones(2, 3)), expected)
+
+
+def test_compiled_code_that_fails_when_it_is_run_is_left_out_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = nn.Linear(3, 3)
+
+    def make(graph: object, inputs: object) -> object:
+        def run(*_: object) -> object:
+            raise RuntimeError("view size is not compatible")
+
+        return run
+
+    reason = compile_with(monkeypatch, network, make)
+    assert reason == "RuntimeError view size is not compatible"
+    assert network(torch.ones(2, 3)).shape == (2, 3)
+
+
+def test_a_lack_of_memory_is_not_the_compiler_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = nn.Linear(3, 3)
+
+    def run_out() -> None:
+        raise torch.OutOfMemoryError("no memory")
+
+    monkeypatch.setattr(nn.Module, "compile", lambda self: None)
+    with pytest.raises(torch.OutOfMemoryError):
+        compile_network(network, run_out)
