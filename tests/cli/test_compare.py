@@ -46,8 +46,9 @@ def compared(ivideo, trained_run: Path, strong_run: Path, tmp_path_factory: pyte
 
 
 def change_adapter(run: Path, factor: float) -> None:
-    weights = run / "adapter" / "adapter_model.safetensors"
-    save_file({name: factor * w if "lora_B" in name else w for name, w in load_file(weights).items()}, weights)
+    """Multiply what every adapter of the run does, the best one and the last."""
+    for path in run.glob("*/adapter_model.safetensors"):
+        save_file({name: factor * w if "lora_B" in name else w for name, w in load_file(path).items()}, path)
 
 
 def copy_videos(folder: Path, target: Path, *forgotten: str, prefix: str = "") -> Path:
