@@ -12,7 +12,7 @@ from typing import Any
 from ivideo import __version__
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import UsageError
-from ivideo.io.hashes import hash_file
+from ivideo.io.content_hashes import hash_content
 from ivideo.models.lora import CONFIG_FILE, WEIGHTS_FILE
 from ivideo.models.registry import choose_device, choose_dtype, find_location
 from ivideo.workflows.contestants import Contestant
@@ -64,7 +64,7 @@ def find_recipe(contestant: Contestant, settings: GenerationSettings) -> Recipe:
         "device": device.type,
         "dtype": str(choose_dtype(settings.dtype, device)).removeprefix("torch."),
         "model_files": _list_files(settings.model),
-        "unet": hash_file(Path(settings.unet)) if settings.unet else None,
+        "unet": hash_content(Path(settings.unet)) if settings.unet else None,
         "adapter": adapter,
         "lora_scale": contestant.adapter.scale if contestant.adapter else None,
     }
@@ -91,7 +91,7 @@ def _hash_adapter(adapter: Adapter) -> dict[str, str]:
     files = {"weights": adapter.path / WEIGHTS_FILE, "config": adapter.path / CONFIG_FILE}
     if adapter.path.is_file():
         files = {"weights": adapter.path}
-    return {name: hash_file(path) for name, path in files.items() if path.is_file()}
+    return {name: hash_content(path) for name, path in files.items() if path.is_file()}
 
 
 def _list_files(model: str) -> list[tuple[str, int, int]]:

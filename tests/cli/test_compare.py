@@ -46,8 +46,9 @@ def compared(ivideo, trained_run: Path, strong_run: Path, tmp_path_factory: pyte
 
 
 def change_adapter(run: Path, factor: float) -> None:
-    weights = run / "adapter" / "adapter_model.safetensors"
-    save_file({name: factor * w if "lora_B" in name else w for name, w in load_file(weights).items()}, weights)
+    """Multiply what every adapter of the run does, the best one and the last."""
+    for path in run.glob("*/adapter_model.safetensors"):
+        save_file({name: factor * w if "lora_B" in name else w for name, w in load_file(path).items()}, path)
 
 
 def copy_videos(folder: Path, target: Path, *forgotten: str, prefix: str = "") -> Path:
@@ -206,13 +207,13 @@ def test_nothing_is_made_again(again, compared) -> None:
 
 
 def test_an_interrupted_comparison_goes_on(again, compared, tmp_path: Path) -> None:
+    """Also where the base, made before with an adapter switched off, is now made without one: to the same bytes."""
     videos = tmp_path / "again" / "videos"
-    shutil.rmtree(videos / "strong")
     (videos / "base" / "000_a-pig_seed0.mp4").unlink()
     (videos / "base" / "001_a-fox-surfing_seed1.mp4").write_bytes(b"cut off")
     (tmp_path / "again" / "results.json").unlink()
     output, results, made = again()
-    assert sorted(made) == [("a fox surfing", 1)] * 2 + [("a pig", 0)] * 2
+    assert sorted(made) == [("a fox surfing", 1), ("a pig", 0)]
     assert without_time(results) == without_time(compared[0])
     for path in compared[1].rglob("*.mp4"):
         assert path.read_bytes() == (output / path.relative_to(compared[1])).read_bytes()

@@ -43,7 +43,9 @@ def test_finetune_then_compare(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run.txt").read_text() == "runs/mine\n"
     result = json.loads(done.stdout)
-    assert (result["a"], result["b"], result["metrics"]["reward"]["n"]) == ("base", "runs/mine", 1)
+    assert [one["name"] for one in result["contestants"]] == ["base", "mine"]
+    assert (result["comparisons"][0]["metric"], result["comparisons"][0]["n"]) == ("reward", 1)
+    assert result["command"] == "ivideo compare base runs/mine --prompts h.txt --format json"
 
 
 def test_a_closed_pipe_is_no_error(tmp_path: Path, base_videos: Path) -> None:

@@ -56,12 +56,13 @@ def test_what_does_not_change_a_clip_does_not(flag: dict[str, object]) -> None:
 
 def test_an_adapter_is_its_weights_its_configuration_and_its_scale(trained_run: Path, tmp_path: Path) -> None:
     run = find_contestant(str(trained_run))
-    weights = (trained_run / "adapter" / "adapter_model.safetensors").read_bytes()
+    assert run.adapter is not None
+    weights = (run.adapter.path / "adapter_model.safetensors").read_bytes()
     assert find_recipe(run, settle()).adapter_hash == hashlib.sha256(weights).hexdigest()
     copy = shutil.copytree(trained_run, tmp_path / "copy")
     assert digest(find_contestant(str(copy))) == digest(run) != digest()
     assert digest(find_contestant(str(copy), 0.5)) != digest(run)
-    config = copy / "adapter" / "adapter_config.json"
+    config = copy / run.adapter.path.name / "adapter_config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "lora_alpha": 99}))
     assert digest(find_contestant(str(copy))) != digest(run)
 
