@@ -164,7 +164,7 @@ def evaluate_heldout(
 
     def make(index: int) -> tuple[np.ndarray, ClipScore]:
         clip = generate_clip(model, generation, prompts[index], settings.seed + index)
-        return clip, score_clip(judge, clip, prompts[index], generation)
+        return clip, score_clip(judge, clip, prompts[index], generation, fps=generation.fps)
 
     if missing:
         progress.start(f"held-out clips, {'base' if step == 0 else f'step {step}'}", len(missing))
