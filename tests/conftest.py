@@ -12,6 +12,8 @@ from typer.testing import CliRunner, Result
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: several of many threads would wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # `CUDA_VISIBLE_DEVICES=0 pytest` runs them on a GPU
 for personal_setting in ("IVIDEO_MODEL", "HPS_ROOT", "FORCE_COLOR"):
     os.environ.pop(personal_setting, None)
