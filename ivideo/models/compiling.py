@@ -34,6 +34,6 @@ def compile_network(network: nn.Module, try_it: Callable[[], object]) -> str | N
         network._compiled_call_impl = None
         torch.compiler.reset()
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return " ".join([type(error).__name__, *lines[:2]])  # the first only names the part that failed
+        return f"{type(error).__name__}: {' '.join(lines[:2])}"  # the first only names the part that failed
     config.suppress_errors = True  # what fails later, for another shape, runs uncompiled
     return None
