@@ -57,6 +57,7 @@ def is_true_anywhere(flag: bool, accelerator: Accelerator) -> bool:
 
 def resume_command(run: object, rewards: Sequence[str], accelerator: Accelerator) -> str:
     """What to type to go on with a run; `rewards` are those that must be named because they are code."""
-    several = ["accelerate", "launch", "--num_processes", str(accelerator.num_processes), "-m"]
+    # Without --multi_gpu, accelerate starts a single process on machines that have no GPU.
+    several = ["accelerate", "launch", "--multi_gpu", "--num_processes", str(accelerator.num_processes), "-m"]
     launcher = [*(several if accelerator.num_processes > 1 else ()), "ivideo", "finetune"]
     return shlex.join([*launcher, "--resume", str(run), *(word for reward in rewards for word in ("--reward", reward))])

@@ -103,7 +103,7 @@ def test_training_goes_on_from_the_lora_and_remembers_the_file(
     assert moved == pytest.approx(1e-3, rel=0.01)  # a first step of AdamW moves by the learning rate
     videos = continued / "videos"
     before, after = (read_video(videos / f"00_a-cat_{moment}.mp4").metadata for moment in ("before", "after"))
-    assert (before["adapter"], after["adapter"]) == (str(authors_file), str(continued / "adapter"))
+    assert (before["adapter"], after["adapter"]) == (str(authors_file), str(continued / "best"))
     for lora in (continued, continued / "adapter"):
         result = ivideo("generate", "a cat", "--lora", lora, *small, *JUDGE, "-o", tmp_path)
         assert result.exit_code == 0, result.stderr

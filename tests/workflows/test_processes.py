@@ -29,6 +29,7 @@ SETTINGS = {
     "learning_rate": 0.01,
     "num_warmup_steps": 0,
     "lr_schedule": "constant",
+    "device": "cpu",
     "dtype": "float32",
     "eval_every": 1,
     "patience": 0,
@@ -55,7 +56,7 @@ def test_the_command_to_go_on_with_is_exact() -> None:
     assert resume_command("runs/my run", (), ALONE) == "ivideo finetune --resume 'runs/my run'"
     several: Any = SimpleNamespace(num_processes=2)
     assert resume_command(Path("runs/a"), ("j.py:f",), several) == (
-        "accelerate launch --num_processes 2 -m ivideo finetune --resume runs/a --reward j.py:f"
+        "accelerate launch --multi_gpu --num_processes 2 -m ivideo finetune --resume runs/a --reward j.py:f"
     )
 
 
@@ -65,7 +66,7 @@ def test_two_processes_train_as_one_and_one_goes_on(ivideo, authors_folder: Path
     settings = {**SETTINGS, "model": authors_folder, "reward": f"{tmp_path / 'judge.py'}:brightness"}
     flags = [str(word) for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value)]
     words = ["finetune", str(tmp_path / "p.txt"), *flags]
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2", "--cpu", "-m", "ivideo"]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "-m", "ivideo"]
     done = subprocess.run(
         [*launch, *words, "--max-steps", "1", "--output", str(tmp_path / "two")],
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
