@@ -44,7 +44,7 @@ def test_metadata_says_how_to_make_it_again(ivideo, small, tmp_path: Path, train
         "seed": 7,
         "model": "emoji-world",
         "unet": None,
-        "adapter": str(trained_run / "adapter"),
+        "adapter": str(trained_run / "best"),
         "lora_scale": 0.5,
         "negative_prompt": "a cow",
         "num_frames": 4,

@@ -12,8 +12,10 @@ import torch
 from ivideo.config.presets import PRESETS
 from ivideo.config.settings import FinetuneSettings
 from ivideo.errors import IvideoError
+from ivideo.metrics.temporal import TemporalFigures
 from ivideo.workflows import heldout
 from ivideo.workflows.heldout import add_second_judge, evaluate_heldout, split_heldout, spread
+from ivideo.workflows.judging import FrameRewards
 from ivideo.workflows.progress import Silence
 from ivideo.workflows.scoring import ClipScore
 
@@ -83,9 +85,11 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         clips.append((prompt, seed))
         return np.full((1, 2, 2, 3), seed, np.uint8)
 
-    def score(judge: Any, clip: np.ndarray, prompt: str, generation: Any) -> ClipScore:
+    def score(judge: Any, clip: np.ndarray, prompt: str, generation: Any, *, fps: float) -> ClipScore:
+        assert fps == generation.fps
         value = float(clip[0, 0, 0, 0])
-        return ClipScore(value, {"judge": value, "second": -value}, 0.0, [0], [value], 2 * value, 1.0)
+        rewards = FrameRewards(value, {"judge": value, "second": -value}, 0.0, [0], [value], [0], None)
+        return ClipScore(**vars(rewards), **vars(TemporalFigures(2 * value, 1.0, 1.0, 0.0, False)))
 
     monkeypatch.setattr(heldout, "generate_clip", make)
     monkeypatch.setattr(heldout, "score_clip", score)

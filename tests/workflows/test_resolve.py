@@ -132,7 +132,7 @@ def test_find_adapter_in_a_file_of_the_authors(authors_file: Path, authors_base_
 
 def test_find_adapter_in_a_run_and_in_a_peft_folder(trained_run: Path) -> None:
     of_run, bare = find_adapter(trained_run, 0.5), find_adapter(trained_run / "adapter")
-    assert of_run.path == bare.path == trained_run / "adapter"
+    assert (of_run.path, bare.path) == (trained_run / "best", trained_run / "adapter")
     assert (of_run.name, of_run.scale, of_run.heldout) == ("mine", 0.5, trained_run / "heldout.txt")
     assert (bare.name, bare.scale, bare.heldout) == ("adapter", 1.0, None)
     assert (of_run.defaults["model"], of_run.defaults["num_frames"]) == ("emoji-world", 4)
@@ -148,7 +148,7 @@ def test_find_adapter_in_a_run_and_in_a_peft_folder(trained_run: Path) -> None:
     ],
 )
 def test_a_broken_run_is_told(trained_run: Path, tmp_path: Path, name: str, content: str | None, message: str) -> None:
-    run = shutil.copytree(trained_run, tmp_path / "run")
+    run = shutil.copytree(trained_run, tmp_path / "run", ignore=shutil.ignore_patterns("best"))
     if content is None:
         (run / name).unlink()
     else:
