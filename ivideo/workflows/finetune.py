@@ -36,9 +36,10 @@ from ivideo.workflows.real_clips import RealClips, recall_clips, split_source, w
 from ivideo.workflows.resolve import check_prompts
 from ivideo.workflows.resume import Resumable, cut_back, is_finished, open_checkpoint, read_run_prompts
 from ivideo.workflows.run_report import report_run
+from ivideo.workflows.samples import samples_of_step
 from ivideo.workflows.stop_signals import StopRequested, StopSignals
 from ivideo.workflows.tracking import check_tracker
-from ivideo.workflows.training import Trainer, samples_of_step
+from ivideo.workflows.training import Trainer
 from ivideo.workflows.training_loop import TrainingLoop
 from ivideo.workflows.workshop import Workshop, find_start, open_workshop, prepare_real_clips
 

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from ivideo.config.settings import FinetuneSettings
-from ivideo.core.draws import draw_frame_indices, draw_normal, item_at
+from ivideo.core.draws import draw_frame_indices, draw_normal
 from ivideo.core.objective import DecodeFrames, Objective, editing_objective
 from ivideo.core.sampler import add_offset_noise
 from ivideo.errors import UsageError
@@ -26,6 +26,7 @@ from ivideo.workflows.learning_rate import learning_rate_factor
 from ivideo.workflows.parallel import map_on_cores
 from ivideo.workflows.phases import DECODING, JUDGING, OPTIMISER, UNET_WITH_GRAPH, Untimed
 from ivideo.workflows.processes import own_share
+from ivideo.workflows.samples import Sample, samples_of_step
 
 ClipOf = Callable[[int], Tensor]
 """`clip_of(item) -> latents` (channels, num_frames, height, width) of a prompt's clip."""
@@ -59,27 +60,6 @@ class StepMetrics:
 def finite(value: float) -> float | None:
     """The value, or None for NaN and infinity, which JSON has no word for."""
     return value if math.isfinite(value) else None
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One clip of a step: which prompt, and the key of its draws.
-
-    Attributes:
-        item: index of the prompt.
-        epoch: how often the list was gone through before.
-        position: index of the sample in the whole run; draws depend on it, so they do not depend on the batch size.
-    """
-
-    item: int
-    epoch: int
-    position: int
-
-
-def samples_of_step(step: int, batch_size: int, num_items: int, seed: int) -> list[Sample]:
-    """The samples of an optimiser step, over all processes."""
-    positions = range(step * batch_size, (step + 1) * batch_size)
-    return [Sample(item_at(p, num_items, seed), p // num_items, p) for p in positions]
 
 
 class Trainer:

@@ -20,7 +20,8 @@ from ivideo.models.lora import add_lora
 from ivideo.workflows.clips import ClipCache
 from ivideo.workflows.generation import open_model
 from ivideo.workflows.resolve import generation_settings
-from ivideo.workflows.training import Sample, Trainer, samples_of_step
+from ivideo.workflows.samples import Sample, samples_of_step
+from ivideo.workflows.training import Trainer
 
 PROMPTS = ["a cat surfing", "a dog running", "a cow"]
 TINY = {
