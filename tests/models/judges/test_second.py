@@ -48,11 +48,10 @@ def test_the_first_of_another_family_that_is_there(
 
 @pytest.mark.parametrize("offline", [True, False])
 def test_the_hub_is_out_of_reach_only_meanwhile(offline: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    import httpx
     from huggingface_hub import constants, get_session
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
     with second.hub_out_of_reach(), pytest.raises(OfflineModeIsEnabled):
-        get_session().send(httpx.Request("GET", "http://localhost:9/"))
+        get_session().get("http://localhost:9/")
     assert constants.HF_HUB_OFFLINE is offline
