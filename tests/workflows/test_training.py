@@ -109,6 +109,26 @@ def test_checkpointing_recomputes_blocks_and_leaves_the_gradient(
     assert slices == [[4], [1] * 8]
 
 
+@pytest.mark.parametrize(("gradient", "num_calls"), [("random", (1, 1)), ("drtune", (2, 4)), ("draft-lv", (2, 4))])
+def test_checkpointing_leaves_the_gradient_wherever_it_flows(
+    make_trainer: Callable[..., Trainer],
+    monkeypatch: pytest.MonkeyPatch,
+    gradient: str,
+    num_calls: tuple[int, int],
+) -> None:
+    gradients, calls = [], []
+    for checkpointing in (False, True):
+        way = {"start": "noise", "gradient": gradient, "num_grad_steps": 2}
+        trainer = make_trainer(batch_size=1, gradient_checkpointing=checkpointing, **way)
+        seen: list[bool] = []
+        trainer.model.unet.register_forward_pre_hook(lambda *_, seen=seen: seen.append(torch.is_grad_enabled()))
+        gradients.append(gradient_of_step(trainer, monkeypatch))
+        calls.append(sum(seen))
+    assert gradients[0].abs().max() > 1e-4
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-3, atol=1e-3 * gradients[0].abs().max().item())
+    assert tuple(calls) == num_calls
+
+
 def test_branches_one_after_the_other_give_the_same_gradient(
     make_trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,6 +202,20 @@ def test_parts_and_processes_give_the_gradient_of_the_whole_batch(
     assert torch.allclose(parts, whole, rtol=0, atol=tolerance)
     assert torch.allclose(shares[0] + shares[1], whole, rtol=0, atol=tolerance)
     assert not torch.allclose(shares[0], whole, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("gradient", ["random", "drtune", "draft-lv"])
+def test_two_processes_give_the_gradient_of_one_from_noise(
+    make_trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch, gradient: str
+) -> None:
+    way = {"start": "noise", "gradient": gradient, "num_grad_steps": 2, "batch_size": 2}
+    one = gradient_of_step(make_trainer(**way), monkeypatch)  # a clip at a time, as in each of the two processes
+    processes = [
+        SimpleNamespace(process_index=index, num_processes=2, reduce=lambda tensor, _: tensor) for index in range(2)
+    ]
+    shares = [gradient_of_step(make_trainer(process, **way), monkeypatch) for process in processes]
+    assert one.abs().max() > 1e-4
+    torch.testing.assert_close(shares[0] + shares[1], one, rtol=1e-4, atol=1e-5 * one.abs().max().item())
 
 
 def test_a_batch_has_a_clip_for_every_process(make_trainer: Callable[..., Trainer]) -> None:
