@@ -129,14 +129,14 @@ def finetune_cli(
         typer.Option(
             help="Where it flows. last: through the last K steps; random: one of the last K, drawn each step, whose "
             "guess of the clean clip is scored (ReFL); drtune: K steps spread over the chain, never through the "
-            "network's input (DRTune); draft-lv: the last step of K clips noised anew (DRaFT-LV). Default: last.",
+            "network's input (DRTune); draft-lv: the last step, on K copies noised anew (DRaFT-LV). Default: last.",
             rich_help_panel=o.METHOD,
         ),
     ] = None,
     num_grad_steps: Annotated[
         int | None,
         typer.Option(
-            help="K: steps that the gradient flows through, or is drawn from; of draft-lv the clips noised anew.",
+            help="K: steps that the gradient flows through; random draws one of them; draft-lv: copies noised anew.",
             rich_help_panel=o.METHOD,
         ),
     ] = None,

@@ -92,9 +92,9 @@ class FinetuneSettings(GenerationSettings):
     gradient: GradientName = Field(
         "last",
         description="last: through the last K steps; random: one of them, drawn (ReFL); drtune: K spread over the "
-        "chain, never through the network's input; draft-lv: the last step of K clips that are noised anew",
+        "chain, never through the network's input; draft-lv: the last step, on K copies noised anew",
     )
-    num_grad_steps: int = Field(ge=1, description="steps that gradients flow through, or clips noised anew (K)")
+    num_grad_steps: int = Field(ge=1, description="steps that gradients flow through, or copies noised anew (K)")
     frame_draw: FrameDrawName = Field("random", description="which frame of a segment is trained on")
     offset_noise: float = Field(ge=0, description="weight of the noise shared by the pixels of a frame")
     lora_rank: int = Field(ge=1, description="inner width of the adapter")

@@ -5,7 +5,7 @@
 | last | the last K steps | InstructVideo (K = 1); DRaFT-K | `ivideo.core.sampler.run_chain` |
 | random | one of the last K steps, whose guess of the clean clip is scored | ReFL | `run_to_guess` |
 | drtune | K evenly spread steps, never through the network's input | DRTune | `run_detached` |
-| draft-lv | the last step of K clips that are noised anew | DRaFT-LV | `run_renoised` |
+| draft-lv | the last step, on K copies of the outcome that are noised anew | DRaFT-LV | `run_renoised` |
 """
 
 from __future__ import annotations
