@@ -110,7 +110,7 @@ class Trainer:
 
     def _differentiate(self, part: Sequence[Sample], num_samples: int) -> tuple[Sequence[Tensor], Tensor]:
         """The parameters' gradients of a part of a batch of `num_samples`, and the sums of its rewards."""
-        seen: dict[str, list[Tensor]] = {name: [] for name in self.reward_names}
+        seen: dict[str, list[Tensor]] = {}
         objective = self.evaluate(part, seen)
         loss = self.scaler.scale(objective.loss * (len(part) / num_samples))
         means = [torch.stack(seen[name]).mean(0) for name in self.reward_names]
@@ -185,7 +185,7 @@ class Trainer:
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(counters["scaler"])
 
-    def evaluate(self, samples: Sequence[Sample], seen: Mapping[str, list[Tensor]] | None = None) -> Objective:
+    def evaluate(self, samples: Sequence[Sample], seen: dict[str, list[Tensor]] | None = None) -> Objective:
         """The objective of some samples: their clips, corrupted, edited and scored at the drawn frames.
 
         Args:
@@ -203,7 +203,7 @@ class Trainer:
             scores = self.judge.score_frames(frames, prompts)
             if seen is not None:
                 for name, one in scores.items():
-                    seen[name].append(one.detach())
+                    seen.setdefault(name, []).append(one.detach())
             return scores[self.judge.name]
 
         return editing_objective(
