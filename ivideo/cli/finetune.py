@@ -101,16 +101,44 @@ def finetune_cli(
         o.Tracker | None,
         typer.Option(help="Send the metrics there, too; its package must be installed."),
     ] = None,
+    start: Annotated[
+        o.Start | None,
+        typer.Option(
+            help="clip: edit clips; noise: run the whole chain from pure noise (DRaFT), without clips, --strength and "
+            "--offset-noise. Default: clip.",
+            rich_help_panel=o.METHOD,
+        ),
+    ] = None,
     strength: Annotated[
-        float | None, typer.Option(help="tau: share of the chain that is run.", rich_help_panel=o.METHOD)
+        float | None,
+        typer.Option(help="tau: share of the chain that is run from a clip.", rich_help_panel=o.METHOD),
     ] = None,
     num_inference_steps: Annotated[
         int | None, typer.Option(help="D: DDIM steps of the chain that is edited through.", rich_help_panel=o.METHOD)
     ] = None,
     num_segments: o.SegmentsOpt = None,
     attenuation_rate: o.AttenuationOpt = None,
+    frame_draw: Annotated[
+        o.FrameDraw | None,
+        typer.Option(
+            help="Train on a random frame of each segment, or on its first. Default: random.", rich_help_panel=o.METHOD
+        ),
+    ] = None,
+    gradient: Annotated[
+        o.Gradient | None,
+        typer.Option(
+            help="Where it flows. last: through the last K steps; random: one of the last K, drawn each step, whose "
+            "guess of the clean clip is scored (ReFL); drtune: K steps spread over the chain, never through the "
+            "network's input (DRTune); draft-lv: the last step, on K copies noised anew (DRaFT-LV). Default: last.",
+            rich_help_panel=o.METHOD,
+        ),
+    ] = None,
     num_grad_steps: Annotated[
-        int | None, typer.Option(help="K: last steps that the gradient flows through.", rich_help_panel=o.METHOD)
+        int | None,
+        typer.Option(
+            help="K: steps that the gradient flows through; random draws one of them; draft-lv: copies noised anew.",
+            rich_help_panel=o.METHOD,
+        ),
     ] = None,
     guidance_scale: Annotated[
         float | None, typer.Option(help="Guidance of the edit that is trained through.", rich_help_panel=o.METHOD)

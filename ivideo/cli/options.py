@@ -38,6 +38,29 @@ class Schedule(StrEnum):
     cosine = "cosine"
 
 
+class Start(StrEnum):
+    """What the chains that are trained through start from."""
+
+    clip = "clip"
+    noise = "noise"
+
+
+class Gradient(StrEnum):
+    """Where the gradient flows in a chain."""
+
+    last = "last"
+    random = "random"
+    drtune = "drtune"
+    draft_lv = "draft-lv"
+
+
+class FrameDraw(StrEnum):
+    """Which frame of a segment is trained on."""
+
+    random = "random"
+    first = "first"
+
+
 class Tracker(StrEnum):
     """Where metrics go beside the run folder."""
 

@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 TrackerName = Literal["tensorboard", "wandb"]
 ScheduleName = Literal["constant", "linear", "cosine"]
+StartName = Literal["clip", "noise"]
+GradientName = Literal["last", "random", "drtune", "draft-lv"]
+FrameDrawName = Literal["random", "first"]
 OWN_UNET = "none"  # as `unet`: the model's own
 
 
@@ -84,8 +87,15 @@ class FinetuneSettings(GenerationSettings):
 
     generation_num_inference_steps: int = Field(ge=1, le=1000, description="DDIM steps of full generations")
     generation_guidance_scale: float = Field(ge=0, description="guidance of full generations")
-    strength: float = Field(gt=0, le=1, description="share of the chain that is run (tau)")
-    num_grad_steps: int = Field(ge=1, description="last steps that gradients flow through (K)")
+    start: StartName = Field("clip", description="what chains start from: a clip that is noised, or pure noise (DRaFT)")
+    strength: float = Field(gt=0, le=1, description="share of the chain that is run from a clip (tau)")
+    gradient: GradientName = Field(
+        "last",
+        description="last: through the last K steps; random: one of them, drawn (ReFL); drtune: K spread over the "
+        "chain, never through the network's input; draft-lv: the last step, on K copies noised anew",
+    )
+    num_grad_steps: int = Field(ge=1, description="steps that gradients flow through, or copies noised anew (K)")
+    frame_draw: FrameDrawName = Field("random", description="which frame of a segment is trained on")
     offset_noise: float = Field(ge=0, description="weight of the noise shared by the pixels of a frame")
     lora_rank: int = Field(ge=1, description="inner width of the adapter")
     lora_alpha: float = Field(gt=0, description="the adapter is scaled by alpha / rank")
@@ -111,12 +121,18 @@ class FinetuneSettings(GenerationSettings):
     profile: bool = Field(False, description="whether to measure where the time goes")
     tracker: TrackerName | None = Field(None, description="where metrics go beside the run folder")
 
+    @property
+    def num_chain_steps(self) -> int:
+        """Steps of the chain that is trained through: all from noise, the last `strength` of them from a clip."""
+        if self.start == "noise":
+            return self.num_inference_steps
+        return max(1, int(self.strength * self.num_inference_steps + 0.5))
+
     @model_validator(mode="after")
     def _gradient_steps_fit(self) -> Self:
-        steps = max(1, int(self.strength * self.num_inference_steps + 0.5))
-        if self.num_grad_steps > steps:
-            raise ValueError(
-                f"num_grad_steps {self.num_grad_steps} is more than the {steps} steps that "
-                f"strength {self.strength} of {self.num_inference_steps} runs"
-            )
+        steps = self.num_chain_steps
+        if self.gradient != "draft-lv" and self.num_grad_steps > steps:
+            share = f"strength {self.strength} of {self.num_inference_steps} runs"
+            runs = "a chain from noise has" if self.start == "noise" else share
+            raise ValueError(f"num_grad_steps {self.num_grad_steps} is more than the {steps} steps that {runs}")
         return self

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor
 
 from ivideo.core.attenuation import attenuated_mean, frame_weights
-from ivideo.core.sampler import Denoise, Stepper, edit
+from ivideo.core.sampler import Denoise, RunSteps, Stepper, start_chain
 
 DecodeFrames: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """`decode_frames(latents, frame_indices) -> frames`: (B, C, F, H, W) and pixel frames (B, S) -> (B, S, 3, h, w)."""
@@ -72,7 +73,7 @@ def segmental_objective(
 
 def editing_objective(
     *,
-    latents: Tensor,
+    latents: Tensor | None,
     noise: Tensor,
     frame_indices: Tensor,
     conditioning: Any,
@@ -82,15 +83,17 @@ def editing_objective(
     score_frames: ScoreFrames,
     num_frames: int,
     strength: float,
-    num_grad_steps: int,
     attenuation_rate: float | None,
-    checkpoint: bool = True,
+    run: RunSteps,
 ) -> Objective:
-    """Edit one batch of clips and score what comes out: `segmental_objective(edit(latents))`.
+    """Edit one batch of clips and score what comes out: `segmental_objective(run(corrupt(latents)))`.
+
+    Where `run` gives several samples of the batch, loss, rewards and scores are means over them; all are scored at the
+    same frames.
 
     Args:
-        latents: Clean latents of the clips (B, C, F, H, W).
-        noise: Noise of the same shape and device, offset noise included.
+        latents: Clean latents of the clips (B, C, F, H, W); None for whole chains from `noise`.
+        noise: Noise (B, C, F, H, W) on the same device, offset noise included where clips are edited.
         frame_indices: Drawn pixel frames (B, S), int64.
         conditioning: Handed to `denoise` as it is.
         denoise: Guided network; the parameters that it closes over get the gradient.
@@ -98,32 +101,32 @@ def editing_objective(
         decode_frames: Decodes the drawn frames and no others.
         score_frames: Differentiable judge.
         num_frames: Pixel frames of the whole clip.
-        strength: tau, share of the chain that is run, in (0, 1].
-        num_grad_steps: K, last steps with gradient.
+        strength: tau, share of the chain that is run, in (0, 1]; not used without `latents`.
         attenuation_rate: lambda, per frame; None for no attenuation.
-        checkpoint: Recompute each `denoise` call in the backward pass.
+        run: Runs the chain and decides where the gradient flows: `run_chain`, or a way of `core/gradients.py`.
 
     Returns:
         The objective of the edited clips.
 
     Raises:
-        ValueError: If `strength` or `num_grad_steps` is out of its range, or the judge's scores have a wrong shape.
+        ValueError: If `strength` or what `run` was bound to is out of its range, or the judge's scores have a wrong
+            shape.
     """
-    edited_latents = edit(
-        denoise,
-        stepper,
-        latents,
-        noise,
-        conditioning,
-        strength=strength,
-        num_grad_steps=num_grad_steps,
-        checkpoint=checkpoint,
-    )
-    return segmental_objective(
-        edited_latents,
-        frame_indices,
-        num_frames=num_frames,
-        decode_frames=decode_frames,
-        score_frames=score_frames,
-        attenuation_rate=attenuation_rate,
+    noisy_latents, timesteps = start_chain(stepper, latents, noise, strength)
+    clean_latents = run(denoise, stepper, noisy_latents, timesteps, conditioning)
+    objectives = [
+        segmental_objective(
+            sample,
+            frame_indices,
+            num_frames=num_frames,
+            decode_frames=decode_frames,
+            score_frames=score_frames,
+            attenuation_rate=attenuation_rate,
+        )
+        for sample in clean_latents.split(len(noise))
+    ]
+    return Objective(
+        loss=torch.stack([one.loss for one in objectives]).mean(0),
+        video_rewards=torch.stack([one.video_rewards for one in objectives]).mean(0),
+        frame_scores=torch.stack([one.frame_scores for one in objectives]).mean(0),
     )

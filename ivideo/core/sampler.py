@@ -35,6 +35,17 @@ class Stepper(Protocol):
     def step(self, noise_pred: Tensor, timestep: Tensor, latents: Tensor) -> Tensor:
         """Go from `timestep` (0-d) to the next lower one; no in-place edits, gradients flow."""
 
+    def predict_clean(self, noise_pred: Tensor, timestep: Tensor, latents: Tensor) -> Tensor:
+        """Guess the clean latents (B, C, F, H, W) behind those at `timestep` (0-d); gradients flow."""
+
+
+RunSteps: TypeAlias = Callable[[Denoise, Stepper, Tensor, Tensor, Any], Tensor]
+"""`run(denoise, stepper, latents, timesteps, conditioning) -> clean latents`: a chain and where its gradient flows.
+
+From noisy latents (B, C, F, H, W) at the level of `timesteps[0]` to n samples of the batch, one batch after the other
+(n * B, C, F, H, W); n is 1 but for `run_renoised`. `run_chain` with its `num_grad_steps` bound is one.
+"""
+
 
 def num_steps_to_run(strength: float, num_inference_steps: int) -> int:
     """Count the steps of a partial chain: `max(1, floor(tau * D + 0.5))`.
@@ -77,6 +88,51 @@ def add_offset_noise(noise: Tensor, offset: Tensor, offset_noise: float) -> Tens
     return noise + offset_noise * offset
 
 
+def start_chain(stepper: Stepper, latents: Tensor | None, noise: Tensor, strength: float) -> tuple[Tensor, Tensor]:
+    """Choose where a chain starts and which steps it runs: those of an edit, or all of them from pure noise.
+
+    Args:
+        stepper: Schedule.
+        latents: Clean latents (B, C, F, H, W) that are corrupted; None to start from the noise itself.
+        noise: Standard normal noise of the same shape; for an edit see `add_offset_noise`.
+        strength: tau, share of the chain that an edit runs, in (0, 1]; not used without `latents`.
+
+    Returns:
+        Noisy latents (B, C, F, H, W), and the timesteps to run from them (num_steps,), descending.
+
+    Raises:
+        ValueError: If `strength` is out of its range.
+
+    Source: InstructVideo, "Reward fine-tuning as editing"; from pure noise: Clark et al. 2023, "Directly Fine-Tuning
+    Diffusion Models on Differentiable Rewards" (DRaFT).
+    """
+    if latents is None:
+        return noise, stepper.timesteps
+    timesteps = stepper.timesteps[-num_steps_to_run(strength, len(stepper.timesteps)) :]
+    return stepper.corrupt(latents, noise, timesteps[0]), timesteps
+
+
+def predict_noise(
+    denoise: Denoise, latents: Tensor, timestep: Tensor, conditioning: Any, *, checkpoint: bool
+) -> Tensor:
+    """Call the network with a graph, which keeps its activations or only its inputs.
+
+    Args:
+        denoise: Guided network.
+        latents: Noisy latents (B, C, F, H, W).
+        timestep: Their timestep (0-d).
+        conditioning: Handed to `denoise` as it is.
+        checkpoint: Recompute the call in the backward pass instead of keeping its activations.
+
+    Returns:
+        noise_pred (B, C, F, H, W).
+    """
+    if checkpoint:
+        noise_pred: Tensor = checkpoint_call(denoise, latents, timestep, conditioning, use_reentrant=False)
+        return noise_pred
+    return denoise(latents, timestep, conditioning)
+
+
 def run_chain(
     denoise: Denoise,
     stepper: Stepper,
@@ -116,10 +172,7 @@ def run_chain(
             noise_pred = denoise(latents, timestep, conditioning)
             latents = stepper.step(noise_pred, timestep, latents)
     for timestep in timesteps[first_grad_step:]:
-        if checkpoint:
-            noise_pred = checkpoint_call(denoise, latents, timestep, conditioning, use_reentrant=False)
-        else:
-            noise_pred = denoise(latents, timestep, conditioning)
+        noise_pred = predict_noise(denoise, latents, timestep, conditioning, checkpoint=checkpoint)
         latents = stepper.step(noise_pred, timestep, latents)
     return latents
 
@@ -157,8 +210,7 @@ def edit(
 
     Source: InstructVideo, "Reward fine-tuning as editing".
     """
-    timesteps = stepper.timesteps[-num_steps_to_run(strength, len(stepper.timesteps)) :]
-    noisy_latents = stepper.corrupt(latents, noise, timesteps[0])
+    noisy_latents, timesteps = start_chain(stepper, latents, noise, strength)
     return run_chain(
         denoise,
         stepper,

@@ -77,3 +77,11 @@ class DDIMStepper:
         """The latents at the next lower timestep of the chain."""
         next_latents: Tensor = self._scheduler.step(noise_pred, int(timestep), latents, return_dict=False)[0]
         return next_latents
+
+    def predict_clean(self, noise_pred: Tensor, timestep: Tensor, latents: Tensor) -> Tensor:
+        """The clean latents that the prediction speaks of, of whatever type it is.
+
+        For epsilon: (latents - sqrt(1 - alpha_bar_t) * noise_pred) / sqrt(alpha_bar_t), for one timestep (0-d).
+        """
+        clean_latents: Tensor = self._scheduler.step(noise_pred, int(timestep), latents).pred_original_sample
+        return clean_latents

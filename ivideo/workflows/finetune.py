@@ -13,7 +13,7 @@ from accelerate import Accelerator
 
 from ivideo.config.merge import write_toml
 from ivideo.config.settings import FinetuneSettings
-from ivideo.errors import Interrupted, IvideoError, UsageError
+from ivideo.errors import Interrupted, IvideoError
 from ivideo.io.clip_lists import Source
 from ivideo.io.files import atomic_folder, write_text
 from ivideo.io.lock import lock_folder
@@ -21,16 +21,16 @@ from ivideo.io.run_folder import RunFolder, check_new_run
 from ivideo.io.video import check_video_format
 from ivideo.models.compiling import compile_network
 from ivideo.models.judges import runs_code, trained_part
-from ivideo.models.lora import adapter_off, add_lora
+from ivideo.models.lora import add_lora
 from ivideo.models.registry import find_location
+from ivideo.workflows.base_clips import check_start, prepare_clips
 from ivideo.workflows.checkpoints import Checkpoint, copy_adapter, list_checkpoints, restore_checkpoint, step_of
 from ivideo.workflows.clips import ClipCache, find_clips
 from ivideo.workflows.heldout import add_second_judge, split_heldout
 from ivideo.workflows.onlooker import open_onlooker
 from ivideo.workflows.out_of_memory import explain_out_of_memory
-from ivideo.workflows.parallel import map_on_cores
 from ivideo.workflows.phases import PhaseTimer
-from ivideo.workflows.processes import is_true_anywhere, join_processes, own_share, resume_command, tell_all
+from ivideo.workflows.processes import join_processes, resume_command, tell_all
 from ivideo.workflows.progress import Progress, Silence
 from ivideo.workflows.real_clips import RealClips, recall_clips, split_source, write_records
 from ivideo.workflows.resolve import check_prompts
@@ -39,7 +39,7 @@ from ivideo.workflows.run_report import report_run
 from ivideo.workflows.samples import samples_of_step
 from ivideo.workflows.stop_signals import StopRequested, StopSignals
 from ivideo.workflows.tracking import check_tracker
-from ivideo.workflows.training import Trainer
+from ivideo.workflows.training import ClipOf, Trainer
 from ivideo.workflows.training_loop import TrainingLoop
 from ivideo.workflows.workshop import Workshop, find_start, open_workshop, prepare_real_clips
 
@@ -80,8 +80,7 @@ def finetune(
     find_start(settings)
     training, kept = split_heldout(texts, settings, heldout)
     check_new_run(output)
-    if clips and listed:
-        raise UsageError("--clips takes over generated clips, and the list to train on names videos")
+    check_start(settings, listed, clips)
     ready_clips = find_clips(clips, training, settings) if clips else {}
     check_video_format(RunFolder(output).videos / "clip.mp4", settings.fps)
     settings = add_second_judge(settings, progress or Silence())
@@ -177,11 +176,7 @@ def work(
         open_onlooker(run, shop) as onlooker,
     ):
         try:
-            cache = real or ClipCache(run.clips, shop.model, shop.training, shop.settings)
-            if isinstance(cache, ClipCache):
-                with adapter_off(shop.model.unet):
-                    generate_clips(cache, shop, signals)
-            trainer = prepare_trainer(cache, shop, checkpoint)
+            trainer = prepare_trainer(shop, real, prepare_clips(run, shop, real, signals), checkpoint)
             loop = TrainingLoop(trainer, run, shop.evaluate, onlooker, signals, shop.progress)
             num_steps = loop.train(checkpoint.step if checkpoint else 0)
             if processes.is_main_process:
@@ -193,35 +188,16 @@ def work(
     return run
 
 
-def generate_clips(cache: ClipCache, shop: Workshop, signals: StopSignals) -> None:
-    """Generate the base model's clip of every prompt that the run will reach, each process its share.
-
-    Raises:
-        StopRequested: a signal came; the clips so far are kept.
-    """
-    settings, prompts = shop.settings, cache.prompts
-    needed = {
-        sample.item
-        for step in range(min(settings.max_steps, -(-len(prompts) // settings.batch_size)))
-        for sample in samples_of_step(step, settings.batch_size, len(prompts), settings.seed)
-    }
-    missing = own_share([item for item in sorted(needed) if not cache.path_of(item).is_file()], shop.processes)
-    shop.progress.start("base clips", len(missing))
-    for _ in map_on_cores(cache.generate, missing, cache.model.num_workers):
-        shop.progress.advance()
-        if signals.received is not None:
-            break
-    if is_true_anywhere(signals.received is not None, shop.processes):
-        raise StopRequested
-
-
-def prepare_trainer(cache: ClipCache | RealClips, shop: Workshop, checkpoint: Checkpoint | None) -> Trainer:
+def prepare_trainer(
+    shop: Workshop, real: RealClips | None, clip_of: ClipOf | None, checkpoint: Checkpoint | None
+) -> Trainer:
     """The trainer at its start, or where a checkpoint left it."""
     settings, model = shop.settings, shop.model
     if shop.start is None:
         add_lora(model.unet, settings.lora_rank, settings.lora_alpha, settings.seed)
     timer = PhaseTimer(model.device, model.num_workers) if settings.profile else None
-    trainer = Trainer(model, trained_part(shop.judge), cache.prompts, cache.load, settings, shop.processes, timer)
+    prompts = real.prompts if real else shop.training
+    trainer = Trainer(model, trained_part(shop.judge), prompts, clip_of, settings, shop.processes, timer)
     if settings.compile:
         compile_unet(trainer, shop.progress)
     if checkpoint is not None:

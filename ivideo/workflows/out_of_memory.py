@@ -45,7 +45,10 @@ def advise(settings: FinetuneSettings, num_processes: int = 1) -> str:
     anew = [
         (together > 1, f"--batch-size below {settings.batch_size}"),
         (settings.dtype == "float32", "--dtype bfloat16 (now float32)"),
-        (settings.num_grad_steps > 1, f"--num-grad-steps below {settings.num_grad_steps}"),
+        (
+            settings.num_grad_steps > 1 and settings.gradient != "random",
+            f"--num-grad-steps below {settings.num_grad_steps}",
+        ),
         (settings.num_frames > settings.num_segments, f"--num-frames below {settings.num_frames}"),
         (True, "a smaller --height and --width"),
     ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -14,52 +13,24 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from ivideo.config.settings import FinetuneSettings
-from ivideo.core.draws import draw_frame_indices, draw_normal
 from ivideo.core.objective import DecodeFrames, Objective, editing_objective
-from ivideo.core.sampler import add_offset_noise
 from ivideo.errors import UsageError
 from ivideo.models.checkpointing import checkpoint_blocks
 from ivideo.models.judges import Judge, labels_of
 from ivideo.models.lora import named_lora_parameters
 from ivideo.models.text_to_video import Conditioning, TextToVideoModel
+from ivideo.workflows.generation import latents_shape
 from ivideo.workflows.learning_rate import learning_rate_factor
 from ivideo.workflows.parallel import map_on_cores
 from ivideo.workflows.phases import DECODING, JUDGING, OPTIMISER, UNET_WITH_GRAPH, Untimed
 from ivideo.workflows.processes import own_share
+from ivideo.workflows.resolve import generation_settings
+from ivideo.workflows.sample_draws import choose_run, draw_frames, draw_noise
 from ivideo.workflows.samples import Sample, samples_of_step
+from ivideo.workflows.step_metrics import StepMetrics
 
 ClipOf = Callable[[int], Tensor]
 """`clip_of(item) -> latents` (channels, num_frames, height, width) of a prompt's clip."""
-
-
-@dataclass(frozen=True)
-class StepMetrics:
-    """One line of metrics.jsonl.
-
-    Reward is the mean score of the drawn frames, attenuated_reward what is maximised; rewards has the reward by name
-    and, where it is a weighted sum, each judge's part before its weight. gradient_norm is that of the whole batch
-    before it is clipped; num_skipped counts the steps so far that left the adapter as it was.
-    """
-
-    step: int
-    loss: float
-    reward: float
-    attenuated_reward: float
-    gradient_norm: float
-    learning_rate: float
-    num_skipped: int
-    seconds: float
-    rewards: dict[str, float] = field(default_factory=dict)
-
-    def record(self) -> dict[str, Any]:
-        """The line; None stands for what is no finite number."""
-        values = {**asdict(self), "rewards": {name: finite(value) for name, value in self.rewards.items()}}
-        return {name: finite(value) if isinstance(value, float) else value for name, value in values.items()}
-
-
-def finite(value: float) -> float | None:
-    """The value, or None for NaN and infinity, which JSON has no word for."""
-    return value if math.isfinite(value) else None
 
 
 class Trainer:
@@ -70,12 +41,14 @@ class Trainer:
         model: TextToVideoModel,
         judge: Judge,
         prompts: Sequence[str],
-        clip_of: ClipOf,
+        clip_of: ClipOf | None,
         settings: FinetuneSettings,
         accelerator: Accelerator,
         timer: Untimed | None = None,
     ) -> None:
         """Encode the prompts once and make the optimiser (AdamW, no weight decay).
+
+        `clip_of` is None where chains start from noise.
 
         Raises:
             UsageError: a batch that is too small for every process to get a clip of it.
@@ -137,10 +110,11 @@ class Trainer:
 
     def _differentiate(self, part: Sequence[Sample], num_samples: int) -> tuple[Sequence[Tensor], Tensor]:
         """The parameters' gradients of a part of a batch of `num_samples`, and the sums of its rewards."""
-        seen: dict[str, Tensor] = {}
+        seen: dict[str, list[Tensor]] = {}
         objective = self.evaluate(part, seen)
         loss = self.scaler.scale(objective.loss * (len(part) / num_samples))
-        sums = [objective.video_rewards.detach().sum(), *(seen[name].mean(1).sum() for name in self.reward_names)]
+        means = [torch.stack(seen[name]).mean(0) for name in self.reward_names]
+        sums = [objective.video_rewards.detach().sum(), *(scores.mean(1).sum() for scores in means)]
         with self.timer.phase(JUDGING):  # the backward pass begins there
             return torch.autograd.grad(loss, self.parameters), torch.stack(sums)
 
@@ -211,28 +185,31 @@ class Trainer:
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(counters["scaler"])
 
-    def evaluate(self, samples: Sequence[Sample], seen: dict[str, Tensor] | None = None) -> Objective:
+    def evaluate(self, samples: Sequence[Sample], seen: dict[str, list[Tensor]] | None = None) -> Objective:
         """The objective of some samples: their clips, corrupted, edited and scored at the drawn frames.
 
         Args:
-            samples: which clips, and their draws.
-            seen: gets every score of the judge by name, (len(samples), num_segments), without its graph.
+            samples: which clips, and their draws; all of one optimiser step.
+            seen: gets the judge's scores by name, (len(samples), num_segments) without their graph, of every time that
+                the samples are scored.
         """
         settings, model = self.settings, self.model
-        latents = torch.stack([self.clip_of(sample.item) for sample in samples]).to(model.device)
+        latents = self.load_clips(samples)
+        shape = latents_shape(model, generation_settings(settings)) if latents is None else tuple(latents.shape[1:])
         items = torch.tensor([sample.item for sample in samples], device=model.device)
         prompts = [self.prompts[sample.item] for sample in samples]
 
         def score_frames(frames: Tensor) -> Tensor:
             scores = self.judge.score_frames(frames, prompts)
             if seen is not None:
-                seen.update({name: one.detach() for name, one in scores.items()})
+                for name, one in scores.items():
+                    seen.setdefault(name, []).append(one.detach())
             return scores[self.judge.name]
 
         return editing_objective(
             latents=latents,
-            noise=self.draw_noise(samples, tuple(latents.shape[1:])).to(model.device),
-            frame_indices=self.draw_frames(samples),
+            noise=draw_noise(samples, shape, settings).to(model.device),
+            frame_indices=draw_frames(samples, settings),
             conditioning=Conditioning(
                 self.conditioning.prompt_embeds[items], self.conditioning.negative_prompt_embeds[items]
             ),
@@ -242,32 +219,12 @@ class Trainer:
             score_frames=self.timer.watch(score_frames, JUDGING, before=DECODING),
             num_frames=settings.num_frames,
             strength=settings.strength,
-            num_grad_steps=settings.num_grad_steps,
             attenuation_rate=settings.attenuation_rate,
-            # Blocks keep their inputs; of several steps only one at a time keeps even those.
-            checkpoint=settings.gradient_checkpointing and settings.num_grad_steps > 1,
+            run=choose_run(samples, shape, settings, model.device),
         )
 
-    def draw_noise(self, samples: Sequence[Sample], shape: tuple[int, ...]) -> Tensor:
-        """Noise (len(samples), *shape) with temporal offset noise; each row depends on its sample only."""
-        rows = []
-        for sample in samples:
-            draw = partial(draw_normal, seed=self.settings.seed, step=sample.epoch, sample_indices=[sample.position])
-            noise, offset = draw(shape, purpose="noise"), draw((*shape[:2], 1, 1), purpose="offset noise")
-            rows.append(add_offset_noise(noise, offset, self.settings.offset_noise))
-        return torch.cat(rows)
-
-    def draw_frames(self, samples: Sequence[Sample]) -> Tensor:
-        """One frame of each segment, (len(samples), num_segments)."""
-        settings = self.settings
-        rows = [
-            draw_frame_indices(
-                settings.num_frames,
-                settings.num_segments,
-                seed=settings.seed,
-                step=sample.epoch,
-                sample_indices=[sample.position],
-            )
-            for sample in samples
-        ]
-        return torch.cat(rows)
+    def load_clips(self, samples: Sequence[Sample]) -> Tensor | None:
+        """Latents of the samples' clips (len(samples), channels, num_frames, height, width); None from noise."""
+        if self.clip_of is None:
+            return None
+        return torch.stack([self.clip_of(sample.item) for sample in samples]).to(self.model.device)

@@ -20,8 +20,9 @@ from ivideo.workflows.onlooker import Onlooker
 from ivideo.workflows.phases import EVALUATION, KEEPING
 from ivideo.workflows.processes import is_true_anywhere, tell_all
 from ivideo.workflows.progress import Progress
+from ivideo.workflows.step_metrics import StepMetrics
 from ivideo.workflows.stop_signals import StopRequested, StopSignals
-from ivideo.workflows.training import StepMetrics, Trainer
+from ivideo.workflows.training import Trainer
 
 Evaluate = Callable[[int], Evaluation]
 """`evaluate(step) -> Evaluation` of the held-out prompts with the adapter as it stands after that step."""

@@ -63,6 +63,13 @@ def test_none_switches_attenuation_off(word):
             {"strength": 0.1, "num_grad_steps": 3},
             "num_grad_steps 3 is more than the 1 steps that strength 0.1 of 8 runs",
         ),
+        (
+            {"start": "noise"},
+            {"num_grad_steps": 9},
+            "num_grad_steps 9 is more than the 8 steps that a chain from noise has",
+        ),
+        ({}, {"start": "clips"}, "--start 'clips': input should be 'clip' or 'noise'"),
+        ({"frame_draw": "last"}, {}, "frame_draw 'last': input should be 'random' or 'first'"),
         ({"a": 1, "b": 2}, {"seed": -1}, None),
     ],
 )

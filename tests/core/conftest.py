@@ -21,10 +21,13 @@ class DDIM64:
         return alpha_bar.sqrt() * latents + (1 - alpha_bar).sqrt() * noise
 
     def step(self, noise_pred: Tensor, timestep: Tensor, latents: Tensor) -> Tensor:
-        alpha_bar = self.alpha_bars[timestep]
         previous = self.alpha_bars[max(int(timestep) - self.stride, 0)]
-        clean = (latents - (1 - alpha_bar).sqrt() * noise_pred) / alpha_bar.sqrt()
+        clean = self.predict_clean(noise_pred, timestep, latents)
         return previous.sqrt() * clean + (1 - previous).sqrt() * noise_pred
+
+    def predict_clean(self, noise_pred: Tensor, timestep: Tensor, latents: Tensor) -> Tensor:
+        alpha_bar = self.alpha_bars[timestep]
+        return (latents - (1 - alpha_bar).sqrt() * noise_pred) / alpha_bar.sqrt()
 
 
 @pytest.fixture

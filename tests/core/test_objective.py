@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 import torch
 from torch.nn import functional
 
+from ivideo.core.gradients import run_renoised
 from ivideo.core.objective import editing_objective, segmental_objective
-from ivideo.core.sampler import edit
+from ivideo.core.sampler import edit, run_chain
 
 DATA = Path(__file__).parent / "data"
 GOLDEN = json.loads((DATA / "segmental_reward.json").read_text())
@@ -178,8 +180,8 @@ def editing(ddim20):
         "score_frames": golden_judge(ARRAYS["case12_tokens"]),
         "num_frames": 8,
         "strength": 0.2,
-        "num_grad_steps": 1,
         "attenuation_rate": 1.0,
+        "run": partial(run_chain, num_grad_steps=1),
     }
 
 
@@ -209,7 +211,8 @@ def test_editing_gradients_agree_with_and_without_checkpointing(editing):
             calls.append(int(timestep))
             return torch.tanh(p * x + conditioning)
 
-        editing_objective(denoise=denoise, checkpoint=checkpoint, **editing).loss.backward()
+        run = partial(run_chain, num_grad_steps=1, checkpoint=checkpoint)
+        editing_objective(denoise=denoise, **{**editing, "run": run}).loss.backward()
         return p.grad.item(), calls
 
     kept, calls = gradient_and_calls(checkpoint=False)
@@ -220,9 +223,41 @@ def test_editing_gradients_agree_with_and_without_checkpointing(editing):
 
 
 def test_gradcheck_of_the_editing_objective(editing):
-    editing["num_grad_steps"] = 4  # all steps that are run, so that the gradient is the derivative
+    editing["run"] = partial(run_chain, num_grad_steps=4)  # all that are run: the gradient is the derivative
 
     def loss(p):
         return editing_objective(denoise=tanh_denoiser(p), **editing).loss
 
     assert torch.autograd.gradcheck(loss, (torch.tensor(0.7, dtype=torch.float64, requires_grad=True),))
+
+
+def test_without_clips_the_whole_chain_runs_from_the_noise_itself(editing):
+    calls = []
+
+    def denoise(x, timestep, conditioning):
+        calls.append((int(timestep), x.detach().clone()))
+        return torch.tanh(0.7 * x + conditioning)
+
+    editing["latents"] = None
+    editing_objective(denoise=denoise, **editing)
+    assert [timestep for timestep, _ in calls] == editing["stepper"].timesteps.tolist()
+    assert torch.equal(calls[0][1], editing["noise"])
+
+
+def test_several_samples_count_as_their_mean(editing):
+    p = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
+    noise = torch.stack([editing["noise"], -editing["noise"]])
+
+    def objective_and_gradient(noise):
+        objective = editing_objective(
+            denoise=tanh_denoiser(p), **{**editing, "run": partial(run_renoised, noise=noise)}
+        )
+        return objective, *torch.autograd.grad(objective.loss, p)
+
+    (first, grad_first), (second, grad_second) = (objective_and_gradient(one[None]) for one in noise)
+    both, grad_both = objective_and_gradient(noise)
+    assert first.loss.item() != second.loss.item()
+    torch.testing.assert_close(grad_both, (grad_first + grad_second) / 2, rtol=1e-6, atol=0)
+    for name in ("loss", "video_rewards", "frame_scores"):
+        torch.testing.assert_close(getattr(both, name), (getattr(first, name) + getattr(second, name)) / 2)
+    assert both.frame_scores.shape == (2, 4)

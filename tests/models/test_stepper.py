@@ -58,7 +58,24 @@ def test_equals_diffusers_step_by_step(changes, tensors):
         assert torch.equal(stepper.step(noise_pred, timestep, latents), expected)
         corrupted = stepper.corrupt(latents, noise_pred, timestep)
         assert torch.equal(corrupted, scheduler.add_noise(latents, noise_pred, timestep[None]))
+        guess = scheduler.step(noise_pred, timestep, latents).pred_original_sample
+        assert torch.equal(stepper.predict_clean(noise_pred, timestep, latents), guess)
         latents = expected
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_the_right_prediction_gives_the_clean_latents_back(prediction_type, tensors):
+    noise, clean = tensors
+    stepper = DDIMStepper(DDIMScheduler(**SCHEDULE, prediction_type=prediction_type), 20)
+    timestep = stepper.timesteps[7]
+    alpha_bar = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2, 0)[timestep]
+    velocity = alpha_bar.sqrt() * noise - (1 - alpha_bar).sqrt() * clean
+    right = (noise if prediction_type == "epsilon" else velocity).clone().requires_grad_()
+    guess = stepper.predict_clean(right, timestep, stepper.corrupt(clean, noise, timestep))
+    torch.testing.assert_close(guess, clean, rtol=1e-4, atol=1e-5)
+    scale = alpha_bar.sqrt() if prediction_type == "epsilon" else 1.0
+    (gradient,) = torch.autograd.grad(guess.sum(), right)
+    torch.testing.assert_close(gradient, torch.full_like(gradient, -(1 - alpha_bar).sqrt() / scale), rtol=1e-4, atol=0)
 
 
 def test_keeps_no_state(stepper, tensors):

@@ -19,8 +19,9 @@ from ivideo.models.lora import add_lora, named_lora_parameters
 from ivideo.workflows.learning_rate import learning_rate_factor
 from ivideo.workflows.phases import Untimed
 from ivideo.workflows.progress import Silence
+from ivideo.workflows.step_metrics import StepMetrics
 from ivideo.workflows.stop_signals import StopSignals
-from ivideo.workflows.training import StepMetrics, Trainer
+from ivideo.workflows.training import Trainer
 from ivideo.workflows.training_loop import TrainingLoop
 
 PROMPTS = ["a cat", "a dog"]

@@ -57,3 +57,8 @@ def test_the_advice_starts_from_what_is_set() -> None:
         "with --batch-size below 8, --dtype bfloat16 (now float32), --num-grad-steps below 2, --num-frames below 16, "
         "a smaller --height and --width"
     )
+
+
+def test_fewer_steps_are_no_advice_where_one_of_them_is_drawn() -> None:
+    assert "--num-grad-steps below 4" in advise(make_settings(num_grad_steps=4, gradient="drtune"))
+    assert "--num-grad-steps" not in advise(make_settings(num_grad_steps=4, gradient="random"))

@@ -60,7 +60,8 @@ def make_trainer(clips: ClipCache) -> Callable[..., Trainer]:
         model = open_model(generation_settings(settings))
         add_lora(model.unet, settings.lora_rank, settings.lora_alpha, seed=0)
         judge = load_judge(settings.reward, torch.device("cpu"))
-        trainer = Trainer(model, judge, PROMPTS, clips.load, settings, accelerator or Accelerator(cpu=True))
+        clip_of = clips.load if settings.start == "clip" else None
+        trainer = Trainer(model, judge, PROMPTS, clip_of, settings, accelerator or Accelerator(cpu=True))
         generator = torch.Generator().manual_seed(1)
         for parameter in trainer.parameters:
             if parameter.abs().max() == 0:
@@ -81,29 +82,6 @@ def test_samples_go_through_every_prompt_once_an_epoch() -> None:
     assert [sample.position for sample in samples] == list(range(6))
     assert [sample.epoch for sample in samples] == [0, 0, 0, 1, 1, 1]
     assert sorted(sample.item for sample in samples[:3]) == sorted(sample.item for sample in samples[3:]) == [0, 1, 2]
-
-
-def test_draws_do_not_depend_on_the_batch_size(make_trainer: Callable[..., Trainer]) -> None:
-    trainer = make_trainer()
-    shape = (4, 4, 8, 8)
-    drawn = {}
-    for size in (1, 2, 6):
-        batches = [samples_of_step(step, size, 3, seed=0) for step in range(6 // size)]
-        noise = torch.cat([trainer.draw_noise(batch, shape) for batch in batches])
-        drawn[size] = noise, torch.cat([trainer.draw_frames(batch) for batch in batches])
-    for noise, frames in drawn.values():
-        assert torch.equal(noise, drawn[1][0])
-        assert torch.equal(frames, drawn[1][1])
-    assert len({row.sum().item() for row in drawn[1][0]}) == 6
-
-
-def test_noise_has_temporal_offset_noise(make_trainer: Callable[..., Trainer]) -> None:
-    sample = [Sample(item=0, epoch=0, position=0)]
-    shape = (4, 4, 8, 8)
-    plain = make_trainer(offset_noise=0.0).draw_noise(sample, shape)
-    offset = make_trainer(offset_noise=0.5).draw_noise(sample, shape) - plain
-    assert torch.allclose(offset, offset[..., :1, :1].expand_as(offset), atol=1e-6)  # one value a frame and channel
-    assert offset[..., 0, 0].std() > 0.2
 
 
 @pytest.mark.parametrize(("num_grad_steps", "num_calls"), [(1, 1), (2, 4)])
@@ -129,6 +107,26 @@ def test_checkpointing_recomputes_blocks_and_leaves_the_gradient(
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-3, atol=1e-3 * gradients[0].abs().max().item())
     assert calls == [num_grad_steps, num_calls]  # of one step the blocks are recomputed, of several the steps, too
     assert slices == [[4], [1] * 8]
+
+
+@pytest.mark.parametrize(("gradient", "num_calls"), [("random", (1, 1)), ("drtune", (2, 4)), ("draft-lv", (2, 4))])
+def test_checkpointing_leaves_the_gradient_wherever_it_flows(
+    make_trainer: Callable[..., Trainer],
+    monkeypatch: pytest.MonkeyPatch,
+    gradient: str,
+    num_calls: tuple[int, int],
+) -> None:
+    gradients, calls = [], []
+    for checkpointing in (False, True):
+        way = {"start": "noise", "gradient": gradient, "num_grad_steps": 2}
+        trainer = make_trainer(batch_size=1, gradient_checkpointing=checkpointing, **way)
+        seen: list[bool] = []
+        trainer.model.unet.register_forward_pre_hook(lambda *_, seen=seen: seen.append(torch.is_grad_enabled()))
+        gradients.append(gradient_of_step(trainer, monkeypatch))
+        calls.append(sum(seen))
+    assert gradients[0].abs().max() > 1e-4
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-3, atol=1e-3 * gradients[0].abs().max().item())
+    assert tuple(calls) == num_calls
 
 
 def test_branches_one_after_the_other_give_the_same_gradient(
@@ -204,6 +202,20 @@ def test_parts_and_processes_give_the_gradient_of_the_whole_batch(
     assert torch.allclose(parts, whole, rtol=0, atol=tolerance)
     assert torch.allclose(shares[0] + shares[1], whole, rtol=0, atol=tolerance)
     assert not torch.allclose(shares[0], whole, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("gradient", ["random", "drtune", "draft-lv"])
+def test_two_processes_give_the_gradient_of_one_from_noise(
+    make_trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch, gradient: str
+) -> None:
+    way = {"start": "noise", "gradient": gradient, "num_grad_steps": 2, "batch_size": 2}
+    one = gradient_of_step(make_trainer(**way), monkeypatch)  # a clip at a time, as in each of the two processes
+    processes = [
+        SimpleNamespace(process_index=index, num_processes=2, reduce=lambda tensor, _: tensor) for index in range(2)
+    ]
+    shares = [gradient_of_step(make_trainer(process, **way), monkeypatch) for process in processes]
+    assert one.abs().max() > 1e-4
+    torch.testing.assert_close(shares[0] + shares[1], one, rtol=1e-4, atol=1e-5 * one.abs().max().item())
 
 
 def test_a_batch_has_a_clip_for_every_process(make_trainer: Callable[..., Trainer]) -> None:
