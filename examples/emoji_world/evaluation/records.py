@@ -48,8 +48,8 @@ class ClipRecord:
 
     Attributes:
         prompt: its caption.
-        values: reward, motion, flicker, subject_accuracy, and motion_accuracy and place_accuracy where the caption
-            names motion and place; an accuracy is 1 or 0.
+        values: reward, motion, flicker, subject_accuracy, motion_accuracy and place_accuracy where the caption names
+            motion and place, and second_judge where a second judge looks; an accuracy is 1 or 0.
         features: (dim,), the referee's, L2-normalised.
     """
 
@@ -66,7 +66,7 @@ def measure_clips(
     Args:
         clips: uint8 (num_clips, num_frames, height, width, 3).
         prompts: the caption of each clip.
-        judge: gives the reward.
+        judge: gives the reward; of a jury, its first judge does, and the next one is the second judge.
         referee: gives accuracies and features.
         settings: of the reward (`score_clip`).
         progress: is told of each clip.
@@ -80,6 +80,8 @@ def measure_clips(
         for clip, prompt, words, row in zip(clips[batch], prompts[batch], seen, features, strict=True):
             score = score_clip(judge, clip, prompt, settings)
             values = {"reward": score.reward, "motion": score.motion, "flicker": score.flicker}
+            further = [other for name, other in score.rewards.items() if name != judge.name]
+            values |= {"second_judge": further[0]} if further else {}
             records.append(ClipRecord(prompt, {**values, **accuracies(prompt, *words)}, row))
             progress.advance()
     return records

@@ -16,7 +16,8 @@ import numpy as np
 from examples.emoji_world.evaluation.records import ClipRecord
 from ivideo.metrics.statistics import gap_closed, group_by_prompt, paired_difference
 
-CLIP_METRICS = ("reward", "subject_accuracy", "motion_accuracy", "place_accuracy", "motion", "flicker")
+ACCURACIES = ("subject_accuracy", "motion_accuracy", "place_accuracy")
+CLIP_METRICS = ("reward", "second_judge", *ACCURACIES, "motion", "flicker")
 METRICS = (*CLIP_METRICS, "diversity")
 Values: TypeAlias = Mapping[str, Mapping[str, float]]
 """Metric -> prompt -> value; a prompt is missing where a metric does not apply to it."""

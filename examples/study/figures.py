@@ -1,0 +1,83 @@
+"""The study's pictures: courses of the reward over their cost, and what each sweep changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from .claims import final_change
+from .plan import DRAFT, INSTRUCT, STRENGTHS, Sweep
+from .results import Results
+
+COLOURS = ("#1a73e8", "#e8710a", "#188038", "#a50e0e", "#9334e6")
+Course = Sequence[Mapping[str, Any]]
+WIDTH, HEIGHT, DPI = 8.0, 3.2, 110
+
+
+def draw_cost(results: Results, path: Path) -> None:
+    """Held-out reward over seconds and over network evaluations: a line a seed (figure 5a of the paper)."""
+    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, axis, label in zip(panels, ("seconds", "evaluations"), ("seconds", "network evaluations"), strict=True):
+        for colour, (name, group) in zip(COLOURS, {"DRaFT-1": DRAFT, "InstructVideo": INSTRUCT}.items(), strict=False):
+            for number, training in enumerate(group):
+                draw_course(axes, results.course(training.name), axis, colour, "" if number else name)
+        finish(axes, f"{label} of training")
+    panels[0].set_ylabel("held-out reward")
+    panels[0].legend(frameon=False)
+    save(figure, path)
+
+
+def draw_strengths(results: Results, path: Path) -> None:
+    """Held-out reward and motion over seconds, a line a strength (figure 5b of the paper)."""
+    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for axes, metric in zip(panels, ("reward", "motion"), strict=True):
+        for colour, (strength, training) in zip(COLOURS, STRENGTHS.items(), strict=True):
+            draw_course(axes, results.course(training.name), "seconds", colour, f"strength {strength}", metric)
+        finish(axes, "seconds of training")
+        axes.set_ylabel(f"held-out {metric}")
+    panels[0].legend(frameon=False)
+    save(figure, path)
+
+
+def draw_sweep(results: Results, sweep: Sweep, path: Path) -> None:
+    """What each training of a sweep changes in reward and motion, with intervals."""
+    labels = [label for label, name in sweep.trainings.items() if results.get(name)]
+    figure = Figure(figsize=(WIDTH, 0.8 + 0.35 * len(labels)), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, metric in zip(panels, ("reward", "motion"), strict=True):
+        changes = [final_change(results, "base", sweep.trainings[label], metric) for label in labels]
+        middles = np.array([change.difference for change in changes])
+        ends = np.array([[change.difference - change.ci_low, change.ci_high - change.difference] for change in changes])
+        axes.errorbar(middles, range(len(labels)), xerr=ends.T, fmt="o", color=COLOURS[0], capsize=3)
+        axes.axvline(0, color="#9aa0a6", linewidth=0.8)
+        finish(axes, f"change of {metric} (95 % interval)")
+    panels[0].set_yticks(range(len(labels)), labels)
+    panels[0].invert_yaxis()
+    save(figure, path)
+
+
+def draw_course(axes: Axes, course: Course, axis: str, colour: str, label: str, metric: str = "reward") -> None:
+    """A line of a metric's means over prompts."""
+    means = [float(np.mean(record["by_prompt"][metric])) for record in course]
+    axes.plot([record[axis] for record in course], means, marker="o", markersize=3, color=colour, label=label or None)
+
+
+def finish(axes: Axes, label: str) -> None:
+    """Name the axis and leave out the frame's right and upper side."""
+    axes.set_xlabel(label)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG that depends on nothing but its content."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(figure)
+    figure.savefig(path, dpi=DPI, metadata={"Software": None})

@@ -1,0 +1,183 @@
+"""What the study runs, as plain data: trainings, the sweeps that they belong to, and the evaluations of Table 1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+MODEL = "emoji-world"
+JUDGES = ("emoji-preference", "emoji-clip")  # the first is trained on, the second never
+NUM_SEEDS = 2  # clips a held-out prompt, at the end of every training
+TABLE_SEEDS = (0, 1, 2)
+
+# Nothing ends a training early, and 24 held-out prompts are looked at along the way, the base first.
+WATCHED: dict[str, Any] = {
+    "num_eval_prompts": 24,
+    "num_watched_prompts": 24,
+    "patience": 0,
+    "min_motion": 0,
+    "min_judge": 0,
+    "save_every": 12,
+}
+# The sweeps: the emoji world's preset with one thing changed. The rate is constant, so that a course does not depend on
+# where it was meant to end.
+SWEEP: dict[str, Any] = {
+    **WATCHED,
+    "learning_rate": 2e-3,
+    "lr_schedule": "constant",
+    "max_steps": 48,
+    "eval_every": 16,
+}
+# Strength against time: twice as long at a higher rate, to see what collapses. One step with gradient, as strength .1
+# leaves one step of 8.
+LONG: dict[str, Any] = {**SWEEP, "learning_rate": 3e-3, "num_grad_steps": 1, "max_steps": 96}
+# Table 1: the paper's method (20 steps, strength .6, 4 segments, lambda 1, one step with gradient); rate, batch and
+# number of steps are the emoji world's.
+TABLE: dict[str, Any] = {
+    **WATCHED,
+    "num_inference_steps": 20,
+    "generation_num_inference_steps": 20,
+    "strength": 0.6,
+    "num_segments": 4,
+    "attenuation_rate": 1.0,
+    "num_grad_steps": 1,
+    "learning_rate": 3e-3,
+    "lr_schedule": "linear",
+    "max_steps": 36,
+    "eval_every": 9,
+}
+
+
+@dataclass(frozen=True)
+class Training:
+    """One `ivideo finetune`.
+
+    Attributes:
+        name: of its folder and of its result.
+        settings: that differ from the preset.
+        seed: of the run.
+        clips_of: name of the training whose base clips are taken over; none: it makes its own, if it needs any.
+        real_clips: edits rendered clips of the prompts in place of the model's own.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    seed: int = 0
+    clips_of: str | None = None
+    real_clips: bool = False
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Trainings that differ in one thing.
+
+    Attributes:
+        title: what is varied.
+        trainings: name of each training by what it is called in tables and figures, in their order.
+        note: what a reader of the numbers should know.
+    """
+
+    title: str
+    trainings: Mapping[str, str]
+    note: str = ""
+
+
+def vary(**settings: Any) -> Training:
+    """A training of the sweeps with something changed; its name says what."""
+    words = [f"{name.replace('_', '-')}-{value}" for name, value in settings.items()]
+    return Training("_".join(words), {**SWEEP, **settings}, clips_of=DEFAULT.name)
+
+
+DEFAULT = Training("default", SWEEP)
+K1, K4 = vary(num_grad_steps=1), vary(num_grad_steps=4)
+GRADIENTS = {
+    "last step": K1,
+    "last 2": DEFAULT,
+    "last 4": K4,
+    "a random one of the last 3": vary(gradient="random", num_grad_steps=3),
+    "DRTune, 2 of 5": vary(gradient="drtune", num_grad_steps=2),
+    "DRTune, 5 of 5": vary(gradient="drtune", num_grad_steps=5),
+    "DRaFT-LV, 2": vary(gradient="draft-lv", num_grad_steps=2),
+}
+ATTENUATIONS = {
+    "off": vary(attenuation_rate="none"),
+    "0.1": DEFAULT,
+    "0.5": vary(attenuation_rate=0.5),
+    "1": vary(attenuation_rate=1.0),
+    "2": vary(attenuation_rate=2.0),
+}
+SEGMENTS = {
+    "1": vary(num_segments=1),
+    "2": vary(num_segments=2),
+    "4": DEFAULT,
+    "4, first frames": vary(frame_draw="first"),
+    "8": vary(num_segments=8),
+    "16": vary(num_segments=16),
+}
+STRENGTHS = {
+    f"{strength:g}": Training(f"long_strength-{strength:g}", {**LONG, "strength": strength}, clips_of=DEFAULT.name)
+    for strength in (0.1, 0.3, 0.5, 0.6, 0.9)
+}
+DATA = {"its own": DEFAULT, "rendered": Training("rendered-clips", SWEEP, real_clips=True)}
+INSTRUCT = [Training(f"instructvideo_seed-{seed}", TABLE, seed) for seed in TABLE_SEEDS]
+DRAFT = [Training(f"draft-1_seed-{seed}", {**TABLE, "start": "noise"}, seed) for seed in TABLE_SEEDS]
+
+
+def name_all(members: Mapping[str, Training]) -> dict[str, str]:
+    """Name of each training by its label."""
+    return {label: training.name for label, training in members.items()}
+
+
+SWEEPS: Mapping[str, Sweep] = MappingProxyType(
+    {
+        "gradient": Sweep(
+            "Where the gradient flows",
+            name_all(GRADIENTS),
+            "The edit runs 5 of 8 steps. DRaFT-LV looks at 2 samples that were noised again.",
+        ),
+        "attenuation": Sweep("Attenuation rate", name_all(ATTENUATIONS)),
+        "segments": Sweep("Segments, a drawn frame each", name_all(SEGMENTS), "16 segments are every frame."),
+        "strength": Sweep(
+            "Strength of the edit",
+            name_all(STRENGTHS),
+            "96 steps at a higher rate, one of them with gradient; 1, 2, 4, 5 and 7 of 8 denoising steps are run.",
+        ),
+        "data": Sweep("Source of the edited clips", name_all(DATA), "Rendered clips are stored as H.264 first."),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Clips of all splits by the base and by trainings, measured by everything that we have.
+
+    Attributes:
+        name: of its result.
+        trainings: names of the trainings that are pooled.
+        num_inference_steps: of every clip.
+        num_seeds: clips a prompt.
+        settings: in words, for the table.
+    """
+
+    name: str
+    trainings: tuple[str, ...]
+    num_inference_steps: int
+    num_seeds: int
+    label: str = field(default="", compare=False)
+
+
+EVALUATIONS = (
+    Evaluation("table_draft-1_20", tuple(one.name for one in DRAFT), 20, NUM_SEEDS, "DRaFT-1"),
+    Evaluation("table_instructvideo_20", tuple(one.name for one in INSTRUCT), 20, NUM_SEEDS, "InstructVideo"),
+    Evaluation("table_instructvideo_50", tuple(one.name for one in INSTRUCT), 50, 1, "InstructVideo, 50 steps"),
+)
+
+
+def all_trainings() -> dict[str, Training]:
+    """Every training by name, each once, in the order in which they are run: what others need comes first."""
+    groups = [GRADIENTS, ATTENUATIONS, SEGMENTS, STRENGTHS, DATA]
+    listed = [DEFAULT, *(training for group in groups for training in group.values())]
+    listed += [training for pair in zip(INSTRUCT, DRAFT, strict=True) for training in pair]
+    return {training.name: training for training in listed}

@@ -1,0 +1,180 @@
+"""Writes study.md and its figures from the results that are there.
+
+python -m examples.study.render
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from examples.emoji_world.evaluation.report import ACCURACIES
+from ivideo.io.files import write_text
+
+from .claims import MISSING, SPLIT_NAMES, final_change, judge_claims, show
+from .figures import draw_cost, draw_strengths, draw_sweep
+from .plan import DRAFT, EVALUATIONS, INSTRUCT, SWEEPS, Evaluation, Sweep, all_trainings
+from .results import Results, by_prompt, compare, read_results
+
+HERE = Path(__file__).parent
+INTRODUCTION = HERE / "introduction.md"
+METRICS = {
+    "subject_accuracy": "subject",
+    "motion_accuracy": "motion seen",
+    "place_accuracy": "place",
+    "motion": "motion",
+    "flicker": "flicker",
+    "diversity": "diversity",
+    "second_judge": "second judge",
+}
+
+
+def render(results: Results, folder: Path) -> str:
+    """The study's text; its figures are written beside it."""
+    parts = [INTRODUCTION.read_text(encoding="utf-8").strip(), describe_progress(results), "## Verdicts", tell(results)]
+    parts += ["## Table 1", *(table for one in EVALUATIONS if (table := tabulate_splits(results, one)))]
+    parts.append(tabulate_costs(results))
+    if all(results.get(one.name) for one in (*INSTRUCT, *DRAFT)):
+        draw_cost(results, folder / "figures" / "cost.png")
+        parts += ["## Cost", "![Reward over cost](figures/cost.png)"]
+    for key, sweep in SWEEPS.items():
+        if results.get("base") and any(results.get(name) for name in sweep.trainings.values()):
+            parts += describe_sweep(results, key, sweep, folder / "figures")
+    parts += ["## Where the numbers come from", list_origins(results)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def describe_progress(results: Results) -> str:
+    """How much of the study is done."""
+    names = [*all_trainings(), *(one.name for one in EVALUATIONS)]
+    missing = [name for name in names if not results.get(name)]
+    done = f"{len(names) - len(missing)} of {len(names)} trainings and evaluations are done"
+    return f"{done}; missing: {', '.join(missing)}." if missing else f"{done}."
+
+
+def tell(results: Results) -> str:
+    """The verdicts as a table."""
+    verdicts = judge_claims(results)
+    rows = [(one.claim, f"**{one.word}**" if one.word != MISSING else one.word, one.evidence) for one in verdicts]
+    return make_table(("claim", "verdict", "difference [95 % interval]"), rows)
+
+
+def tabulate_splits(results: Results, evaluation: Evaluation) -> str:
+    """An evaluation: the base and the pooled trainings on every split."""
+    found = results.get(evaluation.name)
+    if found is None:
+        return ""
+    rows: list[Sequence[str]] = []
+    for split, title in SPLIT_NAMES.items():
+        kept = found["splits"][split]
+        base, pooled = kept["base"], kept["pooled"]
+        rows.append((title, "base", describe_mean(base["reward"]), "", *(describe(base, name) for name in METRICS)))
+        changes = [describe_change(base, pooled, name) for name in METRICS]
+        gain = show(compare(base, pooled, "reward"))
+        rows.append(("", evaluation.label, describe_mean(pooled["reward"]), gain, *changes))
+    head = ("", "", "reward, mean ± sd over prompts", "change", *METRICS.values())
+    title = f"{evaluation.label}: {found['num_inference_steps']} steps, {found['num_seeds']} clip(s) a prompt"
+    return f"{title}, {len(evaluation.trainings)} training seeds pooled:\n\n{make_table(head, rows)}"
+
+
+def describe_mean(kept: Mapping[str, Any]) -> str:
+    """Mean and deviation over prompts."""
+    values = [*by_prompt(kept).values()]
+    return f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}"
+
+
+def describe(kept: Mapping[str, Any], metric: str) -> str:
+    """A metric's mean; an accuracy in per cent."""
+    values = kept.get(metric, {}).get("values") or []
+    if not values:
+        return ""
+    return f"{np.mean(values):.1%}" if metric in ACCURACIES else f"{np.mean(values):.3f}"
+
+
+def describe_change(base: Mapping[str, Any], other: Mapping[str, Any], metric: str) -> str:
+    """A metric's change with its interval; an accuracy's in points."""
+    if not base.get(metric, {}).get("values"):
+        return ""
+    change = compare(base, other, metric)
+    if metric not in ACCURACIES:
+        return show(change)
+    return f"{100 * change.difference:+.1f} [{100 * change.ci_low:+.1f}, {100 * change.ci_high:+.1f}]"
+
+
+def tabulate_costs(results: Results) -> str:
+    """What the trainings of Table 1 cost."""
+    rows = []
+    for training in (*DRAFT, *INSTRUCT):
+        if (result := results.get(training.name)) is not None:
+            cost = result["cost"]
+            rows.append(
+                (
+                    training.name,
+                    f"{results.step_seconds(training.name):.1f}",
+                    f"{results.step_seconds(training.name) * cost['num_steps']:.0f}",
+                    f"{cost['evaluations_a_step'] * cost['num_steps']}",
+                    f"{cost['differentiated_a_step'] * cost['num_steps']}",
+                    f"{cost['evaluations_of_base_clips']}",
+                    f"{cost['peak_memory'] / 2**30:.2f}",
+                )
+            )
+    if not rows:
+        return ""
+    head = ("training", "s a step", "s in all", "network evaluations", "differentiated", "for base clips", "peak GiB")
+    return make_table(head, rows)
+
+
+def describe_sweep(results: Results, key: str, sweep: Sweep, figures: Path) -> list[str]:
+    """A sweep's table and figure."""
+    rows = []
+    base = results.found["base"]["heldout"]
+    for label, name in sweep.trainings.items():
+        result = results.get(name)
+        if result is None:
+            continue
+        change = final_change(results, "base", name, "reward")
+        seconds = results.step_seconds(name) * result["cost"]["num_steps"]
+        changes = (describe_change(base, result["heldout"], metric) for metric in METRICS)
+        gain = f"{100 * change.difference / seconds:+.4f}"
+        rows.append((label, show(change), f"{seconds:.0f}", gain, *changes))
+    head = ("", "reward", "seconds", "gain in 100 s", *METRICS.values())
+    draw_sweep(results, sweep, figures / f"{key}.png")
+    parts = [f"## {sweep.title}", sweep.note, make_table(head, rows), f"![{sweep.title}](figures/{key}.png)"]
+    if key == "strength" and all(results.get(name) for name in sweep.trainings.values()):
+        draw_strengths(results, figures / "strengths.png")
+        parts.append("![Strength against time](figures/strengths.png)")
+    return parts
+
+
+def list_origins(results: Results) -> str:
+    """Date, machine and commit of each result, and the command of each training."""
+    rows = []
+    for name, result in results.found.items():
+        origin = result["origin"]
+        command = f"`{result['command']}`" if "command" in result else ""
+        rows.append((name, origin["date"], origin["machine"], origin["commit"], command))
+    return make_table(("result", "date", "machine", "commit", "command"), rows)
+
+
+def make_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=HERE / "results", help="where they are kept (%(default)s)")
+    parser.add_argument("--output", type=Path, default=HERE, help="folder of study.md (%(default)s)")
+    parsed = parser.parse_args(arguments)
+    write_text(parsed.output / "study.md", render(read_results(parsed.results), parsed.output))
+    print(parsed.output / "study.md")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Reads the study's results, and sets two of them against each other prompt by prompt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ivideo.metrics.statistics import PairedDifference, paired_difference
+
+TIMINGS = "timings"
+
+
+def by_prompt(kept: Mapping[str, Any]) -> dict[str, float]:
+    """A metric's values by prompt, as they were kept."""
+    return dict(zip(kept["prompts"], kept["values"], strict=True))
+
+
+def compare(a: Mapping[str, Any], b: Mapping[str, Any], metric: str) -> PairedDifference:
+    """One metric of b against a; both as `keep_values` keeps them."""
+    return paired_difference(by_prompt(a[metric]), by_prompt(b[metric]))
+
+
+@dataclass(frozen=True)
+class Results:
+    """All results that are there, by name."""
+
+    found: Mapping[str, Mapping[str, Any]]
+
+    def get(self, name: str) -> Mapping[str, Any] | None:
+        """A result; None if it was not measured yet."""
+        return self.found.get(name)
+
+    def heldout(self, name: str) -> Mapping[str, Any] | None:
+        """The final values on held-out prompts of a training, or of the base."""
+        result = self.get(name)
+        return result["heldout"] if result else None
+
+    def course(self, name: str) -> list[Mapping[str, Any]]:
+        """The evaluations along a training; empty if it was not run."""
+        result, seconds = self.get(name), self.step_seconds(name)
+        return [{**record, "seconds": record["step"] * seconds} for record in result["course"]] if result else []
+
+    def step_seconds(self, name: str) -> float:
+        """Seconds a step of a training on a machine without other work; where that was not measured, its own median."""
+        timings, result = self.get(TIMINGS), self.get(name)
+        own = result["cost"]["median_step_seconds"] if result else 0.0
+        return float(timings["step_seconds"].get(name, own) if timings else own)
+
+
+def read_results(folder: Path) -> Results:
+    """Every result of a folder."""
+    paths = sorted(folder.glob("*.json"))
+    return Results({path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths})
+
+
+def values_at(course: list[Mapping[str, Any]], axis: str, place: float, metric: str = "reward") -> list[float] | None:
+    """Each prompt's value at a place between two evaluations of a course, on a straight line between them.
+
+    Values 1 and 2 at 0 and 10 seconds give 1.3 at 3 seconds.
+
+    Args:
+        course: evaluations of a training, from its start.
+        axis: `seconds` or `evaluations`.
+        place: on that axis.
+        metric: whose values.
+
+    Returns:
+        (num_prompts,); None where the course ends before.
+    """
+    places = [record[axis] for record in course]
+    if not places or place > places[-1]:
+        return None
+    table = np.array([record["by_prompt"][metric] for record in course])  # (num_evaluations, num_prompts)
+    return [float(np.interp(place, places, column)) for column in table.T]

@@ -1,0 +1,135 @@
+"""Runs the study on the emoji world: trainings and evaluations, one after the other, each kept as soon as it is done.
+
+    python -m examples.study.run build/study
+    python -m examples.study.run build/study --only gradient attenuation --hours 2
+    python -m examples.study.run build/study --list
+
+Results go to examples/study/results, a JSON file each, with date, machine and commit; what is there is not done again.
+Stop it at any time: the same command goes on, within a training from its last checkpoint. `render` turns the results
+into study.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from examples.emoji_world.evaluate import open_referee
+from ivideo.cli.output import Reporter, format_seconds
+from ivideo.errors import IvideoError, UsageError
+from ivideo.io.files import write_json
+from ivideo.models.judges import load_judges
+from ivideo.models.registry import choose_device
+
+from .plan import DRAFT, EVALUATIONS, INSTRUCT, JUDGES, SWEEPS, Evaluation, Training, all_trainings
+from .provenance import describe_origin
+from .results import TIMINGS
+from .tables import evaluate_splits
+from .trainings import Workplace, measure_base, time_steps, train_and_describe
+
+RESULTS = Path(__file__).parent / "results"
+TABLE, BASE = "table", "base"
+
+
+def result_path(name: str, results: Path = RESULTS) -> Path:
+    """Where a result is kept."""
+    return results / f"{name}.json"
+
+
+def find_wanted(only: Sequence[str] | None) -> list[Training | Evaluation]:
+    """What is asked for, by names of sweeps, trainings or evaluations, and what that needs; everything by default.
+
+    Raises:
+        UsageError: nothing of that name.
+    """
+    trainings, evaluations = all_trainings(), {one.name: one for one in EVALUATIONS}
+    groups = {sweep: [*SWEEPS[sweep].trainings.values()] for sweep in SWEEPS}
+    groups[TABLE] = [*(one.name for one in (*INSTRUCT, *DRAFT)), *evaluations]
+    names: set[str] = set()
+    for asked in only if only else groups:
+        if asked not in {*groups, *trainings, *evaluations}:
+            raise UsageError(f"--only {asked}: one of {', '.join(groups)}, or a name that --list tells")
+        names.update(groups.get(asked, [asked]))
+    for name in names & evaluations.keys():
+        names = names | {*evaluations[name].trainings}
+    names |= {trainings[name].clips_of or name for name in names & trainings.keys()}
+    found: list[Training | Evaluation] = [one for one in trainings.values() if one.name in names]
+    return [*found, *(one for one in EVALUATIONS if one.name in names)]
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("build", type=Path, help="folder for runs and clips, which may be thrown away at the end")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help=f"{', '.join(SWEEPS)}, {TABLE}, or single names")
+    parser.add_argument("--hours", type=float, metavar="H", help="begin nothing new after so many hours")
+    parser.add_argument("--list", action="store_true", help="tell what is done and what is not, and do nothing")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where results are kept (%(default)s)")
+    return parser.parse_args(arguments)
+
+
+def work(arguments: argparse.Namespace, reporter: Reporter) -> None:
+    """Do what is missing.
+
+    Raises:
+        IvideoError: bad input, or a training that failed.
+        Interrupted: a signal came.
+    """
+    started = time.monotonic()
+    wanted = find_wanted(arguments.only)
+    if arguments.list:
+        for one in wanted:
+            print(f"{'done' if result_path(one.name, arguments.results).is_file() else 'missing'}\t{one.name}")
+        return
+    place = Workplace(arguments.build, load_judges(JUDGES, choose_device("cpu")), open_referee(), reporter)
+
+    def keep(name: str, measure: Callable[[], dict[str, Any]]) -> None:
+        path = result_path(name, arguments.results)
+        if path.is_file():
+            return
+        if arguments.hours is not None and time.monotonic() - started > 3600 * arguments.hours:
+            raise TimeIsUp
+        begun = time.monotonic()
+        write_json(path, measure())
+        reporter.say(f"{name}: {path}, after {format_seconds(time.monotonic() - begun)}")
+
+    try:
+        keep(BASE, partial(measure_base, place))
+        for one in wanted:
+            if isinstance(one, Training):
+                keep(one.name, partial(train_and_describe, one, place))
+            else:
+                keep(one.name, partial(evaluate_splits, one, place))
+        if arguments.only is None:
+            keep(TIMINGS, partial(time_trainings, place))
+    except TimeIsUp:
+        reporter.say("time is up: the same command goes on")
+
+
+def time_trainings(place: Workplace) -> dict[str, Any]:
+    """Seconds a step of every training, measured again one after the other: nothing else should run meanwhile."""
+    seconds = {name: time_steps(training, place) for name, training in all_trainings().items()}
+    return {"schema_version": 1, "name": TIMINGS, "origin": describe_origin(), "step_seconds": seconds}
+
+
+class TimeIsUp(Exception):
+    """--hours are over."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    parsed = parse_arguments(arguments)
+    with Reporter(quiet=False) as reporter:
+        try:
+            work(parsed, reporter)
+        except IvideoError as error:
+            reporter.say(f"error: {' '.join(str(error).split())}")
+            sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

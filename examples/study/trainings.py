@@ -1,0 +1,210 @@
+"""One training of the study: its command, and what is measured on it when it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from examples.emoji_world.evaluate import plan_clips
+from examples.emoji_world.evaluation.records import ClipRecord, Referee, measure_clips
+from examples.emoji_world.evaluation.report import Values, prompt_values
+from examples.emoji_world.evaluation.sources import Wanted, collect_clips, model_source
+from examples.emoji_world.write_splits import path_of
+from ivideo.config.settings import FinetuneSettings, GenerationSettings
+from ivideo.core.gradients import count_evaluations
+from ivideo.io.files import read_json_lines
+from ivideo.io.prompts import read_prompts
+from ivideo.io.run_folder import RunFolder
+from ivideo.models.judges import Judge
+from ivideo.workflows.progress import Progress
+from ivideo.workflows.resolve import Adapter, find_adapter, generation_settings, read_run_settings, resolve_settings
+
+from .launches import add_up, launch
+from .plan import MODEL, NUM_SEEDS, Training
+from .provenance import ROOT, describe_origin
+from .rendered_clips import render_clips
+
+PROMPTS = ROOT / "examples" / "prompts.txt"
+HELDOUT = "heldout"
+COURSE_METRICS = ("reward", "motion", "flicker")
+NUM_TIMED = 7  # steps; the first one is not counted
+DIGITS = 5  # of the values that are kept
+
+
+class Workplace:
+    """What the study is worked on with, and where its trainings and clips lie meanwhile.
+
+    Attributes:
+        root: a folder that may be thrown away; what was measured lies elsewhere.
+        judge: gives the reward; of a jury, the second one is never trained on.
+        referee: gives accuracies and features.
+        progress: is told what happens.
+    """
+
+    def __init__(self, root: Path, judge: Judge, referee: Referee, progress: Progress) -> None:
+        """Use a folder."""
+        self.root, self.judge, self.referee, self.progress = root, judge, referee, progress
+
+    def run_of(self, name: str) -> RunFolder:
+        """The run of a training."""
+        return RunFolder(self.root / "runs" / name)
+
+    @property
+    def cache(self) -> Path:
+        """Clips of the evaluations."""
+        return self.root / "clips"
+
+    def costs_of(self, name: str) -> Path:
+        """What each launch of a training cost."""
+        return self.root / "costs" / f"{name}.jsonl"
+
+
+def train(training: Training, place: Workplace) -> RunFolder:
+    """Train to the end, or go on with what was broken off.
+
+    Raises:
+        IvideoError: it failed.
+        Interrupted: a signal came.
+    """
+    run = place.run_of(training.name)
+    if not run.summary.is_file():
+        source = render_clips(read_prompts(PROMPTS), place.root / "rendered") if training.real_clips else PROMPTS
+        words = spell_command(training, source)
+        # Without a folder yet there is nothing to take clips over into; a run that goes on has them.
+        if training.clips_of and not run.config.is_file():
+            words += ["--clips", str(place.run_of(training.clips_of).root)]
+        launch([*words, "--output", str(run.root), "--resume", "auto"], place.costs_of(training.name))
+    return run
+
+
+def time_steps(training: Training, place: Workplace) -> float:
+    """Median seconds of a step of a finished training, of a few that are done again on a machine without other work.
+
+    Raises:
+        IvideoError: it failed.
+    """
+    run, trial = place.run_of(training.name), RunFolder(place.root / "timings" / training.name)
+    if not trial.summary.is_file():
+        words = spell_command(replace(training, settings={**training.settings, "max_steps": NUM_TIMED}), PROMPTS)
+        words += [] if training.real_clips or not run.clips.is_dir() else ["--clips", str(run.root)]
+        words += ["--no-eval", "--output", str(trial.root), "--resume", "auto"]
+        launch(words, place.costs_of(f"timing_{training.name}"))
+    seconds = [line["seconds"] for line in read_json_lines(trial.metrics)]
+    return round(float(np.median(seconds[1:])), 3)
+
+
+def spell_command(training: Training, source: Path) -> list[str]:
+    """The words of a training's command, but for its folders."""
+    settings = {"model": MODEL, "seed": training.seed, **training.settings}
+    flags = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    return ["ivideo", "finetune", str(source), *flags]
+
+
+def train_and_describe(training: Training, place: Workplace) -> dict[str, Any]:
+    """The result of a training.
+
+    Returns:
+        name, command, origin; cost (`measure_cost`), course (a record an evaluation: step, network evaluations of
+        the training so far, values by prompt) and heldout (`measure_heldout`).
+
+    Raises:
+        IvideoError: it failed.
+        Interrupted: a signal came.
+    """
+    place.progress.say(f"training {training.name}")
+    run = train(training, place)
+    settings = read_run_settings(run)
+    generation = generation_settings(settings).model_copy(update={"seed": 0})
+    adapter = find_adapter(run.adapter)
+    return {
+        "schema_version": 1,
+        "name": training.name,
+        "command": " ".join(spell_command(training, PROMPTS.relative_to(ROOT))),
+        "origin": describe_origin(),
+        "cost": measure_cost(run, settings, place.costs_of(training.name)),
+        "course": read_course(run, settings),
+        "heldout": measure_heldout(training.name, generation, adapter, place),
+    }
+
+
+def measure_base(place: Workplace) -> dict[str, Any]:
+    """The base model's result: origin and heldout (`measure_heldout`), at the steps of the sweeps."""
+    settings = resolve_settings(GenerationSettings, config=None, flags={"model": MODEL}, progress=place.progress)
+    return {
+        "schema_version": 1,
+        "name": "base",
+        "origin": describe_origin(),
+        "heldout": measure_heldout("base", settings, None, place),
+    }
+
+
+def measure_cost(run: RunFolder, settings: FinetuneSettings, costs: Path) -> dict[str, Any]:
+    """What a training took: all in all, and by the step without start-up, base clips and evaluations."""
+    metrics = read_json_lines(run.metrics)
+    forward, backward = evaluations_a_clip(settings)
+    clips = list(run.clips.glob("*.safetensors"))
+    return {
+        **{name: round(value, 1) for name, value in asdict(add_up(costs)).items()},
+        "training_seconds": round(sum(line["seconds"] for line in metrics), 1),
+        "median_step_seconds": round(float(np.median([line["seconds"] for line in metrics])), 3),
+        "num_steps": len(metrics),
+        "evaluations_a_step": settings.batch_size * forward,
+        "differentiated_a_step": settings.batch_size * backward,
+        "evaluations_of_base_clips": len(clips) * settings.num_inference_steps,
+    }
+
+
+def evaluations_a_clip(settings: FinetuneSettings) -> tuple[float, int]:
+    """Guided predictions of the U-Net that a clip of a step takes, and how many of them are differentiated."""
+    return count_evaluations(
+        start=settings.start,
+        gradient=settings.gradient,
+        strength=settings.strength,
+        num_inference_steps=settings.num_inference_steps,
+        num_grad_steps=settings.num_grad_steps,
+    )
+
+
+def read_course(run: RunFolder, settings: FinetuneSettings) -> list[dict[str, Any]]:
+    """The evaluations along a training, and how many of the network's the training had taken until then."""
+    forward, _ = evaluations_a_clip(settings)
+    return [
+        {
+            "step": record["step"],
+            "evaluations": record["step"] * settings.batch_size * forward,
+            "by_prompt": {name: round_all(record["by_prompt"][name]) for name in COURSE_METRICS},
+        }
+        for record in read_json_lines(run.evaluations)
+    ]
+
+
+def measure_heldout(
+    name: str, generation: GenerationSettings, adapter: Adapter | None, place: Workplace
+) -> dict[str, Any]:
+    """Every metric of the model with an adapter, by held-out prompt (`keep_values`)."""
+    plan = plan_clips(read_prompts(path_of(HELDOUT)), NUM_SEEDS, generation.seed)
+    clips = collect_clips(model_source(name, generation, adapter), plan, place.cache, place.progress)
+    return keep_values(prompt_values(measure(name, clips, plan, generation, place)))
+
+
+def measure(
+    name: str, clips: np.ndarray, plan: Sequence[Wanted], settings: GenerationSettings, place: Workplace
+) -> list[ClipRecord]:
+    """A record of each clip (`measure_clips`)."""
+    place.progress.start(f"measuring {name}", len(clips))
+    prompts = [prompt for prompt, _ in plan]
+    return measure_clips(clips, prompts, place.judge, place.referee, settings, place.progress)
+
+
+def keep_values(values: Values) -> dict[str, dict[str, list[Any]]]:
+    """Values to be kept: each metric's prompts and its values in their order."""
+    return {metric: {"prompts": [*row], "values": round_all(row.values())} for metric, row in values.items()}
+
+
+def round_all(values: Iterable[float]) -> list[float]:
+    """The values to a few digits."""
+    return [round(value, DIGITS) for value in values]

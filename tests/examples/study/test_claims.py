@@ -1,0 +1,110 @@
+"""Verdicts on made-up results whose answer is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from examples.study.claims import FAILS, HOLDS, MISSING, OPEN, all_of, is_above, is_below, judge_claims
+from examples.study.plan import DRAFT, EVALUATIONS, INSTRUCT, STRENGTHS, all_trainings
+from examples.study.results import TIMINGS, Results, values_at
+from ivideo.metrics.statistics import paired_difference
+
+PROMPTS = [f"prompt {i}" for i in range(8)]
+METRICS = ("reward", "motion", "flicker")
+NOISE = (-0.004, 0.002, 0.001, -0.001, 0.003, -0.002, 0.004, -0.003)
+
+
+def keep(values: float) -> dict[str, Any]:
+    return {metric: {"prompts": PROMPTS, "values": [values + noise for noise in NOISE]} for metric in METRICS}
+
+
+def make_course(*means: float) -> list[dict[str, Any]]:
+    """Evaluations every 16 steps of 10 network evaluations."""
+    return [
+        {
+            "step": 16 * i,
+            "evaluations": 160 * i,
+            "by_prompt": {metric: [mean + i * noise for noise in NOISE] for metric in METRICS},
+        }
+        for i, mean in enumerate(means)
+    ]
+
+
+def make_training(heldout: float, *course: float, seconds: float = 1.0) -> dict[str, Any]:
+    cost = {"median_step_seconds": seconds, "num_steps": 16 * (len(course) - 1)}
+    return {"heldout": keep(heldout), "course": make_course(*course), "cost": cost}
+
+
+def make_table(base: float, pooled: float) -> dict[str, Any]:
+    return {
+        "splits": {
+            split: {"base": keep(base), "pooled": keep(pooled)} for split in ("heldout", "new_animals", "things")
+        }
+    }
+
+
+@pytest.fixture
+def found() -> dict[str, Any]:
+    """Everything gains .1 at equal cost, but for DRaFT-1, which gains .05 at twice the cost a step."""
+    found: dict[str, Any] = {name: make_training(0.7, 0.6, 0.65, 0.7) for name in all_trainings()}
+    found |= {one.name: make_training(0.65, 0.6, 0.62, 0.65, seconds=2.0) for one in DRAFT}
+    found |= {one.name: make_table(0.6, 0.65 if "draft" in one.name else 0.7) for one in EVALUATIONS}
+    return found | {"base": {"heldout": keep(0.6)}}
+
+
+def verdicts(found: dict[str, Any]) -> dict[str, str]:
+    return {one.claim.split(":")[0].split(" (")[0]: one.word for one in judge_claims(Results(found))}
+
+
+def test_an_interval_decides_and_nothing_less() -> None:
+    above, below, both = (paired_difference([0.0, 0.0], changes) for changes in ([1.0, 2.0], [-1.0, -2.0], [-1.0, 1.0]))
+    assert [is_above(one) for one in (above, below, both)] == [HOLDS, FAILS, OPEN]
+    assert [is_below(one) for one in (above, below, both)] == [FAILS, HOLDS, OPEN]
+    assert is_above(above, bound=3.0) == FAILS
+    assert [all_of(words) for words in ([HOLDS, HOLDS], [HOLDS, OPEN], [OPEN, FAILS])] == [HOLDS, OPEN, FAILS]
+
+
+def test_claims_of_made_up_results(found: dict[str, Any]) -> None:
+    told = verdicts(found)
+    assert (
+        told["InstructVideo raises the reward on captions like those trained on, on new animals and on things"] == HOLDS
+    )
+    assert told["It raises it more than DRaFT-1 does from pure noise, after as many steps"] == HOLDS
+    assert told["Partial inference is cheaper and better than the full chain"] == HOLDS
+    assert told["A gradient taken elsewhere gains more than the last step's in the same time"] == OPEN  # all the same
+    assert told["A frame of each of 4 segments does as well as all 16 frames"] == HOLDS
+
+
+def test_a_cheaper_training_that_is_worse_at_the_same_cost_is_no_better(found: dict[str, Any]) -> None:
+    for training in INSTRUCT:
+        found[training.name] = make_training(0.7, 0.6, 0.6, 0.7, seconds=40.0)
+    assert verdicts(found)["Partial inference is cheaper and better than the full chain"] == FAILS
+
+
+@pytest.mark.parametrize(("course", "word"), [((0.6, 0.7, 0.5), HOLDS), ((0.6, 0.65, 0.7), OPEN)])
+def test_collapse_is_a_fall_below_the_best(found: dict[str, Any], course: tuple[float, ...], word: str) -> None:
+    found[STRENGTHS["0.1"].name] = make_training(0.7, *course)
+    assert verdicts(found)["A low strength"] == word
+
+
+def test_what_was_not_measured_has_no_verdict(found: dict[str, Any]) -> None:
+    assert {one.word for one in judge_claims(Results({}))} == {MISSING}
+    del found[INSTRUCT[0].name]
+    assert verdicts(found)["Partial inference is cheaper and better than the full chain"] == MISSING
+
+
+def test_seconds_are_those_of_a_quiet_machine_where_they_were_measured(found: dict[str, Any]) -> None:
+    name = INSTRUCT[0].name
+    assert [record["seconds"] for record in Results(found).course(name)] == [0, 16, 32]
+    found[TIMINGS] = {"step_seconds": {name: 0.5}}
+    assert [record["seconds"] for record in Results(found).course(name)] == [0, 8, 16]
+    assert Results(found).step_seconds(DRAFT[0].name) == 2.0
+
+
+def test_values_between_two_evaluations_lie_on_a_line() -> None:
+    course = [{"seconds": s, "by_prompt": {"reward": [v, 2 * v]}} for s, v in ((0, 1.0), (10, 2.0))]
+    assert values_at(course, "seconds", 3) == [pytest.approx(1.3), pytest.approx(2.6)]
+    assert values_at(course, "seconds", 11) is None
+    assert values_at([], "seconds", 0) is None

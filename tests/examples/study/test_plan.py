@@ -1,0 +1,49 @@
+"""The plan holds together: every training is possible, and every name leads somewhere."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from examples.study.plan import EVALUATIONS, SWEEPS, Training, all_trainings
+from examples.study.run import find_wanted
+from ivideo.config.settings import FinetuneSettings
+from ivideo.errors import UsageError
+from ivideo.workflows.progress import Silence
+from ivideo.workflows.resolve import resolve_settings
+
+TRAININGS = all_trainings()
+
+
+@pytest.mark.parametrize("training", TRAININGS.values(), ids=TRAININGS)
+def test_every_training_is_one_that_finetune_takes(training: Training) -> None:
+    flags = {"model": "emoji-world", **training.settings}
+    settings = resolve_settings(FinetuneSettings, config=None, flags=flags, progress=Silence())
+    assert settings.max_steps % settings.eval_every == 0
+    assert re.fullmatch(r"[a-z0-9_.-]+", training.name)
+
+
+def test_sweeps_and_evaluations_name_trainings_that_are_run() -> None:
+    named = {name for sweep in SWEEPS.values() for name in sweep.trainings.values()}
+    named |= {name for one in EVALUATIONS for name in one.trainings}
+    assert named == TRAININGS.keys()
+
+
+def test_what_others_need_comes_before_them() -> None:
+    order = [*TRAININGS]
+    for training in TRAININGS.values():
+        if training.clips_of:
+            assert order.index(training.clips_of) < order.index(training.name)
+
+
+def test_asking_for_a_part_brings_what_it_needs() -> None:
+    assert [one.name for one in find_wanted(["num-segments-8"])] == ["default", "num-segments-8"]
+    table = [one.name for one in find_wanted(["table_draft-1_20"])]
+    assert table == ["draft-1_seed-0", "draft-1_seed-1", "draft-1_seed-2", "table_draft-1_20"]
+    assert len(find_wanted(None)) == len(TRAININGS) + len(EVALUATIONS)
+
+
+def test_an_unknown_part_is_named() -> None:
+    with pytest.raises(UsageError, match=r"--only gradients: one of gradient, "):
+        find_wanted(["gradients"])
