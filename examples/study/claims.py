@@ -191,9 +191,9 @@ def adds_little(claim: Callable[[Results], Verdict], results: Results, usual: st
     return Verdict(claim_of(claim), is_below(change, LITTLE * gain), evidence)
 
 
-def final_change(results: Results, a: str, b: str, metric: str) -> PairedDifference:
-    """A metric of one training's end against another's, on held-out prompts."""
-    return compare(results.found[a]["heldout"], results.found[b]["heldout"], metric)
+def final_change(results: Results, a: str, b: str, metric: str, split: str = "heldout") -> PairedDifference:
+    """A metric of one training's end against another's, on the prompts of a split."""
+    return compare(results.found[a]["final"][split], results.found[b]["final"][split], metric)
 
 
 def attenuation_keeps_motion(results: Results) -> Verdict:

@@ -32,6 +32,8 @@ METRICS = {
     "second_judge": "second judge",
 }
 
+THINGS_METRICS = {"reward": "things: reward", "subject_accuracy": "things: subject"}
+
 
 def render(results: Results, folder: Path) -> str:
     """The study's text; its figures are written beside it."""
@@ -131,17 +133,18 @@ def tabulate_costs(results: Results) -> str:
 def describe_sweep(results: Results, key: str, sweep: Sweep, figures: Path) -> list[str]:
     """A sweep's table and figure."""
     rows = []
-    base = results.found["base"]["heldout"]
+    base = results.found["base"]["final"]
     for label, name in sweep.trainings.items():
         result = results.get(name)
         if result is None:
             continue
         change = final_change(results, "base", name, "reward")
         seconds = results.step_seconds(name) * result["cost"]["num_steps"]
-        changes = (describe_change(base, result["heldout"], metric) for metric in METRICS)
+        changes = (describe_change(base["heldout"], result["final"]["heldout"], metric) for metric in METRICS)
+        things = (describe_change(base["things"], result["final"]["things"], metric) for metric in THINGS_METRICS)
         gain = f"{100 * change.difference / seconds:+.4f}"
-        rows.append((label, show(change), f"{seconds:.0f}", gain, *changes))
-    head = ("", "reward", "seconds", "gain in 100 s", *METRICS.values())
+        rows.append((label, show(change), f"{seconds:.0f}", gain, *changes, *things))
+    head = ("", "reward", "seconds", "gain in 100 s", *METRICS.values(), *THINGS_METRICS.values())
     draw_sweep(results, sweep, figures / f"{key}.png")
     parts = [f"## {sweep.title}", sweep.note, make_table(head, rows), f"![{sweep.title}](figures/{key}.png)"]
     if key == "strength" and all(results.get(name) for name in sweep.trainings.values()):

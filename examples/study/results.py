@@ -35,11 +35,6 @@ class Results:
         """A result; None if it was not measured yet."""
         return self.found.get(name)
 
-    def heldout(self, name: str) -> Mapping[str, Any] | None:
-        """The final values on held-out prompts of a training, or of the base."""
-        result = self.get(name)
-        return result["heldout"] if result else None
-
     def course(self, name: str) -> list[Mapping[str, Any]]:
         """The evaluations along a training; empty if it was not run."""
         result, seconds = self.get(name), self.step_seconds(name)

@@ -24,12 +24,11 @@ from ivideo.workflows.progress import Progress
 from ivideo.workflows.resolve import Adapter, find_adapter, generation_settings, read_run_settings, resolve_settings
 
 from .launches import add_up, launch
-from .plan import MODEL, NUM_SEEDS, Training
+from .plan import FINAL_SPLITS, MODEL, NUM_SEEDS, Training
 from .provenance import ROOT, describe_origin
 from .rendered_clips import render_clips
 
 PROMPTS = ROOT / "examples" / "prompts.txt"
-HELDOUT = "heldout"
 COURSE_METRICS = ("reward", "motion", "flicker")
 NUM_TIMED = 7  # steps; the first one is not counted
 DIGITS = 5  # of the values that are kept
@@ -109,7 +108,7 @@ def train_and_describe(training: Training, place: Workplace) -> dict[str, Any]:
 
     Returns:
         name, command, origin; cost (`measure_cost`), course (a record an evaluation: step, network evaluations of
-        the training so far, values by prompt) and heldout (`measure_heldout`).
+        the training so far, values by prompt) and final (`measure_final`).
 
     Raises:
         IvideoError: it failed.
@@ -127,18 +126,18 @@ def train_and_describe(training: Training, place: Workplace) -> dict[str, Any]:
         "origin": describe_origin(),
         "cost": measure_cost(run, settings, place.costs_of(training.name)),
         "course": read_course(run, settings),
-        "heldout": measure_heldout(training.name, generation, adapter, place),
+        "final": measure_final(training.name, generation, adapter, place),
     }
 
 
 def measure_base(place: Workplace) -> dict[str, Any]:
-    """The base model's result: origin and heldout (`measure_heldout`), at the steps of the sweeps."""
+    """The base model's result: origin and final (`measure_final`), at the steps of the sweeps."""
     settings = resolve_settings(GenerationSettings, config=None, flags={"model": MODEL}, progress=place.progress)
     return {
         "schema_version": 1,
         "name": "base",
         "origin": describe_origin(),
-        "heldout": measure_heldout("base", settings, None, place),
+        "final": measure_final("base", settings, None, place),
     }
 
 
@@ -182,13 +181,16 @@ def read_course(run: RunFolder, settings: FinetuneSettings) -> list[dict[str, An
     ]
 
 
-def measure_heldout(
+def measure_final(
     name: str, generation: GenerationSettings, adapter: Adapter | None, place: Workplace
-) -> dict[str, Any]:
-    """Every metric of the model with an adapter, by held-out prompt (`keep_values`)."""
-    plan = plan_clips(read_prompts(path_of(HELDOUT)), NUM_SEEDS, generation.seed)
-    clips = collect_clips(model_source(name, generation, adapter), plan, place.cache, place.progress)
-    return keep_values(prompt_values(measure(name, clips, plan, generation, place)))
+) -> dict[str, dict[str, Any]]:
+    """Every metric of the model with an adapter, by split and prompt (`keep_values`)."""
+    source, values = model_source(name, generation, adapter), {}
+    for split in FINAL_SPLITS:
+        plan = plan_clips(read_prompts(path_of(split)), NUM_SEEDS, generation.seed)
+        clips = collect_clips(source, plan, place.cache, place.progress)
+        values[split] = keep_values(prompt_values(measure(name, clips, plan, generation, place)))
+    return values
 
 
 def measure(

@@ -22,6 +22,10 @@ def keep(mean: float) -> dict[str, Any]:
     return {**values, "diversity": {"prompts": [], "values": []}}
 
 
+def finish(mean: float) -> dict[str, Any]:
+    return {"heldout": keep(mean), "things": keep(mean)}
+
+
 def make_result(name: str) -> dict[str, Any]:
     course = [
         {
@@ -44,7 +48,7 @@ def make_result(name: str) -> dict[str, Any]:
         "command": f"ivideo finetune {name}",
         "course": course,
         "cost": cost,
-        "heldout": keep(0.7),
+        "final": finish(0.7),
     }
 
 
@@ -53,7 +57,7 @@ def complete(tmp_path: Path) -> Path:
     folder = tmp_path / "results"
     folder.mkdir()
     found: dict[str, Any] = {name: make_result(name) for name in all_trainings()}
-    found["base"] = {"origin": ORIGIN, "heldout": keep(0.6)}
+    found["base"] = {"origin": ORIGIN, "final": finish(0.6)}
     for one in EVALUATIONS:
         splits = {name: {"base": keep(0.6), "pooled": keep(0.75)} for name in ("heldout", "new_animals", "things")}
         found[one.name] = {"origin": ORIGIN, "num_inference_steps": 20, "num_seeds": 2, "splits": splits}
@@ -73,7 +77,7 @@ def test_a_complete_study_has_every_part(complete: Path, tmp_path: Path) -> None
     pictures = {line.split("(")[1].rstrip(")") for line in text.splitlines() if line.startswith("![")}
     assert pictures == {
         f"figures/{name}.png"
-        for name in ("cost", "gradient", "attenuation", "segments", "strength", "strengths", "data")
+        for name in ("cost", "gradient", "attenuation", "segments", "strength", "strengths", "batch", "data")
     }
     assert all((tmp_path / picture).is_file() for picture in pictures)
 

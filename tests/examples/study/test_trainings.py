@@ -83,8 +83,8 @@ def test_a_training_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert result["command"].startswith("ivideo finetune prompts.txt --model emoji-world --seed 0 ")
     assert [record["step"] for record in result["course"]] == [0, 1, 2]
     assert [record["evaluations"] for record in result["course"]] == [0, 1, 2]
-    assert result["heldout"]["reward"]["prompts"] == ["a cat surfing", "a dog running"]
-    assert len(result["heldout"]["diversity"]["values"]) == 2
+    assert result["final"]["heldout"]["reward"]["prompts"] == ["a cat surfing", "a dog running"]
+    assert len(result["final"]["things"]["diversity"]["values"]) == 2
     assert result["cost"]["num_steps"] == 2
     assert result["cost"]["evaluations_of_base_clips"] == 4
     again = train_and_describe(Training("small", SMALL), place)
