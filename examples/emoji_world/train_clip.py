@@ -10,6 +10,7 @@ time: it goes on from its last checkpoint in that folder.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,6 +41,8 @@ FLOORS = {"wrong subject": 0.97, "wrong place": 0.97, "blur": 0.85, "noise": 0.8
 """Shares of held-out renders for which the judge must be right to be of use."""
 MILD, HEAVY = (0.0, 0.3), (0.4, 1.0)
 """Strengths at which a render still fits its caption, and at which it fits less; ranges."""
+NUM_BROAD_STEPS = 500  # batches of the whole world; then every other one is of frames that differ by subject only
+SPOILED_COUNT = 8  # frames that a spoiled one counts for among the alternatives of its caption
 DROP_PROBABILITY = 0.15  # of a caption's motion, and of its place
 
 
@@ -94,9 +97,17 @@ def true_captions(scene: Scene) -> set[str]:
     return {scene.caption(with_motion=m, with_place=p) for m in (True, False) for p in (True, False)}
 
 
-def draw_batch(pool: Pool, size: int, rng: np.random.Generator) -> Batch:
+def draw_rows(pool: Pool, size: int, rng: np.random.Generator, *, alike: bool) -> list[int]:
+    """Rows of the pool's frames; `alike`: all of one motion in one place, so that their captions differ by subject."""
+    if not alike:
+        return rng.integers(0, len(pool.frames), size).tolist()
+    model = pool.scenes[rng.integers(len(pool.scenes))]
+    others = [row for row, scene in enumerate(pool.scenes) if replace(scene, subject=model.subject) == model]
+    return rng.choice(others, size).tolist()
+
+
+def draw_batch(pool: Pool, rows: list[int], rng: np.random.Generator) -> Batch:
     """Frames of the pool with right and wrong captions; wrong ones leave out the same words as the right ones."""
-    rows = rng.integers(0, len(pool.frames), size).tolist()
     frames, spoiled, captions, with_wrong_subject, with_wrong_place = [], [], [], [], []
     for row in rows:
         clean, scene = as_float(pool.frames[row]), pool.scenes[row]
@@ -116,7 +127,7 @@ def contrastive_loss(images: Tensor, texts: Tensor, fits: Tensor, scale: Tensor)
     """CLIP's loss with hard negatives: two wrong captions of each frame, and each frame heavily spoiled.
 
     A frame, spoiled or not, chooses among all right captions and its own wrong ones; a caption among all frames and its
-    own one spoiled. What is true of a frame by chance is no alternative to its caption.
+    own one spoiled, which counts for SPOILED_COUNT. What is true of a frame by chance is no alternative to its caption.
 
     Args:
         images: (2 * size, dim) of length 1: frames, then the same spoiled.
@@ -130,7 +141,7 @@ def contrastive_loss(images: Tensor, texts: Tensor, fits: Tensor, scale: Tensor)
     right, *wrong = texts.chunk(3)
     table = (scale * images @ right.T).masked_fill(by_chance.repeat(2, 1), -torch.inf)
     own_wrong = [scale * (images * other.repeat(2, 1)).sum(-1, keepdim=True) for other in wrong]
-    own_spoiled = table[size:].diagonal()[:, None]
+    own_spoiled = table[size:].diagonal()[:, None] + math.log(SPOILED_COUNT)
     captions = F.cross_entropy(torch.cat([table, *own_wrong], dim=1), numbers.repeat(2))
     pictures = F.cross_entropy(torch.cat([table[:size].T, own_spoiled], dim=1), numbers)
     return (captions + pictures) / 2
@@ -178,7 +189,7 @@ def evaluate(network: nn.Module, tokenize: Tokenize, pool: Pool, seed: int, coun
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=1100)
+    parser.add_argument("--steps", type=int, default=900)
     parser.add_argument("--batch-size", type=int, default=48, help="frames a step")
     parser.add_argument("--learning-rate", type=float, default=0.02, help="Muon's")
     parser.add_argument("--num-clips", type=int, default=6000, help="rendered clips")
@@ -196,7 +207,9 @@ def main() -> None:
     average.load_state_dict(network.state_dict())
 
     def loss_of(step: int) -> Tensor:
-        batch = draw_batch(pool, arguments.batch_size, np.random.default_rng([arguments.seed, 10, step]))
+        rng = np.random.default_rng([arguments.seed, 10, step])
+        is_alike = step >= NUM_BROAD_STEPS and step % 2 == 1
+        batch = draw_batch(pool, draw_rows(pool, arguments.batch_size, rng, alike=is_alike), rng)
         ids = tokenize([*batch.captions, *batch.wrong_captions])
         with autocast():
             images, texts = cosines(network, torch.cat([batch.frames, batch.spoiled]), ids)
@@ -207,7 +220,7 @@ def main() -> None:
         return ", ".join(f"{kind} {share:.3f}" for kind, share in shares.items())
 
     fit(network, average, loss_of, tell, clock, arguments.steps, arguments.learning_rate, save_every=100)
-    print_shares(evaluate(average, tokenize, heldout, arguments.seed, count=2000), FLOORS)
+    print_shares(evaluate(average, tokenize, heldout, arguments.seed, count=1000), FLOORS)
     save_network(average, tokenizer, config, arguments.folder / "clip")
     print(f"saved {arguments.folder / 'clip'} after {clock.seconds:.0f} s", flush=True)
 

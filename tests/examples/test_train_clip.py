@@ -10,7 +10,14 @@ import torch
 from examples.emoji_world import train_clip
 from examples.emoji_world.captions import SUBJECTS, Scene, all_scenes, places_for
 from examples.emoji_world.preference_pairs import Pool, as_float
-from examples.emoji_world.train_clip import contrastive_loss, draw_batch, evaluate, true_captions, wrong_scenes
+from examples.emoji_world.train_clip import (
+    contrastive_loss,
+    draw_batch,
+    draw_rows,
+    evaluate,
+    true_captions,
+    wrong_scenes,
+)
 
 SCENE = Scene("owl", "flying", "at night")
 UNITS = torch.eye(4)
@@ -36,7 +43,8 @@ def test_true_captions_leave_out_what_they_like():
 
 @pytest.mark.needs_font
 def test_a_batch_has_right_and_wrong_captions_and_knows_what_is_true_by_chance(pool):
-    batch = draw_batch(pool, 150, np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    batch = draw_batch(pool, draw_rows(pool, 150, rng, alike=False), rng)
     assert batch.frames.shape == batch.spoiled.shape == (150, 3, 64, 64)
     clean = as_float(pool.frames)
     scenes = {frame.numpy().tobytes(): scene for frame, scene in zip(clean, pool.scenes, strict=True)}
@@ -54,16 +62,25 @@ def test_a_batch_has_right_and_wrong_captions_and_knows_what_is_true_by_chance(p
     assert batch.fits.sum() > 150, "several captions are true of a frame"
 
 
+@pytest.mark.needs_font
+def test_frames_that_are_alike_differ_by_subject_only(pool):
+    rng = np.random.default_rng(0)
+    drawn = [[pool.scenes[row] for row in draw_rows(pool, 40, rng, alike=True)] for _ in range(20)]
+    assert all(len({(scene.motion, scene.place) for scene in scenes}) == 1 for scenes in drawn)
+    assert len({scenes[0].place for scenes in drawn}) > 3
+    assert max(len({scene.subject for scene in scenes}) for scenes in drawn) > 3
+
+
 def test_the_loss_by_hand():
     """All cosines are 0 but those of a frame and its caption, so that softmaxes are of e and ones."""
     frames, spoiled, wrong = UNITS[[0, 1]], UNITS[[2, 2]], UNITS[[3, 3]]
     images, texts = torch.cat([frames, spoiled]), torch.cat([frames, wrong, wrong])
     apart, one = torch.eye(2, dtype=torch.bool), torch.tensor(1.0)
     captions = (math.log(math.e + 3) - 1 + math.log(4)) / 2  # of the frames, of the spoiled ones
-    pictures = math.log(math.e + 2) - 1
+    pictures = math.log(math.e + 1 + 8) - 1  # a spoiled frame counts for eight
     assert contrastive_loss(images, texts, apart, one).item() == pytest.approx((captions + pictures) / 2)
     captions = (math.log(math.e + 2) - 1 + math.log(3)) / 2  # the other caption is true as well, and left out
-    pictures = math.log(math.e + 1) - 1
+    pictures = math.log(math.e + 8) - 1
     by_chance = torch.ones_like(apart)
     assert contrastive_loss(images, texts, by_chance, one).item() == pytest.approx((captions + pictures) / 2)
 
