@@ -43,6 +43,7 @@ MILD, HEAVY = (0.0, 0.3), (0.4, 1.0)
 """Strengths at which a render still fits its caption, and at which it fits less; ranges."""
 NUM_BROAD_STEPS = 500  # batches of the whole world; then every other one is of frames that differ by subject only
 SPOILED_COUNT = 8  # frames that a spoiled one counts for among the alternatives of its caption
+BLUR_SHARE = 0.4  # of the spoiled frames are blurred, which is the hardest to see; the others in any way
 DROP_PROBABILITY = 0.15  # of a caption's motion, and of its place
 
 
@@ -112,7 +113,8 @@ def draw_batch(pool: Pool, rows: list[int], rng: np.random.Generator) -> Batch:
     for row in rows:
         clean, scene = as_float(pool.frames[row]), pool.scenes[row]
         frames.append(degrade(clean, rng.uniform(*MILD), rng) if rng.random() < 0.5 else clean)
-        spoiled.append(degrade(clean, rng.uniform(*HEAVY), rng))
+        kind = "blur" if rng.random() < BLUR_SHARE else None
+        spoiled.append(degrade(clean, rng.uniform(*HEAVY), rng, kind))
         with_motion, with_place = (bool(draw >= DROP_PROBABILITY) for draw in rng.random(2))
         wrong_subject, wrong_place = wrong_scenes(scene, rng)
         captions.append(scene.caption(with_motion=with_motion, with_place=with_place))
@@ -189,7 +191,7 @@ def evaluate(network: nn.Module, tokenize: Tokenize, pool: Pool, seed: int, coun
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=900)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--batch-size", type=int, default=48, help="frames a step")
     parser.add_argument("--learning-rate", type=float, default=0.02, help="Muon's")
     parser.add_argument("--num-clips", type=int, default=6000, help="rendered clips")
