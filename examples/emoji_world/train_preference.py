@@ -10,29 +10,34 @@ checkpoint.
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
-import open_clip
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ivideo.models.clip_text import build_text_encoder, wrap_tokenizer
-from ivideo.models.judges import preprocess
 from ivideo.models.text_to_video import TextToVideoModel
 
+from .clip_networks import (
+    Tokenize,
+    build_network,
+    cosines,
+    fit,
+    logit_scale,
+    padded_ids,
+    print_shares,
+    save_network,
+)
 from .degradations import DEGRADATIONS, degrade
 from .preference_pairs import KINDS, UNSEEN_STRENGTHS, Maker, Pool, as_float, pair_batch
-from .tokenizer import CONTEXT_LENGTH, make_tokenizer, save_tokenizer
+from .tokenizer import CONTEXT_LENGTH, make_tokenizer
 from .train_text_to_video import build_models, world_words
-from .training import Clock, Optimisers, autocast, learning_rate_factor, update_average
+from .training import Clock, autocast
 
-Tokenize: TypeAlias = Callable[[list[str]], Tensor]
 FLOORS = {
     "degraded": 0.92,
     "wrong subject": 0.95,
@@ -41,8 +46,6 @@ FLOORS = {
     "worse sample": 0.8,
 }
 """Shares of held-out pairs that a judge must order rightly to be of use."""
-BY_ADAM = ("embedding", "visual.conv1", "attnpool", "logit_scale")
-"""Parameters that AdamW trains: those with a row a token or a position, the first layer and the pooling."""
 
 
 def network_config(vocabulary_size: int) -> dict:
@@ -63,12 +66,6 @@ def network_config(vocabulary_size: int) -> dict:
             "layers": 2,
         },
     }
-
-
-def cosines(network: torch.nn.Module, frames: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Normalised features of frames and captions."""
-    images = F.normalize(network.encode_image(preprocess(frames, 64)).float(), dim=-1)
-    return images, F.normalize(network.encode_text(ids).float(), dim=-1)
 
 
 def preference_loss(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
@@ -141,15 +138,6 @@ def wrap_models(parts: dict) -> TextToVideoModel:
     return TextToVideoModel("emoji-world", device=torch.device("cpu"), **{**parts, **changed})
 
 
-def save_network(network: torch.nn.Module, tokenizer, config: dict, folder: Path) -> None:
-    """Write weights (matrices in half precision, open_clip's names), configuration and tokenizer."""
-    folder.mkdir(parents=True, exist_ok=True)
-    state = {k: (v.half() if v.ndim > 1 else v).contiguous() for k, v in network.state_dict().items()}
-    save_file(state, folder / "model.safetensors")
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}, indent=2) + "\n")
-    save_tokenizer(tokenizer, folder)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -177,46 +165,25 @@ def main() -> None:
     print(f"{len(pool.frames)} frames and their worse versions after {clock.seconds:.0f} s", flush=True)
 
     tokenizer = make_tokenizer(world_words())
-
-    def tokenize(captions: list[str]) -> Tensor:
-        return tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
-
-    config = network_config(len(tokenizer))
-    network, average = (open_clip.CLIP(**config).to(memory_format=torch.channels_last) for _ in range(2))
+    tokenize, config = padded_ids(tokenizer), network_config(len(tokenizer))
+    network, average = build_network(config), build_network(config)
     if arguments.start_from:
         saved = load_file(arguments.start_from / "model.safetensors")
         network.load_state_dict(saved)
     average.load_state_dict(network.state_dict())
-    optimisers = Optimisers(network, arguments.learning_rate, 2e-3, lambda name: any(part in name for part in BY_ADAM))
-    first = 0
-    if state := clock.load():
-        network.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimisers.load_state_dict(state["optimisers"])
-        first = state["step"]
-    for step in range(first, arguments.steps):
-        rng = np.random.default_rng([arguments.seed, 5, step])
-        frames, captions = pair_batch(pool, arguments.batch_size, rng)
+
+    def loss_of(step: int) -> Tensor:
+        frames, captions = pair_batch(pool, arguments.batch_size, np.random.default_rng([arguments.seed, 5, step]))
         with autocast():
             images, texts = cosines(network, frames, tokenize(captions))
-        loss = preference_loss(images, texts, network.logit_scale.exp().clamp(max=100))
-        loss.backward()
-        optimisers.step(learning_rate_factor(step, arguments.steps, decay_share=0.6))
-        update_average(average, network, min(0.99, step / (step + 10)))
-        if (step + 1) % 250 == 0 or step + 1 == arguments.steps:
-            shares = evaluate(average, tokenize, heldout, arguments.seed)
-            text = ", ".join(f"{kind} {share:.3f}" for kind, share in shares.items())
-            print(f"step {step + 1} loss {loss.item():.3f} | {text} | {clock.seconds:.0f} s", flush=True)
-            clock.save(
-                model=network.state_dict(),
-                average=average.state_dict(),
-                optimisers=optimisers.state_dict(),
-                step=step + 1,
-            )
-    shares = evaluate(average, tokenize, heldout, arguments.seed, num_pairs=2000)
-    for kind, share in shares.items():
-        floor = FLOORS.get(kind, 0.0)
-        print(f"{kind:20} {share:.3f}{f'  below {floor}' if share < floor else ''}", flush=True)
+        return preference_loss(images, texts, logit_scale(network))
+
+    def tell() -> str:
+        shares = evaluate(average, tokenize, heldout, arguments.seed)
+        return ", ".join(f"{kind} {share:.3f}" for kind, share in shares.items())
+
+    fit(network, average, loss_of, tell, clock, arguments.steps, arguments.learning_rate)
+    print_shares(evaluate(average, tokenize, heldout, arguments.seed, num_pairs=2000), FLOORS)
     for name, score in mean_scores(average, tokenize, heldout, arguments.seed).items():
         print(f"{name:20} {score:.3f}", flush=True)
     save_network(average, tokenizer, config, arguments.folder / "preference")

@@ -102,9 +102,10 @@ UnetOpt = Annotated[
     ),
 ]
 JUDGES_HELP = (
-    "emoji-preference (bundled, simulated preferences), hpsv2, hpsv2.1, hpsv2:FILE, pickscore, clip, clip:ARCH/TAG, "
-    "FILE.py:function, or a weighted sum: hpsv2=1,pickscore=0.5. All but the last two are cosines of image and text, "
-    "to be compared only for the same prompt and the same judge and version."
+    "emoji-preference (bundled, simulated preferences), emoji-clip (bundled, fit of frame and prompt), hpsv2, "
+    "hpsv2.1, hpsv2:FILE, pickscore, clip, clip:ARCH/TAG, FILE.py:function, or a weighted sum: "
+    "hpsv2=1,pickscore=0.5. All but the last two are cosines of image and text, to be compared only for the same "
+    "prompt and the same judge and version."
 )
 RewardOpt = Annotated[
     list[str] | None,

@@ -46,7 +46,7 @@ def test_a_run_folder_holds_everything(trained_run: Path) -> None:
     assert before.frames.shape == after.frames.shape == (4, 64, 64, 3)
     assert not np.array_equal(before.frames, after.frames)
     assert read_video(trained_run / "videos" / "00_a-pig_before_after.mp4").frames.shape == (4, 284, 520, 3)
-    assert Image.open(trained_run / "curve.png").size == (960, 900)
+    assert Image.open(trained_run / "curve.png").size == (960, 1080)  # reward, loss, second judge, motion
 
 
 def test_metrics_have_their_fields(trained_run: Path) -> None:
@@ -69,7 +69,8 @@ def test_the_summary_says_what_changed_and_where_it_is(trained_run: Path) -> Non
     assert list(summary["heldout"]) == list(METRICS)
     assert summary["heldout"]["reward"]["n"] == 2
     assert summary["reward_label"] == "emoji preference (simulated)"
-    assert summary["heldout_rewards"] == {"emoji-preference": summary["heldout"]["reward"]}
+    assert summary["heldout_rewards"].keys() == {"emoji-preference", "emoji-clip"}  # the second is not trained on
+    assert summary["heldout_rewards"]["emoji-preference"] == summary["heldout"]["reward"]
     for path in (summary["run"], summary["adapter"], summary["curve"], *summary["videos"]):
         assert Path(path).exists()
 
@@ -94,8 +95,9 @@ def test_stdout_is_the_run_and_stderr_the_report(ivideo, prompts: Path, small_tr
     lines = result.stderr.splitlines()
     start = lines.index("2 held-out prompts, reward: emoji preference (simulated)")
     assert [line.split()[0] for line in lines[start + 1 :]] == [
-        *("before", "reward", "motion", "chosen", "adapter", "curve", "videos", "time")
+        *("before", "reward", "emoji-clip", "motion", "emoji-clip:", "chosen", "adapter", "curve", "videos", "time")
     ]
+    assert lines.count("second judge, not trained on: emoji-clip") == 1
     assert len({line.index(word) for line, word in zip(lines[start + 1 : start + 3], ("95", "to"), strict=True)}) == 2
     assert "" not in lines
     assert any(line.startswith("training 2/2") and "reward" in line for line in lines)

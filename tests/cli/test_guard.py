@@ -20,8 +20,8 @@ def prompts(tmp_path: Path) -> Path:
 
 def test_a_training_past_its_best_stops_and_says_why(ivideo, prompts: Path, small_training, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    rules = ("--learning-rate", 1, "--patience", 2, "--min-motion", 0, "--num-eval-prompts", 2, "--profile")
-    result = ivideo("finetune", prompts, *RUN, *rules, *small_training, "-o", run)
+    rules = ("--learning-rate", 1, "--patience", 2, "--min-motion", 0, "--min-judge", 0, "--num-eval-prompts", 2)
+    result = ivideo("finetune", prompts, *RUN, *rules, "--profile", *small_training, "-o", run)
     assert result.stdout == f"{run}\n"
     summary = json.loads((run / "summary.json").read_text())
     assert summary["stop_reason"].endswith(" of the base in the last 2 evaluations")
@@ -37,6 +37,19 @@ def test_a_training_past_its_best_stops_and_says_why(ivideo, prompts: Path, smal
     assert sum(summary["profile"]["shares"].values()) == pytest.approx(1, abs=0.001)
     assert summary["profile"]["shares"]["U-Net with graph"] > 0.01
     assert any(line.startswith("U-Net with graph") and "%" in line for line in lines)
+
+
+def test_the_bundled_second_judge_ends_a_training_that_spoils_the_clips(
+    ivideo, prompts: Path, small_training, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    rules = ("--learning-rate", 1, "--min-motion", 0, "--num-eval-prompts", 4)
+    result = ivideo("finetune", prompts, *RUN, *rules, *small_training, "-o", run)
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["reward"] == "emoji-preference"
+    assert summary["stop_reason"].startswith("emoji-clip, which is not trained on, fell from ")
+    assert summary["num_steps"] < 4
+    assert "second judge, not trained on: emoji-clip" in result.stderr.splitlines()
 
 
 def reward_at(summary: dict, step: int) -> float:

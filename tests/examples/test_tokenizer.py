@@ -9,7 +9,7 @@ from transformers import CLIPTokenizer
 from examples.emoji_world.captions import all_scenes
 from examples.emoji_world.tokenizer import CONTEXT_LENGTH, END, START, load_clip_merges, make_tokenizer, save_tokenizer
 from examples.emoji_world.train_text_to_video import world_words
-from ivideo.models.judges import EMOJI_PREFERENCE
+from ivideo.models.judges import EMOJI_CLIP, EMOJI_PREFERENCE
 from ivideo.models.registry import MODEL_SOURCES
 
 
@@ -72,12 +72,15 @@ def test_what_is_saved_is_what_is_loaded_and_is_saved_the_same(tokenizer, tmp_pa
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 
 
-@pytest.mark.parametrize("folder", [f"{MODEL_SOURCES['emoji-world']}/tokenizer", str(EMOJI_PREFERENCE)])
+@pytest.mark.parametrize(
+    "folder", [f"{MODEL_SOURCES['emoji-world']}/tokenizer", str(EMOJI_PREFERENCE), str(EMOJI_CLIP)]
+)
 def test_shipped_tokenizers_have_the_structure(folder):
     check_structure(CLIPTokenizer.from_pretrained(folder))
 
 
-def test_shipped_tokenizers_fit_their_networks():
-    judge = json.loads((EMOJI_PREFERENCE / "open_clip_config.json").read_text())["model_cfg"]["text_cfg"]
-    assert len(CLIPTokenizer.from_pretrained(EMOJI_PREFERENCE)) == judge["vocab_size"]
+@pytest.mark.parametrize("folder", [EMOJI_PREFERENCE, EMOJI_CLIP])
+def test_shipped_tokenizers_fit_their_networks(folder):
+    judge = json.loads((folder / "open_clip_config.json").read_text())["model_cfg"]["text_cfg"]
+    assert len(CLIPTokenizer.from_pretrained(folder)) == judge["vocab_size"]
     assert judge["context_length"] == CONTEXT_LENGTH

@@ -11,7 +11,7 @@ import torch
 from ivideo.errors import UsageError
 from ivideo.models.judges.clip import load_clip
 from ivideo.models.judges.contract import Judge
-from ivideo.models.judges.emoji_preference import load_emoji_preference
+from ivideo.models.judges.emoji_world import load_emoji_clip, load_emoji_preference
 from ivideo.models.judges.hps import load_hps
 from ivideo.models.judges.jury import Jury
 from ivideo.models.judges.own_function import load_own_function
@@ -24,6 +24,7 @@ Loader = Callable[[str, str, torch.device], Judge]
 
 JUDGES: dict[str, Loader] = {
     "emoji-preference": load_emoji_preference,
+    "emoji-clip": load_emoji_clip,
     "hpsv2": load_hps,
     "hpsv2.1": load_hps,
     "pickscore": load_pickscore,

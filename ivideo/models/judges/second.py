@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
 
 from ivideo.errors import IvideoError
-from ivideo.models.judges.clip import load_clip
-from ivideo.models.judges.hps import load_hps
-from ivideo.models.judges.load import find_loader, load_judge
-from ivideo.models.judges.pickscore import load_pickscore
+from ivideo.models.judges.load import Loader, find_loader, load_judge
 from ivideo.models.judges.spelling import parse_reward
 
-HUB_LOADERS = (load_hps, load_pickscore, load_clip)
-CANDIDATES = ("pickscore", "hpsv2.1", "hpsv2", "clip")  # those that learned people's choices first
+SETS = (
+    ("emoji-preference", "emoji-clip"),  # bundled, for the emoji world's pictures
+    ("pickscore", "hpsv2.1", "hpsv2", "clip"),  # for pictures as people take them; first those that learned choices
+)
 
 
 def find_second_judge(reward: str) -> str | None:
     """A judge of another family than those of a reward; None where no weights of one are on this machine.
 
-    Only rewards with a judge of the hub have one: what such a judge reads are pictures as people take them. Nothing is
+    It is for the same kind of pictures as a judge of the reward. Functions of one's own have none, and nothing is
     downloaded for it.
 
     Args:
         reward: what is trained on, as `--reward` takes it.
     """
-    trained = {find_loader(name)[0] for name in parse_reward(reward).judges}
-    if trained.isdisjoint(HUB_LOADERS):
-        return None
-    others = [name for name in CANDIDATES if find_loader(name)[0] not in trained]
+    trained = families_of(parse_reward(reward).judges)
+    matching = [names for names in SETS if not trained.isdisjoint(families_of(names))]
+    others = [name for names in matching for name in names if families_of([name]).isdisjoint(trained)]
     return next((name for name in others if is_on_this_machine(name)), None)
+
+
+def families_of(names: Iterable[str]) -> set[Loader]:
+    """What loads these judges: versions and files of one network are of one family."""
+    return {find_loader(name)[0] for name in names}
 
 
 def is_on_this_machine(name: str) -> bool:

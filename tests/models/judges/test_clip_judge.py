@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 
 from ivideo.errors import UsageError
-from ivideo.models.judges import EMOJI_PREFERENCE, clip_judge, load_judge
+from ivideo.models.judges import EMOJI_CLIP, EMOJI_PREFERENCE, clip_judge, load_judge
 
 CPU = torch.device("cpu")
 PROMPTS = ["a cat surfing on a wave", "an owl"]
@@ -23,12 +23,13 @@ def emoji_judge():
     return load_judge("emoji-preference", CPU)
 
 
-def test_bundled_judge_equals_open_clips_own_loader_and_transforms(emoji_judge, tmp_path, random_frames, to_image):
-    shutil.copy(EMOJI_PREFERENCE / "open_clip_config.json", tmp_path)
-    shutil.copy(EMOJI_PREFERENCE / "model.safetensors", tmp_path / "open_clip_model.safetensors")
+@pytest.mark.parametrize(("name", "folder"), [("emoji-preference", EMOJI_PREFERENCE), ("emoji-clip", EMOJI_CLIP)])
+def test_bundled_judges_equal_open_clips_own_loader_and_transforms(name, folder, tmp_path, random_frames, to_image):
+    shutil.copy(folder / "open_clip_config.json", tmp_path)
+    shutil.copy(folder / "model.safetensors", tmp_path / "open_clip_model.safetensors")
     network, transform = open_clip.create_model_from_pretrained(f"local-dir:{tmp_path}", image_resize_mode="longest")
     network.eval()  # open_clip leaves batch normalisation learning
-    tokenizer = Tokenizer.from_file(str(EMOJI_PREFERENCE / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     frames = random_frames(2, 3, 64, 64)
     expected = torch.empty(2, 3)
     with torch.no_grad():
@@ -39,9 +40,9 @@ def test_bundled_judge_equals_open_clips_own_loader_and_transforms(emoji_judge, 
             for column in range(3):
                 image = transform(to_image(frames[row, column]))[None]
                 expected[row, column] = network.encode_image(image, normalize=True)[0] @ text
-    scores = emoji_judge.score_frames(frames, PROMPTS)
-    assert list(scores) == ["emoji-preference"]
-    torch.testing.assert_close(scores["emoji-preference"], expected, rtol=0, atol=1e-5)
+    scores = load_judge(name, CPU).score_frames(frames, PROMPTS)
+    assert list(scores) == [name]
+    torch.testing.assert_close(scores[name], expected, rtol=0, atol=1e-5)
 
 
 def test_a_score_does_not_depend_on_what_was_scored_before(random_frames):
@@ -57,6 +58,17 @@ def test_a_score_does_not_depend_on_what_was_scored_before(random_frames):
 def test_bundled_judge_says_that_its_preferences_are_simulated(emoji_judge):
     assert "simulated" in emoji_judge.label
     assert emoji_judge.is_differentiable
+    other = load_judge("emoji-clip", CPU)
+    assert other.is_differentiable
+    assert "preference" not in other.label
+
+
+def test_bundled_judges_share_no_weight():
+    """The one that looks on is another network, or it would be no second opinion."""
+    first, second = (load_judge(name, CPU).network.state_dict() for name in ("emoji-preference", "emoji-clip"))
+    same = [name for name in first.keys() & second.keys() if torch.equal(first[name], second[name])]
+    assert [name for name in same if first[name].is_floating_point() and first[name].numel() > 1] == []
+    assert first["visual.conv1.weight"].shape != second["visual.conv1.weight"].shape
 
 
 def test_score_is_the_plain_cosine(small_judge, make_clip, random_frames):
@@ -99,17 +111,17 @@ def test_score_of_a_frame_does_not_depend_on_its_company(emoji_judge, random_fra
     assert (together[0] - emoji_judge.score_frames(frames[:1], PROMPTS[1:])["emoji-preference"]).abs().max() > 1e-4
 
 
-def test_gradient_of_the_score_is_that_of_differences(emoji_judge, random_frames):
+@pytest.mark.parametrize("name", ["emoji-preference", "emoji-clip"])
+def test_gradient_of_the_score_is_that_of_differences(name, random_frames):
+    judge = load_judge(name, CPU)
     frames = random_frames(1, 2, 64, 64).requires_grad_()
-    scores = emoji_judge.score_frames(frames, PROMPTS[:1])["emoji-preference"]
+    scores = judge.score_frames(frames, PROMPTS[:1])[name]
     (gradient,) = torch.autograd.grad(scores[0, 1], frames)
     assert gradient[0, 0].eq(0).all()
-    assert not any(parameter.requires_grad for parameter in emoji_judge.network.parameters())
+    assert not any(parameter.requires_grad for parameter in judge.network.parameters())
     step = 0.002 * gradient / gradient.norm()
     with torch.no_grad():
-        higher, lower = (
-            emoji_judge.score_frames(frames + sign * step, PROMPTS[:1])["emoji-preference"][0, 1] for sign in (1, -1)
-        )
+        higher, lower = (judge.score_frames(frames + sign * step, PROMPTS[:1])[name][0, 1] for sign in (1, -1))
     assert (higher - lower).item() == pytest.approx(0.004 * gradient.norm().item(), rel=0.05)
 
 
@@ -122,6 +134,7 @@ def test_frames_of_any_float_type_are_scored_alike(emoji_judge, random_frames, t
     assert exact.dtype == torch.float32
 
 
-def test_the_bundled_judge_takes_no_file():
-    with pytest.raises(UsageError, match="emoji-preference is bundled and takes no file"):
-        load_judge("emoji-preference:x.pt", CPU)
+@pytest.mark.parametrize("name", ["emoji-preference", "emoji-clip"])
+def test_the_bundled_judges_take_no_file(name):
+    with pytest.raises(UsageError, match=rf"^reward {name}:x.pt: {name} is bundled and takes no file$"):
+        load_judge(f"{name}:x.pt", CPU)

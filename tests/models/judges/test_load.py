@@ -33,8 +33,9 @@ def test_what_a_name_brings(name, source):
 def test_an_unknown_reward(name):
     with pytest.raises(UsageError, match=r"^unknown reward ") as caught:
         load_judge(name, CPU)
-    assert "one of emoji-preference, hpsv2, hpsv2.1, pickscore, clip, FILE.py:function or a checkpoint" in str(
-        caught.value
+    assert (
+        "one of emoji-preference, emoji-clip, hpsv2, hpsv2.1, pickscore, clip, FILE.py:function or a checkpoint"
+        in str(caught.value)
     )
     assert {*HPS_VERSIONS} < {*JUDGES}
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ivideo.errors import IvideoError
-from ivideo.models.judges.emoji_preference import EMOJI_PREFERENCE
+from ivideo.models.judges import EMOJI_PREFERENCE
 from ivideo.models.judges.load import load_judge
 
 CPU = torch.device("cpu")

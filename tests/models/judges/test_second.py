@@ -35,7 +35,12 @@ def present(monkeypatch: pytest.MonkeyPatch) -> set[str]:
         ("pickscore", {"clip", "hpsv2"}, "hpsv2"),
         ("hpsv2=1,pickscore=0.5", {"hpsv2.1", "pickscore", "clip"}, "clip"),
         ("clip:ViT-B-32:w.pt", set(), None),
+        ("emoji-preference", {"clip", "pickscore", "emoji-clip"}, "emoji-clip"),
         ("emoji-preference", {"clip", "pickscore"}, None),  # its pictures are none of theirs
+        ("emoji-clip", {"clip", "emoji-preference", "emoji-clip"}, "emoji-preference"),
+        ("emoji-preference=1,emoji-clip=1", {"clip", "emoji-preference", "emoji-clip"}, None),
+        ("emoji-preference=1,my.py:score=1", {"emoji-clip"}, "emoji-clip"),
+        ("hpsv2", {"emoji-preference", "emoji-clip"}, None),
         ("my.py:score", {"clip", "pickscore"}, None),
     ],
 )
@@ -55,3 +60,8 @@ def test_the_hub_is_out_of_reach_only_meanwhile(offline: bool, monkeypatch: pyte
     with second.hub_out_of_reach(), pytest.raises(OfflineModeIsEnabled):
         get_session().get("http://localhost:9/")
     assert constants.HF_HUB_OFFLINE is offline
+
+
+def test_the_bundled_judges_look_on_at_each_other() -> None:
+    assert find_second_judge("emoji-preference") == "emoji-clip"
+    assert find_second_judge("emoji-clip") == "emoji-preference"
