@@ -24,6 +24,7 @@ MODEL_SOURCES: dict[str, str] = {
     "modelscope": "damo-vilab/text-to-video-ms-1.7b",
     "zeroscope": "cerspense/zeroscope_v2_576w",
 }
+ADAPTERS: dict[str, Path] = {"emoji-world-instruct": PACKAGE_DATA / "instruct"}
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 SUPPORTED_CLASSES = {"unet": "UNet3DConditionModel", "vae": "AutoencoderKL", "text_encoder": "CLIPTextModel"}
 SUPPORTED = f"models of {', '.join(SUPPORTED_CLASSES.values())}, a CLIP tokenizer and a DDIM-like scheduler"

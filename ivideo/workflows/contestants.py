@@ -13,7 +13,7 @@ from ivideo.errors import IvideoError, UsageError
 from ivideo.io.prompts import read_prompts
 from ivideo.io.video_reader import READABLE_SUFFIXES, open_video
 from ivideo.models.authors_weights import is_checkpoint
-from ivideo.models.registry import MODEL_SOURCES, find_location, heldout_prompts_path
+from ivideo.models.registry import ADAPTERS, MODEL_SOURCES, find_location, heldout_prompts_path
 from ivideo.workflows.progress import Progress, Silence
 from ivideo.workflows.resolve import Adapter, find_adapter, resolve_settings
 
@@ -86,6 +86,8 @@ def find_contestant(name: str, lora_scale: float = 1.0) -> Contestant:
     path = Path(name)
     if name == BASE:
         return Contestant(name)
+    if name in ADAPTERS:
+        return Contestant(name, adapter=find_adapter(path, lora_scale))
     if name in MODEL_SOURCES or not path.exists():
         find_location(name)
         return Contestant(name, model=name)

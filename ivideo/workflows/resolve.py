@@ -19,7 +19,7 @@ from ivideo.io.run_folder import RunFolder, open_run_folder
 from ivideo.models.authors_weights import find_lora_rank, is_checkpoint
 from ivideo.models.judges import runs_code
 from ivideo.models.lora import CONFIG_FILE, read_unet_file
-from ivideo.models.registry import choose_device, choose_model
+from ivideo.models.registry import ADAPTERS, choose_device, choose_model
 from ivideo.workflows.progress import Progress
 
 S = TypeVar("S", bound=Settings)
@@ -47,12 +47,18 @@ class Adapter:
 def find_adapter(path: Path, scale: float = 1.0) -> Adapter:
     """The adapter of a run (its best one if there is one), of a folder in PEFT's format, or of a file of the authors.
 
+    Args:
+        path: where it is, or the name of one that comes in the package.
+        scale: multiplies its effect.
+
     Raises:
         UsageError: the scale is no number.
         IvideoError: neither a run nor an adapter, or a file that brings none.
     """
     if not math.isfinite(scale):
         raise UsageError(f"--lora-scale {scale}: must be a number")
+    if (bundled := ADAPTERS.get(str(path))) is not None:
+        return Adapter(bundled, str(path), read_adapter_defaults(bundled), scale)
     if is_checkpoint(path):
         if find_lora_rank(path) is None:
             raise IvideoError(f"{path} brings no LoRA, only a U-Net: name it by --unet")
