@@ -30,7 +30,7 @@ from ivideo.io.prompts import read_prompts
 from ivideo.io.run_folder import RunFolder
 from ivideo.models.judges import load_judges
 from ivideo.models.registry import choose_device
-from ivideo.workflows.checkpoints import checkpoint_path
+from ivideo.workflows.finetuning.checkpoints import checkpoint_path
 from ivideo.workflows.progress import Progress
 from ivideo.workflows.resolve import find_adapter, generation_settings, read_run_settings
 

@@ -62,7 +62,7 @@ def finetune(
     """
     from ivideo.io.clip_lists import gather_source
     from ivideo.workflows import finetune as workflow
-    from ivideo.workflows import resume as resumable
+    from ivideo.workflows.finetuning import resume as resumable
 
     progress = progress or Silence()
     source = None if prompts is None else gather_source(prompts, _path(videos))
@@ -225,7 +225,7 @@ def compare(
         IvideoError: bad input; its message is one line.
     """
     from ivideo.workflows import compare as workflow
-    from ivideo.workflows.contestants import find_contestants, settle_settings
+    from ivideo.workflows.comparing.contestants import find_contestants, settle_settings
 
     progress = progress or Silence()
     names = [str(name) for name in contestants]

@@ -208,7 +208,7 @@ def finetune_cli(
     source = read_source(prompts, videos) if prompts is not None else None
     heldout = read_prompts(eval_prompts) if eval_prompts else None
     from ivideo.api import finetune
-    from ivideo.workflows.processes import is_first_process
+    from ivideo.workflows.finetuning.processes import is_first_process
 
     flags = {**o.pick_settings(context.params), "preset": preset, "evaluate": False if no_eval else None}
     with Reporter(quiet or not is_first_process()) as reporter:

@@ -18,14 +18,14 @@ from ivideo.io.tables import write_csv
 from ivideo.io.video import check_video_format
 from ivideo.models.judges import load_judges
 from ivideo.models.registry import choose_device
-from ivideo.workflows.contest_results import describe_results, list_clips
-from ivideo.workflows.contest_scoring import score_rows
-from ivideo.workflows.contest_videos import VideoMaker, make_videos, name_folders
-from ivideo.workflows.contestants import Contestant, default_prompts
-from ivideo.workflows.pairing import Row, match_folders, plan_clips, plan_rows, read_folder
+from ivideo.workflows.comparing.contestants import Contestant, default_prompts
+from ivideo.workflows.comparing.pairing import Row, match_folders, plan_clips, plan_rows, read_folder
+from ivideo.workflows.comparing.ratings import read_ratings
+from ivideo.workflows.comparing.recipes import check_distinct, find_recipe
+from ivideo.workflows.comparing.results import describe_results, list_clips
+from ivideo.workflows.comparing.scoring import score_rows
+from ivideo.workflows.comparing.videos import VideoMaker, make_videos, name_folders
 from ivideo.workflows.progress import Progress, Silence
-from ivideo.workflows.ratings import read_ratings
-from ivideo.workflows.recipes import check_distinct, find_recipe
 from ivideo.workflows.resolve import check_prompts
 from ivideo.workflows.scoring import check_num_frames
 

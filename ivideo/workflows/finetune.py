@@ -23,25 +23,31 @@ from ivideo.models.compiling import compile_network
 from ivideo.models.judges import runs_code, trained_part
 from ivideo.models.lora import add_lora
 from ivideo.models.registry import find_location
-from ivideo.workflows.base_clips import check_start, prepare_clips
-from ivideo.workflows.checkpoints import Checkpoint, copy_adapter, list_checkpoints, restore_checkpoint, step_of
-from ivideo.workflows.clips import ClipCache, find_clips
-from ivideo.workflows.heldout import add_second_judge, split_heldout
-from ivideo.workflows.onlooker import open_onlooker
-from ivideo.workflows.out_of_memory import explain_out_of_memory
-from ivideo.workflows.phases import PhaseTimer
-from ivideo.workflows.processes import join_processes, resume_command, tell_all
+from ivideo.workflows.finetuning.base_clips import check_start, prepare_clips
+from ivideo.workflows.finetuning.checkpoints import (
+    Checkpoint,
+    copy_adapter,
+    list_checkpoints,
+    restore_checkpoint,
+    step_of,
+)
+from ivideo.workflows.finetuning.clips import ClipCache, find_clips
+from ivideo.workflows.finetuning.heldout import add_second_judge, split_heldout
+from ivideo.workflows.finetuning.loop import TrainingLoop
+from ivideo.workflows.finetuning.onlooker import open_onlooker
+from ivideo.workflows.finetuning.out_of_memory import explain_out_of_memory
+from ivideo.workflows.finetuning.phases import PhaseTimer
+from ivideo.workflows.finetuning.processes import join_processes, resume_command, tell_all
+from ivideo.workflows.finetuning.real_clips import RealClips, recall_clips, split_source, write_records
+from ivideo.workflows.finetuning.resume import Resumable, cut_back, is_finished, open_checkpoint, read_run_prompts
+from ivideo.workflows.finetuning.run_report import report_run
+from ivideo.workflows.finetuning.samples import samples_of_step
+from ivideo.workflows.finetuning.stop_signals import StopRequested, StopSignals
+from ivideo.workflows.finetuning.tracking import check_tracker
+from ivideo.workflows.finetuning.trainer import ClipOf, Trainer
+from ivideo.workflows.finetuning.workshop import Workshop, find_start, open_workshop, prepare_real_clips
 from ivideo.workflows.progress import Progress, Silence
-from ivideo.workflows.real_clips import RealClips, recall_clips, split_source, write_records
 from ivideo.workflows.resolve import check_prompts
-from ivideo.workflows.resume import Resumable, cut_back, is_finished, open_checkpoint, read_run_prompts
-from ivideo.workflows.run_report import report_run
-from ivideo.workflows.samples import samples_of_step
-from ivideo.workflows.stop_signals import StopRequested, StopSignals
-from ivideo.workflows.tracking import check_tracker
-from ivideo.workflows.training import ClipOf, Trainer
-from ivideo.workflows.training_loop import TrainingLoop
-from ivideo.workflows.workshop import Workshop, find_start, open_workshop, prepare_real_clips
 
 
 def finetune(

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from typer.testing import Result
 
 from ivideo.io.video import write_video
-from ivideo.workflows.training import Trainer
+from ivideo.workflows.finetuning.trainer import Trainer
 
 SETTINGS: dict[str, Any] = {
     "num_frames": 4,

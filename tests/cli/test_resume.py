@@ -17,8 +17,8 @@ from typer.testing import Result
 
 import ivideo as package
 from ivideo.io.lock import LOCK_FILE, lock_folder
-from ivideo.workflows.training import Trainer
-from ivideo.workflows.training_loop import TrainingLoop
+from ivideo.workflows.finetuning.loop import TrainingLoop
+from ivideo.workflows.finetuning.trainer import Trainer
 
 SETTINGS: dict[str, Any] = {
     "num_frames": 4,
@@ -342,7 +342,7 @@ MOMENTS: dict[str, tuple[Any, str]] = {
 
 def test_a_killed_run_comes_out_the_same(root: Path, authors_folder: Path, whole: Path, tmp_path: Path) -> None:
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["ivideo.workflows.finetune", "ivideo.workflows.resume"])
+    processes.set_forkserver_preload(["ivideo.workflows.finetune", "ivideo.workflows.finetuning.resume"])
     settings = {**SETTINGS, "model": str(authors_folder), "reward": f"{root / 'judge.py'}:brightness"}
     run = tmp_path / "run"
 

@@ -16,13 +16,13 @@ from ivideo.config.presets import PRESETS
 from ivideo.config.settings import FinetuneSettings
 from ivideo.core.draws import draw_normal
 from ivideo.models.lora import add_lora, named_lora_parameters
-from ivideo.workflows.learning_rate import learning_rate_factor
-from ivideo.workflows.phases import Untimed
+from ivideo.workflows.finetuning.learning_rate import learning_rate_factor
+from ivideo.workflows.finetuning.loop import TrainingLoop
+from ivideo.workflows.finetuning.phases import Untimed
+from ivideo.workflows.finetuning.step_metrics import StepMetrics
+from ivideo.workflows.finetuning.stop_signals import StopSignals
+from ivideo.workflows.finetuning.trainer import Trainer
 from ivideo.workflows.progress import Silence
-from ivideo.workflows.step_metrics import StepMetrics
-from ivideo.workflows.stop_signals import StopSignals
-from ivideo.workflows.training import Trainer
-from ivideo.workflows.training_loop import TrainingLoop
 
 PROMPTS = ["a cat", "a dog"]
 QUICK = {

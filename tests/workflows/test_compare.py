@@ -9,8 +9,8 @@ import pytest
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import IvideoError, UsageError
 from ivideo.workflows.compare import bring_video, check_asked, check_output, lend_folder, tell_of_models
-from ivideo.workflows.contestants import Contestant, settle_settings
-from ivideo.workflows.pairing import plan_rows
+from ivideo.workflows.comparing.contestants import Contestant, settle_settings
+from ivideo.workflows.comparing.pairing import plan_rows
 from ivideo.workflows.progress import Silence
 from ivideo.workflows.resolve import Adapter
 

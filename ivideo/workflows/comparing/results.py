@@ -1,0 +1,162 @@
+"""What a comparison found, as the object that results.json holds, and as a table with a row a clip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ivideo import __version__
+from ivideo.config.settings import GenerationSettings
+from ivideo.metrics.contest import Comparison, compare_contestants
+from ivideo.models.judges import Judge, labels_of
+from ivideo.workflows.comparing.contestants import Contestant
+from ivideo.workflows.comparing.pairing import Row
+from ivideo.workflows.scoring import METRICS, ClipScore
+
+SCHEMA_VERSION = 2
+REWARDS = ("reward", "attenuated_reward")  # of these, and of every judge, more is better
+UNITS = {
+    "motion": "pixels a frame",
+    "flicker": "1 is frozen",
+    "motion_smoothness_proxy": "1 is frozen",
+    "dynamic_degree": "share of pairs of frames, 0 is frozen",
+    "consistency": "cosine, 1 is frozen",
+}
+
+
+@dataclass(frozen=True)
+class ScoredRow:
+    """A row's clips and how they fare.
+
+    Attributes:
+        row: which clips.
+        videos: the file of each contestant's clip.
+        scores: of each clip.
+        side_by_side: the file with all of them; None where no pictures are kept.
+    """
+
+    row: Row
+    videos: Sequence[Path]
+    scores: Sequence[ClipScore]
+    side_by_side: Path | None
+
+
+def describe_results(
+    contestants: Sequence[Contestant],
+    settings: Sequence[GenerationSettings],
+    judge: Judge,
+    rows: Sequence[ScoredRow],
+    *,
+    command: str,
+    root: Path | None,
+) -> dict[str, Any]:
+    """Everything that a comparison found.
+
+    Args:
+        contestants: the first one is the baseline.
+        settings: of each.
+        judge: gave the rewards.
+        rows: at least one.
+        command: what was asked for.
+        root: folder that the paths are told from; None where no videos are kept, then they are None.
+
+    Returns:
+        The object of results.json: schema_version, created, ivideo_version, command, contestants, judge, judges,
+        metrics (how each is to be read), means, comparisons, rows, and preference, which is None until people rate.
+    """
+    labels = labels_of(judge)
+    values = collect_values([one.scores for one in rows])
+    means, comparisons = compare_contestants([one.row.prompt for one in rows], values)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "ivideo_version": __version__,
+        "command": command,
+        "contestants": [describe_contestant(*both) for both in zip(contestants, settings, strict=True)],
+        "judge": judge.label,
+        "judges": labels,
+        "metrics": {name: describe_metric(name) for name in values},
+        "means": {name: [asdict(mean) for mean in one] for name, one in means.items()},
+        "comparisons": [describe_comparison(comparison) for comparison in comparisons],
+        "rows": [describe_row(one, list(values), root) for one in rows],
+        "preference": None,
+    }
+
+
+def collect_values(rows: Sequence[Sequence[ClipScore]]) -> dict[str, list[list[float | None]]]:
+    """Every metric's values, [contestant][row], the rewards of further judges by their names."""
+    further = list(rows[0][0].rewards)[1:]
+    return {
+        name: [[value_of(scores[i], name) for scores in rows] for i in range(len(rows[0]))]
+        for name in (*METRICS, *further)
+    }
+
+
+def value_of(score: ClipScore, name: str) -> float | None:
+    """A metric of a clip, or a judge's reward."""
+    value: float | None = getattr(score, name) if name in METRICS else score.rewards[name]
+    return value
+
+
+def describe_contestant(contestant: Contestant, settings: GenerationSettings) -> dict[str, Any]:
+    """Who took part, and with which settings."""
+    adapter = contestant.adapter
+    return {
+        "name": contestant.name,
+        "kind": contestant.kind,
+        "model": None if contestant.folder else settings.model,
+        "folder": str(contestant.folder) if contestant.folder else None,
+        "adapter": str(adapter.path) if adapter else None,
+        "lora_scale": adapter.scale if adapter else None,
+        "settings": settings.model_dump(),
+    }
+
+
+def describe_metric(name: str) -> dict[str, Any]:
+    """How a metric is to be read; more of it is better, or neither (None): a frozen clip has the least or the most."""
+    label = name.replace("_", " ") if name in METRICS else name
+    if name in REWARDS or name not in METRICS:
+        return {"label": label, "unit": "as its judge gives it", "higher_is_better": True}
+    return {"label": label, "unit": UNITS.get(name, ""), "higher_is_better": None}
+
+
+def describe_comparison(comparison: Comparison) -> dict[str, Any]:
+    """A comparison as one flat record."""
+    return {
+        "metric": comparison.metric,
+        "a": comparison.a,
+        "b": comparison.b,
+        **asdict(comparison.difference),
+        **asdict(comparison.tests),
+        "sign_p_corrected": comparison.sign_p_corrected,
+        "wilcoxon_p_corrected": comparison.wilcoxon_p_corrected,
+    }
+
+
+def describe_row(one: ScoredRow, names: Sequence[str], root: Path | None) -> dict[str, Any]:
+    """A row: its prompt and seed, and each contestant's clip with its scores."""
+    clips = [
+        {
+            "video": path.relative_to(root).as_posix() if root else None,
+            "scores": {name: value_of(score, name) for name in names},
+            "frame_indices": score.frame_indices,
+            "frame_rewards": score.frame_rewards,
+        }
+        for path, score in zip(one.videos, one.scores, strict=True)
+    ]
+    picture = one.side_by_side.relative_to(root).as_posix() if root and one.side_by_side else None
+    return {"prompt": one.row.prompt, "seed": one.row.seed, "side_by_side": picture, "clips": clips}
+
+
+def list_clips(results: Mapping[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
+    """The columns and rows of results.csv: one row a clip, with the contestant's name and a column a metric."""
+    names = [contestant["name"] for contestant in results["contestants"]]
+    records = [
+        {"prompt": row["prompt"], "seed": row["seed"], "contestant": name, "video": clip["video"], **clip["scores"]}
+        for row in results["rows"]
+        for name, clip in zip(names, row["clips"], strict=True)
+    ]
+    return ["prompt", "seed", "contestant", "video", *results["metrics"]], records

@@ -1,0 +1,205 @@
+"""Held-out prompts: which they are, and their clips before, during and after training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ivideo.config.settings import FinetuneSettings
+from ivideo.errors import IvideoError
+from ivideo.io.panels import label_clip, stack_side_by_side
+from ivideo.io.prompts import read_prompts
+from ivideo.io.run_folder import RunFolder
+from ivideo.io.video import write_video
+from ivideo.models.judges import Judge, find_second_judge
+from ivideo.models.registry import heldout_prompts_path
+from ivideo.models.text_to_video import TextToVideoModel
+from ivideo.workflows.finetuning.guard import untrained_judges
+from ivideo.workflows.generate import file_stem
+from ivideo.workflows.generation import describe_generation, generate_clip
+from ivideo.workflows.parallel import map_on_cores
+from ivideo.workflows.progress import Progress
+from ivideo.workflows.resolve import Adapter, generation_settings
+from ivideo.workflows.scoring import METRICS, ClipScore, mean_of, score_clip
+
+Item = TypeVar("Item")
+NUM_SHOWN = 6  # held-out prompts whose before / after videos are kept
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Clips of held-out prompts at one moment of the training, and their scores.
+
+    The means are over the watched prompts only, so that they can be compared from evaluation to evaluation.
+
+    Attributes:
+        step: optimiser steps that were done; 0 is the base.
+        clips: a clip of each evaluated prompt.
+        scores: theirs.
+        indices: which of the held-out prompts were evaluated.
+        watched: which of them every evaluation sees.
+    """
+
+    step: int
+    clips: list[np.ndarray]
+    scores: list[ClipScore]
+    indices: list[int]
+    watched: list[int]
+
+    @property
+    def by_prompt(self) -> dict[str, list[float]]:
+        """Each watched prompt's reward, motion and flicker, and its reward by each judge's name."""
+        scores = [score for index, score in zip(self.indices, self.scores, strict=True) if index in set(self.watched)]
+        values = {metric: [getattr(score, metric) for score in scores] for metric in METRICS}
+        return values | {name: [score.rewards[name] for score in scores] for name in scores[0].rewards}
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Means of those."""
+        return {name: float(np.mean(values)) for name, values in self.by_prompt.items()}
+
+    def find(self, index: int) -> tuple[np.ndarray, ClipScore]:
+        """The clip of a held-out prompt, and its score."""
+        place = self.indices.index(index)
+        return self.clips[place], self.scores[place]
+
+    def record(self) -> dict[str, Any]:
+        """A line of evaluations.jsonl; the guard decides by these lines alone."""
+        return {"step": self.step, "values": self.values, "by_prompt": self.by_prompt}
+
+
+def split_heldout(
+    prompts: Sequence[str], settings: FinetuneSettings, heldout: Sequence[str] | None
+) -> tuple[list[str], list[str]]:
+    """Which prompts are trained on, and which are kept for the before / after.
+
+    Held out are the given ones, else those that a bundled model brings, else every tenth prompt of the list, which is
+    then not trained on; of the others, those that are trained on are left out.
+
+    Raises:
+        IvideoError: nothing would be left to evaluate on.
+    """
+    training = list(dict.fromkeys(prompts))
+    if not settings.evaluate:
+        return training, []
+    own = heldout_prompts_path(settings.model)
+    if heldout is None and own is not None:
+        heldout = read_prompts(own)
+    if heldout is None:
+        if len(training) < 2:
+            raise IvideoError("one prompt cannot be trained on and held out: add prompts, --eval-prompts or --no-eval")
+        heldout = training[::10]
+        training = [prompt for prompt in training if prompt not in set(heldout)]
+    kept = [prompt for prompt in dict.fromkeys(heldout) if prompt not in set(training)]
+    if not kept:
+        raise IvideoError("every held-out prompt is also trained on: give others by --eval-prompts, or use --no-eval")
+    return training, spread(kept, settings.num_eval_prompts)
+
+
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """At most `count` items, evenly spread over the list: 2 of a, b, c, d are a and c."""
+    count = min(count, len(items))
+    return [items[index * len(items) // count] for index in range(count)]
+
+
+def add_second_judge(settings: FinetuneSettings, progress: Progress) -> FinetuneSettings:
+    """The settings with a further reward that is not trained on, if they name none and this machine has one.
+
+    Tells which one looks on, or that there is none.
+    """
+    if not (settings.evaluate and settings.eval_every and settings.min_judge):
+        return settings
+    names = untrained_judges(settings.rewards)
+    if not names and (found := find_second_judge(settings.rewards[0])) is not None:
+        names = [found]
+        settings = settings.model_copy(update={"reward": (*settings.rewards, found)})
+    if names:
+        progress.say(f"second judge, not trained on: {', '.join(names)}")
+    else:
+        progress.say(
+            "no second judge looks on: only held-out reward and motion can end the training (--reward adds one)"
+        )
+    return settings
+
+
+def watched_indices(num_prompts: int, settings: FinetuneSettings) -> list[int]:
+    """Which of the held-out prompts every evaluation sees, evenly spread: 4 of 28 are 0, 7, 14 and 21."""
+    return spread(range(num_prompts), settings.num_watched_prompts)
+
+
+def evaluate_heldout(
+    model: TextToVideoModel,
+    judge: Judge,
+    prompts: Sequence[str],
+    settings: FinetuneSettings,
+    progress: Progress,
+    step: int,
+    *,
+    watched_only: bool = False,
+    known: Evaluation | None = None,
+) -> Evaluation:
+    """Generate and score one clip a held-out prompt; prompt i uses seed + i, at every step alike.
+
+    Nothing of the training changes by it: the clips' draws are their own.
+
+    Args:
+        model: as it stands, with its adapter.
+        judge: all judges that look.
+        prompts: all held-out prompts.
+        settings: the run's.
+        progress: is told of every clip.
+        step: optimiser steps that were done.
+        watched_only: only those prompts that every evaluation sees.
+        known: an evaluation of the same weights, whose clips are not made again.
+    """
+    generation = generation_settings(settings)
+    watched = watched_indices(len(prompts), settings)
+    indices = watched if watched_only else list(range(len(prompts)))
+    found = dict(zip(known.indices, zip(known.clips, known.scores, strict=True), strict=True)) if known else {}
+    missing = [index for index in indices if index not in found]
+
+    def make(index: int) -> tuple[np.ndarray, ClipScore]:
+        clip = generate_clip(model, generation, prompts[index], settings.seed + index)
+        return clip, score_clip(judge, clip, prompts[index], generation, fps=generation.fps)
+
+    if missing:
+        progress.start(f"held-out clips, {'base' if step == 0 else f'step {step}'}", len(missing))
+    for index, (clip, score) in zip(missing, map_on_cores(make, missing, model.num_workers), strict=True):
+        found[index] = clip, score
+        progress.advance(f"reward {mean_of([score for _, score in found.values()], 'reward'):.4f}")
+    clips, scores = zip(*(found[index] for index in indices), strict=True) if indices else ((), ())
+    return Evaluation(step, list(clips), list(scores), indices, watched)
+
+
+def write_before_after(
+    run: RunFolder,
+    prompts: Sequence[str],
+    before: Evaluation,
+    after: Evaluation,
+    settings: FinetuneSettings,
+    start: Adapter | None = None,
+) -> list[Path]:
+    """Write a few held-out prompts' clips before, after and side by side; returns the joined ones.
+
+    `start` is the adapter that training went on from, and that made the clips before.
+    """
+    generation = generation_settings(settings)
+    joined_paths = []
+    for index, prompt in list(enumerate(prompts))[:NUM_SHOWN]:
+        seed = settings.seed + index
+        stem = f"{index:02d}_{file_stem(prompt)}"
+        panels = []
+        for moment, side in (("before", before), ("after", after)):
+            clip = side.clips[index]
+            adapter = Adapter(run.chosen, run.root.name, {}) if side is after else start
+            metadata = describe_generation(generation, prompt, seed, clip, adapter)
+            write_video(run.videos / f"{stem}_{moment}.mp4", clip, settings.fps, metadata)
+            panels.append(label_clip(clip, f"{moment}: {side.scores[index].reward:.3f}"))
+        path = run.videos / f"{stem}_before_after.mp4"
+        about = {"prompt": prompt, "seed": seed, "reward": settings.rewards[0]}
+        joined_paths.append(write_video(path, stack_side_by_side(panels), settings.fps, about))
+    return joined_paths
