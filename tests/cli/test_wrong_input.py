@@ -184,7 +184,8 @@ def test_one_clear_line(ivideo, world: Path, command: str, code: int, message: s
     *notes, error = result.stderr.splitlines()
     assert error.startswith("error: ")
     assert message in error
-    assert all(note.startswith(("model: emoji-world", "second judge, not trained on: emoji-clip")) for note in notes)
+    told = ("model: emoji-world", "second judge, not trained on: emoji-clip", "no second judge looks on")
+    assert all(note.startswith(told) for note in notes)
     assert sorted(world.rglob("*")) == before
 
 
