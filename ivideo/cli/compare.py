@@ -25,8 +25,8 @@ def compare_cli(
         list[str],
         typer.Argument(
             metavar="CONTESTANT",
-            help="Two or more, the one to beat first: base, a model, a run or adapter, a folder of videos, or a .pth "
-            "(its LoRA).",
+            help="Two or more, the one to beat first: base, a model, a run or adapter, emoji-world-instruct (bundled), "
+            "a folder of videos, or a .pth (its LoRA).",
         ),
     ],
     prompts: Annotated[

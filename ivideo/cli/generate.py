@@ -31,7 +31,8 @@ def generate_cli(
         Path | None,
         typer.Option(
             metavar="RUN",
-            help="Run folder, PEFT adapter, or .pth of the authors. Default: what --unet brings.",
+            help="Run folder, PEFT adapter, emoji-world-instruct (bundled), or .pth of the authors. Default: what "
+            "--unet brings.",
             rich_help_panel=o.CLIPS,
         ),
     ] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -40,6 +41,20 @@ def test_a_compiled_network_keeps_its_names_and_numbers(monkeypatch: pytest.Monk
     assert torch.equal(network(torch.ones(2, 3)), expected)
     assert list(network.state_dict()) == names
     assert len(calls) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="the compiler of torch writes C++")
+def test_the_real_compiler_computes_the_same() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Conv2d(4, 8, 3), nn.GroupNorm(4, 8), nn.SiLU(), nn.Conv2d(8, 4, 3))
+    images = torch.linspace(-1, 1, 2 * 4 * 8 * 8).reshape(2, 4, 8, 8)
+    expected = torch.autograd.grad(network(images).sum(), network.parameters())
+    assert compile_network(network, lambda: network(images).sum().backward()) is None
+    found = torch.autograd.grad(network(images).sum(), network.parameters())
+    for one, other in zip(expected, found, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-4)
 
 
 def test_where_the_compiler_fails_the_network_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,6 +130,12 @@ def test_find_adapter_in_a_file_of_the_authors(authors_file: Path, authors_base_
     assert adapter_of_unet(settings.model_copy(update={"unet": str(authors_base_file)})) is None
 
 
+def test_find_adapter_in_the_package() -> None:
+    adapter = find_adapter(Path("emoji-world-instruct"), 0.5)
+    assert (adapter.name, adapter.scale, adapter.defaults) == ("emoji-world-instruct", 0.5, {"model": "emoji-world"})
+    assert (adapter.path / "adapter_model.safetensors").is_file()
+
+
 def test_find_adapter_in_a_run_and_in_a_peft_folder(trained_run: Path) -> None:
     of_run, bare = find_adapter(trained_run, 0.5), find_adapter(trained_run / "adapter")
     assert (of_run.path, bare.path) == (trained_run / "best", trained_run / "adapter")

@@ -32,6 +32,13 @@ def test_names(trained_run: Path, base_videos: Path) -> None:
     assert (run.model, run.adapter.path, run.adapter.scale) == (None, trained_run / "best", 0.5)
 
 
+def test_an_adapter_of_the_package_is_called_by_its_name() -> None:
+    base, bundled = find_contestants(["base", "emoji-world-instruct"])
+    assert (bundled.name, bundled.kind) == ("emoji-world-instruct", "adapter")
+    settings = settle_settings([base, bundled], config=None, flags={}, progress=Silence())
+    assert [one.model for one in settings] == ["emoji-world", "emoji-world"]
+
+
 def test_contestants_are_called_by_the_last_part_of_their_paths(trained_run: Path, base_videos: Path) -> None:
     found = find_contestants(["base", str(trained_run), str(base_videos)])
     assert [(one.name, one.kind) for one in found] == [("base", "model"), ("mine", "adapter"), ("videos", "folder")]
