@@ -45,7 +45,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("output", type=Path, help="folder for both runs and the referee's clips")
     parser.add_argument("--prompts", type=Path, default=PROMPTS, help="what is trained on (%(default)s)")
     parser.add_argument("--learning-rate", type=float, default=1e-2, help="%(default)s; the preset has 0.003")
-    parser.add_argument("--max-steps", type=int, default=72, help="%(default)s; the preset has 36")
+    parser.add_argument("--max-steps", type=int, default=72, help="%(default)s; the preset has 30, of 8 clips")
     parser.add_argument("--eval-every", type=int, default=9, help="steps between evaluations (%(default)s)")
     parser.add_argument("--num-eval-prompts", type=int, default=28, help="that the referee looks at (%(default)s)")
     parser.add_argument("--config", type=Path, help="TOML file of further settings of `ivideo finetune`")
@@ -58,6 +58,8 @@ def train_both(arguments: argparse.Namespace, progress: Progress) -> tuple[RunFo
         "model": "emoji-world",
         "learning_rate": arguments.learning_rate,
         "lr_schedule": "constant",
+        "batch_size": 4,
+        "gradient_accumulation": 4,
         "max_steps": arguments.max_steps,
         "eval_every": arguments.eval_every,
         "num_eval_prompts": arguments.num_eval_prompts,

@@ -13,19 +13,21 @@ FINAL_SPLITS = ("heldout", "things")  # on which every training is measured at i
 NUM_SEEDS = 2  # clips a prompt then
 TABLE_SEEDS = (0, 1, 2)
 
-# Nothing ends a training early, and 16 held-out prompts are looked at along the way, the base first.
-WATCHED: dict[str, Any] = {
+# Steps of 4 clips; nothing ends a training early, and 16 held-out prompts are looked at along the way, the base first.
+COMMON: dict[str, Any] = {
     "num_eval_prompts": 16,
     "num_watched_prompts": 16,
     "patience": 0,
     "min_motion": 0,
     "min_judge": 0,
     "save_every": 12,
+    "batch_size": 4,
+    "gradient_accumulation": 4,
 }
-# The sweeps: the emoji world's preset with one thing changed. The rate is constant, so that a course does not depend on
-# where it was meant to end.
+# The sweeps: the emoji world's preset, but for its larger batch, with one thing changed. The rate is constant: a course
+# does not depend on where it was meant to end.
 SWEEP: dict[str, Any] = {
-    **WATCHED,
+    **COMMON,
     "learning_rate": 2e-3,
     "lr_schedule": "constant",
     "max_steps": 36,
@@ -37,7 +39,7 @@ LONG: dict[str, Any] = {**SWEEP, "learning_rate": 3e-3, "num_grad_steps": 1, "ma
 # Table 1: the paper's method (20 steps, strength .6, 4 segments, lambda 1, one step with gradient); rate, batch and
 # number of steps are the emoji world's.
 TABLE: dict[str, Any] = {
-    **WATCHED,
+    **COMMON,
     "num_inference_steps": 20,
     "generation_num_inference_steps": 20,
     "strength": 0.6,

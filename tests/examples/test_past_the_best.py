@@ -34,7 +34,7 @@ def test_captions_that_do_not_name_a_motion_do_not_count_for_it() -> None:
 def test_both_runs_and_the_referee_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "prompts.txt").write_text("a cat surfing\na dog running\n")
     (tmp_path / "small.toml").write_text(
-        "batch_size = 2\nnum_inference_steps = 2\ngeneration_num_inference_steps = 2\nnum_grad_steps = 1\n"
+        "num_inference_steps = 2\ngeneration_num_inference_steps = 2\nnum_grad_steps = 1\n"
         "num_watched_prompts = 2\nnum_warmup_steps = 0\n"
     )
     files = ("--prompts", tmp_path / "prompts.txt", "--config", tmp_path / "small.toml")
