@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -12,6 +13,8 @@ from pathlib import Path
 
 from ivideo.errors import Interrupted, IvideoError
 from ivideo.io.files import JsonLines, prepare_folder, read_json_lines
+
+POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,9 @@ def launch(words: Sequence[str], costs: Path) -> None:
     started = time.monotonic()
     # stdout of the child is data for nobody here.
     child = subprocess.Popen([sys.executable, "-m", *words], stdout=subprocess.DEVNULL)
-    try:
-        _, status, usage = os.wait4(child.pid, 0)
-    except KeyboardInterrupt:  # the child got it too, and saves
-        _, status, usage = os.wait4(child.pid, 0)
+    status, usage, peak = watch(child.pid)
     child.returncode = code = os.waitstatus_to_exitcode(status)
-    unit = 1 if sys.platform == "darwin" else 1024
-    cost = Cost(time.monotonic() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit)
+    cost = Cost(time.monotonic() - started, usage.ru_utime + usage.ru_stime, peak)
     prepare_folder(costs.parent)
     with JsonLines(costs) as lines:
         lines.write({**asdict(cost), "exit_code": code})
@@ -53,6 +52,33 @@ def launch(words: Sequence[str], costs: Path) -> None:
         raise Interrupted("interrupted; the same command goes on", -code if code < 0 else code - 128)
     if code:
         raise IvideoError(f"`{' '.join(words)}` failed with exit code {code}")
+
+
+def watch(pid: int) -> tuple[int, resource.struct_rusage, int]:
+    """Wait for a child; gives its status, what it used, and its peak memory in bytes.
+
+    The peak that `wait4` tells counts this process's memory, too: the child is a copy of it for a moment. Where there
+    is a /proc, the child's own is read while it runs.
+    """
+    peak = 0
+    while True:
+        try:
+            found, status, usage = os.wait4(pid, os.WNOHANG)
+            if found:
+                return status, usage, peak or usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+            peak = max(peak, read_peak(pid))
+            time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:  # the child got it too, and saves
+            continue
+
+
+def read_peak(pid: int) -> int:
+    """The most memory that a running process had resident so far, bytes; 0 where that cannot be read."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0)
 
 
 def add_up(costs: Path) -> Cost:

@@ -22,6 +22,7 @@ from ivideo.io.video import read_video, write_video
 from ivideo.workflows import generation
 from ivideo.workflows.scoring import METRICS
 
+COMPARED = [*METRICS, "emoji-clip"]  # the run's second judge looks on here, too
 NUMBERS = (
     "metric a b mean_a mean_b difference ci_low ci_high n wins ties losses win_share sign_p sign_p_corrected "
     "wilcoxon_p wilcoxon_p_corrected effect_size"
@@ -83,12 +84,12 @@ def test_the_result_has_every_field_and_holds_together(compared, trained_run: Pa
         ("strong", "adapter"),
     ]
     assert [one["lora_scale"] for one in results["contestants"]] == [None, 1.0, 1.0]
-    assert list(results["metrics"]) == list(results["means"]) == list(METRICS)
+    assert list(results["metrics"]) == list(results["means"]) == COMPARED
     assert results["metrics"]["reward"]["higher_is_better"] is True
     assert results["metrics"]["flicker"]["higher_is_better"] is None
     assert [(row["prompt"], row["seed"]) for row in results["rows"]] == [("a pig", 0), ("a fox surfing", 1)]
     assert [(one["metric"], one["a"], one["b"]) for one in results["comparisons"]] == [
-        (metric, 0, b) for metric in METRICS for b in (1, 2)
+        (metric, 0, b) for metric in COMPARED for b in (1, 2)
     ]
     for one in results["comparisons"]:
         assert sorted(one) == sorted(NUMBERS)
@@ -317,7 +318,7 @@ def test_formats(compared, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     print_results(results, Format.tsv)
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines(), delimiter="\t"))
     assert [(row["metric"], row["contestant"], row["baseline"]) for row in rows] == [
-        (metric, name, "base") for metric in METRICS for name in ("mine", "strong")
+        (metric, name, "base") for metric in COMPARED for name in ("mine", "strong")
     ]
     assert [row["difference"] for row in rows] == [f"{one['difference']:.4f}" for one in results["comparisons"]]
     for row, one in zip(rows, results["comparisons"], strict=True):
@@ -325,9 +326,9 @@ def test_formats(compared, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
     print_results(results, Format.table)
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
-    assert max(map(len, lines[:-2])) <= 80
+    assert max(map(len, lines[:-3])) <= 80
     assert {"mine against base", "strong against base"} < {*lines}
-    assert lines[-1] == "reward: emoji preference (simulated)"
+    assert lines[-2:] == ["reward: emoji preference (simulated)", "emoji-clip: emoji CLIP, cosine"]
     shown = [line.split() for line in lines if line.startswith("flicker")]
     assert [len(cells) for cells in shown] == [7, 9, 9]
     changes = [f"{one['difference']:+.4f}" for one in comparisons_of(results, "flicker")]

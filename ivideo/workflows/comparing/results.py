@@ -111,7 +111,7 @@ def describe_contestant(contestant: Contestant, settings: GenerationSettings) ->
         "folder": str(contestant.folder) if contestant.folder else None,
         "adapter": str(adapter.path) if adapter else None,
         "lora_scale": adapter.scale if adapter else None,
-        "settings": settings.model_dump(),
+        "settings": settings.model_dump(mode="json"),
     }
 
 

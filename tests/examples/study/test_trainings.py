@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,10 @@ def test_a_launch_writes_down_its_cost_also_where_it_fails(tmp_path: Path) -> No
     assert [line["exit_code"] for line in read_json_lines(costs)] == [0, 1]
     cost = add_up(costs)
     assert min(cost.wall_seconds, cost.processor_seconds) > 0
-    assert 1e6 < cost.peak_memory < 1e9
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    assert 0 < cost.peak_memory < min(own, 1e8)
+    launch(["timeit", "-n", "1", "-r", "1", "b'x' * 300_000_000; __import__('time').sleep(0.5)"], costs)
+    assert 3e8 < add_up(costs).peak_memory < 4e8
     with pytest.raises(IvideoError, match="missing"):
         add_up(tmp_path / "none.jsonl")
 
