@@ -18,7 +18,7 @@ from ivideo.io.files import write_text
 from .claims import MISSING, SPLIT_NAMES, final_change, judge_claims, show
 from .figures import draw_cost, draw_strengths, draw_sweep
 from .plan import DRAFT, EVALUATIONS, INSTRUCT, SWEEPS, Evaluation, Sweep, all_trainings
-from .results import Results, by_prompt, compare, read_results
+from .results import TIMINGS, Results, by_prompt, compare, read_results
 
 HERE = Path(__file__).parent
 INTRODUCTION = HERE / "introduction.md"
@@ -44,7 +44,7 @@ def render(results: Results, folder: Path) -> str:
         draw_cost(results, folder / "figures" / "cost.png")
         parts += ["## Cost", "![Reward over cost](figures/cost.png)"]
     for key, sweep in SWEEPS.items():
-        if results.get("base") and any(results.get(name) for name in sweep.trainings.values()):
+        if results.get("base") and sum(results.get(name) is not None for name in sweep.trainings.values()) > 1:
             parts += describe_sweep(results, key, sweep, folder / "figures")
     parts += ["## Where the numbers come from", list_origins(results)]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -55,7 +55,10 @@ def describe_progress(results: Results) -> str:
     names = [*all_trainings(), *(one.name for one in EVALUATIONS)]
     missing = [name for name in names if not results.get(name)]
     done = f"{len(names) - len(missing)} of {len(names)} trainings and evaluations are done"
-    return f"{done}; missing: {', '.join(missing)}." if missing else f"{done}."
+    told = f"{done}; missing: {', '.join(missing)}." if missing else f"{done}."
+    if results.get(TIMINGS):
+        return told
+    return f"{told} Seconds were not measured again without other work yet: they may be too high, and not by the same."
 
 
 def tell(results: Results) -> str:

@@ -57,6 +57,7 @@ def complete(tmp_path: Path) -> Path:
     folder = tmp_path / "results"
     folder.mkdir()
     found: dict[str, Any] = {name: make_result(name) for name in all_trainings()}
+    found["timings"] = {"origin": ORIGIN, "step_seconds": {"instructvideo_seed-0": 2.0}}
     found["base"] = {"origin": ORIGIN, "final": finish(0.6)}
     for one in EVALUATIONS:
         splits = {name: {"base": keep(0.6), "pooled": keep(0.75)} for name in ("heldout", "new_animals", "things")}
@@ -71,6 +72,7 @@ def test_a_complete_study_has_every_part(complete: Path, tmp_path: Path) -> None
     text = (tmp_path / "study.md").read_text()
     assert "not measured yet" not in text
     assert "missing:" not in text
+    assert "Seconds were not" not in text
     assert "| held-out captions | base | 0.6500 ± 0.0707 |" in text
     assert "+0.150 [+0.150, +0.150]" in text
     assert "| instructvideo_seed-0 | 2.0 | 16 | 384 | 32 | 2000 | 2.00 |" in text
@@ -80,6 +82,13 @@ def test_a_complete_study_has_every_part(complete: Path, tmp_path: Path) -> None
         for name in ("cost", "gradient", "attenuation", "segments", "strength", "strengths", "batch", "data")
     }
     assert all((tmp_path / picture).is_file() for picture in pictures)
+
+
+def test_a_sweep_of_one_training_is_not_shown_yet(tmp_path: Path) -> None:
+    text = render(Results({"base": {"origin": ORIGIN, "final": finish(0.6)}, "default": make_result("x")}), tmp_path)
+    assert "1 of " in text
+    assert "Seconds were not measured again" in text
+    assert "## Attenuation rate" not in text
 
 
 def test_without_results_it_says_so(tmp_path: Path) -> None:
