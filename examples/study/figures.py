@@ -60,7 +60,7 @@ def draw_sweep(results: Results, sweep: Sweep, path: Path) -> None:
         axes.axvline(0, color="#9aa0a6", linewidth=0.8)
         finish(axes, f"change of {metric} (95 % interval)")
     panels[0].set_yticks(range(len(labels)), labels)
-    panels[0].invert_yaxis()
+    panels[0].set_ylim(len(labels) - 0.5, -0.5)  # the first on top
     save(figure, path)
 
 
