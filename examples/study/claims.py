@@ -79,10 +79,7 @@ def find_claims(results: Results) -> list[tuple[str, Callable[[Results], Verdict
         (gradient_elsewhere_helps, tuple(one.name for one in GRADIENTS.values())),
         (own_clips_suffice, ("base", *(one.name for one in DATA.values()))),
     )
-    return [
-        (str(judge.__doc__).rstrip("."), judge if all(results.get(name) for name in names) else None)
-        for judge, names in needed
-    ]
+    return [(claim_of(judge), judge if all(results.get(name) for name in names) else None) for judge, names in needed]
 
 
 def by_split(

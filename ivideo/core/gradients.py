@@ -187,8 +187,7 @@ def run_renoised(
     Returns:
         Clean latents (K * B, C, F, H, W), one batch after the other; their mean loss has less variance than one's.
 
-    Source: Clark et al. 2023, "Directly Fine-Tuning Diffusion Models on Differentiable Rewards", DRaFT-LV, with K = 2
-    there.
+    Source: Clark et al. 2023, "Directly Fine-Tuning Diffusion Models on Differentiable Rewards", DRaFT-LV.
     """
     clean_latents = run_chain(denoise, stepper, latents, timesteps, conditioning)
     last = timesteps[-1]
