@@ -52,13 +52,14 @@ def find_adapter(path: Path, scale: float = 1.0) -> Adapter:
         scale: multiplies its effect.
 
     Raises:
-        UsageError: the scale is no number.
+        UsageError: the scale is no number, or the name is nearly that of one in the package.
         IvideoError: neither a run nor an adapter, or a file that brings none.
     """
     if not math.isfinite(scale):
         raise UsageError(f"--lora-scale {scale}: must be a number")
     if (bundled := ADAPTERS.get(str(path))) is not None:
         return Adapter(bundled, str(path), read_adapter_defaults(bundled), scale)
+    check_adapter_name(path)
     if is_checkpoint(path):
         if find_lora_rank(path) is None:
             raise IvideoError(f"{path} brings no LoRA, only a U-Net: name it by --unet")
@@ -70,6 +71,17 @@ def find_adapter(path: Path, scale: float = 1.0) -> Adapter:
         raise IvideoError(f"run {path} has no adapter yet: {run.chosen / CONFIG_FILE} is missing")
     settings = read_run_settings(run)
     return Adapter(run.chosen, path.resolve().name, generation_defaults(settings.model_dump()), scale, run.heldout)
+
+
+def check_adapter_name(path: Path) -> None:
+    """Refuse the misspelled name of an adapter of the package.
+
+    Raises:
+        UsageError: nothing is there, and one is called almost so.
+    """
+    close = [] if path.exists() else difflib.get_close_matches(str(path), ADAPTERS, 1, cutoff=0.85)
+    if close:
+        raise UsageError(f"{path} does not exist; did you mean {close[0]}?")
 
 
 def read_run_settings(run: RunFolder) -> FinetuneSettings:

@@ -134,6 +134,8 @@ def test_find_adapter_in_the_package() -> None:
     adapter = find_adapter(Path("emoji-world-instruct"), 0.5)
     assert (adapter.name, adapter.scale, adapter.defaults) == ("emoji-world-instruct", 0.5, {"model": "emoji-world"})
     assert (adapter.path / "adapter_model.safetensors").is_file()
+    with pytest.raises(UsageError, match="instrct does not exist; did you mean emoji-world-instruct"):
+        find_adapter(Path("emoji-world-instrct"))
 
 
 def test_find_adapter_in_a_run_and_in_a_peft_folder(trained_run: Path) -> None:

@@ -15,7 +15,7 @@ from ivideo.io.video_reader import READABLE_SUFFIXES, open_video
 from ivideo.models.authors_weights import is_checkpoint
 from ivideo.models.registry import ADAPTERS, MODEL_SOURCES, find_location, heldout_prompts_path
 from ivideo.workflows.progress import Progress, Silence
-from ivideo.workflows.resolve import Adapter, find_adapter, resolve_settings
+from ivideo.workflows.resolve import Adapter, check_adapter_name, find_adapter, resolve_settings
 
 BASE = "base"
 
@@ -88,6 +88,7 @@ def find_contestant(name: str, lora_scale: float = 1.0) -> Contestant:
         return Contestant(name)
     if name in ADAPTERS:
         return Contestant(name, adapter=find_adapter(path, lora_scale))
+    check_adapter_name(path)
     if name in MODEL_SOURCES or not path.exists():
         find_location(name)
         return Contestant(name, model=name)

@@ -37,6 +37,9 @@ def test_an_adapter_of_the_package_is_called_by_its_name() -> None:
     assert (bundled.name, bundled.kind) == ("emoji-world-instruct", "adapter")
     settings = settle_settings([base, bundled], config=None, flags={}, progress=Silence())
     assert [one.model for one in settings] == ["emoji-world", "emoji-world"]
+    assert find_contestant("emoji-world").kind == "model"
+    with pytest.raises(UsageError, match="did you mean emoji-world-instruct"):
+        find_contestant("emoji-world-instrct")
 
 
 def test_contestants_are_called_by_the_last_part_of_their_paths(trained_run: Path, base_videos: Path) -> None:
