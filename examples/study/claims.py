@@ -10,7 +10,7 @@ import numpy as np
 
 from ivideo.metrics.statistics import PairedDifference, paired_difference
 
-from .plan import ATTENUATIONS, DATA, DRAFT, GRADIENTS, INSTRUCT, SEGMENTS, STRENGTHS
+from .plan import ATTENUATIONS, DATA, DRAFT, GRADIENTS, INSTRUCT, RESPACED, SEGMENTS, STRENGTHS, Training
 from .results import Results, compare, values_at
 
 HOLDS, FAILS, OPEN = "holds here", "does not hold here", "can't tell at this size"
@@ -77,6 +77,7 @@ def find_claims(results: Results) -> list[tuple[str, Callable[[Results], Verdict
         (random_frames_help, (SEGMENTS["4"].name, SEGMENTS["4, first frames"].name)),
         (one_gradient_step_suffices, tuple(GRADIENTS[g].name for g in ("last step", "last 2", "last 4"))),
         (gradient_elsewhere_helps, tuple(one.name for one in GRADIENTS.values())),
+        (it_helps_where_the_last_step_is_weak, tuple(one.name for one in RESPACED.values())),
         (own_clips_suffice, ("base", *(one.name for one in DATA.values()))),
     )
     return [(claim_of(judge), judge if all(results.get(name) for name in names) else None) for judge, names in needed]
@@ -235,17 +236,27 @@ def one_gradient_step_suffices(results: Results) -> Verdict:
 
 def gradient_elsewhere_helps(results: Results) -> Verdict:
     """A gradient taken elsewhere gains more than the last step's in the same time."""
-    usual = results.course(GRADIENTS["last step"].name)
+    return gains_more(gradient_elsewhere_helps, results, GRADIENTS)
+
+
+def it_helps_where_the_last_step_is_weak(results: Results) -> Verdict:
+    """It does with the paper's timesteps, at whose last step, t = 1, the prediction hardly acts."""
+    return gains_more(it_helps_where_the_last_step_is_weak, results, RESPACED)
+
+
+def gains_more(claim: Callable[[Results], Verdict], results: Results, trainings: Mapping[str, Training]) -> Verdict:
+    """Whether any training that takes its gradient elsewhere gains more than the usual one in the same time."""
+    usual = results.course(trainings["last step"].name)
     words, parts = [], []
-    for label in [*GRADIENTS][3:]:
-        course = results.course(GRADIENTS[label].name)
+    for label in (label for label in trainings if not label.startswith("last")):
+        course = results.course(trainings[label].name)
         place = min(usual[-1]["seconds"], course[-1]["seconds"])
         first, second = (values_at(one, "seconds", place) or [] for one in (usual, course))
         change = paired_difference(first, second)
         words.append(is_above(change))
         parts.append(f"{label} {show(change)}")
     word = HOLDS if HOLDS in words else FAILS if set(words) == {FAILS} else OPEN
-    return Verdict(claim_of(gradient_elsewhere_helps), word, "; ".join(parts))
+    return Verdict(claim_of(claim), word, "; ".join(parts))
 
 
 def own_clips_suffice(results: Results) -> Verdict:

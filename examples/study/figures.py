@@ -53,7 +53,7 @@ def draw_sweep(results: Results, sweep: Sweep, path: Path) -> None:
     figure = Figure(figsize=(WIDTH, 0.8 + 0.35 * len(labels)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, metric in zip(panels, ("reward", "motion"), strict=True):
-        changes = [final_change(results, "base", sweep.trainings[label], metric) for label in labels]
+        changes = [final_change(results, sweep.base, sweep.trainings[label], metric) for label in labels]
         middles = np.array([change.difference for change in changes])
         ends = np.array([[change.difference - change.ci_low, change.ci_high - change.difference] for change in changes])
         axes.errorbar(middles, range(len(labels)), xerr=ends.T, fmt="o", color=COLOURS[0], capsize=3)

@@ -63,6 +63,7 @@ class Training:
         seed: of the run.
         clips_of: name of the training whose base clips are taken over; none: it makes its own, if it needs any.
         real_clips: edits rendered clips of the prompts in place of the model's own.
+        spacing: of the timesteps, where it is not the model's own (`respace_model`).
     """
 
     name: str
@@ -70,6 +71,7 @@ class Training:
     seed: int = 0
     clips_of: str | None = None
     real_clips: bool = False
+    spacing: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,13 @@ class Sweep:
         title: what is varied.
         trainings: name of each training by what it is called in tables and figures, in their order.
         note: what a reader of the numbers should know.
+        base: result of the model that they start from.
     """
 
     title: str
     trainings: Mapping[str, str]
     note: str = ""
+    base: str = "base"
 
 
 def vary(**settings: Any) -> Training:
@@ -103,6 +107,20 @@ GRADIENTS = {
     "DRTune, 2 of 5": vary(gradient="drtune", num_grad_steps=2),
     "DRTune, 5 of 5": vary(gradient="drtune", num_grad_steps=5),
     "DRaFT-LV, 2": vary(gradient="draft-lv", num_grad_steps=2),
+}
+PAPER_SPACING = "leading"  # of the paper's timesteps: at the last of them, t = 1, the prediction hardly acts any more
+RESPACED_BASE = f"base_{PAPER_SPACING}"
+
+
+def respace(training: Training) -> Training:
+    """A training with the paper's timesteps; one of them makes the clips for all."""
+    first, name = (f"{PAPER_SPACING}_{one.name}" for one in (K1, training))
+    return Training(name, training.settings, clips_of=None if training is K1 else first, spacing=PAPER_SPACING)
+
+
+RESPACED = {
+    label: respace(GRADIENTS[label])
+    for label in ("last step", "last 2", "a random one of the last 3", "DRTune, 2 of 5", "DRaFT-LV, 2")
 }
 ATTENUATIONS = {
     "off": vary(attenuation_rate="none"),
@@ -140,6 +158,12 @@ SWEEPS: Mapping[str, Sweep] = MappingProxyType(
             "Where the gradient flows",
             name_all(GRADIENTS),
             "The edit runs 5 of 8 steps. DRaFT-LV looks at 2 samples that were noised again.",
+        ),
+        "respaced": Sweep(
+            "Where the gradient flows, with the paper's timesteps",
+            name_all(RESPACED),
+            "Clips, edits and evaluations run at t = 876, 751, ..., 1; changes are against the base model likewise.",
+            RESPACED_BASE,
         ),
         "attenuation": Sweep("Attenuation rate", name_all(ATTENUATIONS)),
         "segments": Sweep("Segments, a drawn frame each", name_all(SEGMENTS), "16 segments are every frame."),
@@ -182,7 +206,7 @@ EVALUATIONS = (
 
 def all_trainings() -> dict[str, Training]:
     """Every training by name, each once, in the order in which they are run: what others need comes first."""
-    groups = [GRADIENTS, BATCHES, ATTENUATIONS, SEGMENTS, STRENGTHS, DATA]
+    groups = [GRADIENTS, BATCHES, ATTENUATIONS, SEGMENTS, STRENGTHS, DATA, RESPACED]
     listed = [DEFAULT, *(training for group in groups for training in group.values())]
     listed += [training for pair in zip(INSTRUCT, DRAFT, strict=True) for training in pair]
     return {training.name: training for training in listed}

@@ -17,8 +17,9 @@ from ivideo.io.files import write_text
 
 from .claims import MISSING, SPLIT_NAMES, final_change, judge_claims, show
 from .figures import draw_cost, draw_strengths, draw_sweep
-from .plan import DRAFT, EVALUATIONS, INSTRUCT, SWEEPS, Evaluation, Sweep, all_trainings
+from .plan import DRAFT, EVALUATIONS, INSTRUCT, MODEL, PAPER_SPACING, SWEEPS, Evaluation, Sweep, all_trainings
 from .results import TIMINGS, Results, by_prompt, compare, read_results
+from .schedules import measure_effects
 
 HERE = Path(__file__).parent
 INTRODUCTION = HERE / "introduction.md"
@@ -32,6 +33,15 @@ METRICS = {
     "second_judge": "second judge",
 }
 
+NUM_SHOWN = 5  # steps of a chain; as many as an edit of strength .6 runs of 8
+CHAINS = (
+    ("the paper's (leading), 20 steps", PAPER_SPACING, 20),
+    ("the paper's (leading), 8 steps", PAPER_SPACING, 8),
+    ("the emoji world's (trailing), 20 steps", "trailing", 20),
+    ("the emoji world's (trailing), 8 steps", "trailing", 8),
+)
+EFFECTS_NOTE = """Every step is linear in the network's prediction. Of each of the last steps: d x_prev / d noise_pred,
+and d x_0 / d noise_pred along the rest of the chain, the network's later answers being as they were."""
 THINGS_METRICS = {"reward": "things: reward", "subject_accuracy": "things: subject"}
 
 
@@ -43,8 +53,9 @@ def render(results: Results, folder: Path) -> str:
     if all(results.get(one.name) for one in (*INSTRUCT, *DRAFT)):
         draw_cost(results, folder / "figures" / "cost.png")
         parts += ["## Cost", "![Reward over cost](figures/cost.png)"]
+    parts += ["## What a step's prediction does", EFFECTS_NOTE, tabulate_effects()]
     for key, sweep in SWEEPS.items():
-        if results.get("base") and sum(results.get(name) is not None for name in sweep.trainings.values()) > 1:
+        if results.get(sweep.base) and sum(results.get(name) is not None for name in sweep.trainings.values()) > 1:
             parts += describe_sweep(results, key, sweep, folder / "figures")
     parts += ["## Where the numbers come from", list_origins(results)]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -133,15 +144,25 @@ def tabulate_costs(results: Results) -> str:
     return make_table(head, rows)
 
 
+def tabulate_effects() -> str:
+    """How strongly the predictions of a chain's last steps act, with the study's schedules and the paper's."""
+    rows = []
+    for title, spacing, num_steps in CHAINS:
+        effects = measure_effects(MODEL, spacing, num_steps)[:NUM_SHOWN]
+        rows.append((title, *(f"t = {one.timestep}: {one.on_next:.3f}, {one.on_clean:.3f}" for one in effects)))
+    head = ("chain", "last step", *(f"{number} before" for number in range(1, NUM_SHOWN)))
+    return make_table(head, rows)
+
+
 def describe_sweep(results: Results, key: str, sweep: Sweep, figures: Path) -> list[str]:
     """A sweep's table and figure."""
     rows = []
-    base = results.found["base"]["final"]
+    base = results.found[sweep.base]["final"]
     for label, name in sweep.trainings.items():
         result = results.get(name)
         if result is None:
             continue
-        change = final_change(results, "base", name, "reward")
+        change = final_change(results, sweep.base, name, "reward")
         seconds = results.step_seconds(name) * result["cost"]["num_steps"]
         changes = (describe_change(base["heldout"], result["final"]["heldout"], metric) for metric in METRICS)
         things = (describe_change(base["things"], result["final"]["things"], metric) for metric in THINGS_METRICS)

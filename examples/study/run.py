@@ -26,7 +26,18 @@ from ivideo.io.files import write_json
 from ivideo.models.judges import load_judges
 from ivideo.models.registry import choose_device
 
-from .plan import DRAFT, EVALUATIONS, INSTRUCT, JUDGES, SWEEPS, Evaluation, Training, all_trainings
+from .plan import (
+    DRAFT,
+    EVALUATIONS,
+    INSTRUCT,
+    JUDGES,
+    PAPER_SPACING,
+    RESPACED_BASE,
+    SWEEPS,
+    Evaluation,
+    Training,
+    all_trainings,
+)
 from .provenance import describe_origin
 from .results import TIMINGS
 from .tables import evaluate_splits
@@ -98,7 +109,9 @@ def work(arguments: argparse.Namespace, reporter: Reporter) -> None:
         reporter.say(f"{name}: {path}, after {format_seconds(time.monotonic() - begun)}")
 
     try:
-        keep(BASE, partial(measure_base, place))
+        keep(BASE, partial(measure_base, BASE, place))
+        if any(isinstance(one, Training) and one.spacing for one in wanted):
+            keep(RESPACED_BASE, partial(measure_base, RESPACED_BASE, place, PAPER_SPACING))
         for one in wanted:
             if isinstance(one, Training):
                 keep(one.name, partial(train_and_describe, one, place))

@@ -26,12 +26,14 @@ from ivideo.workflows.resolve import Adapter, find_adapter, generation_settings,
 from .launches import add_up, launch
 from .plan import FINAL_SPLITS, MODEL, NUM_SEEDS, Training
 from .provenance import ROOT, describe_origin
-from .rendered_clips import render_clips
+from .rendered_clips import LIST, render_clips
+from .schedules import PRESET, respace_model
 
 PROMPTS = ROOT / "examples" / "prompts.txt"
 COURSE_METRICS = ("reward", "motion", "flicker")
 NUM_TIMED = 7  # steps; the first one is not counted
 DIGITS = 5  # of the values that are kept
+TYPED_ROOT = Path("build") / "study"  # the workplace of the commands that are shown
 
 
 class Workplace:
@@ -71,8 +73,7 @@ def train(training: Training, place: Workplace) -> RunFolder:
     """
     run = place.run_of(training.name)
     if not run.summary.is_file():
-        source = render_clips(read_prompts(PROMPTS), place.root / "rendered") if training.real_clips else PROMPTS
-        words = spell_command(training, source)
+        words = prepare_command(training, place)
         # Without a folder yet there is nothing to take clips over into; a run that goes on has them.
         if training.clips_of and not run.config.is_file():
             words += ["--clips", str(place.run_of(training.clips_of).root)]
@@ -88,7 +89,7 @@ def time_steps(training: Training, place: Workplace) -> float:
     """
     run, trial = place.run_of(training.name), RunFolder(place.root / "timings" / training.name)
     if not trial.summary.is_file():
-        words = spell_command(replace(training, settings={**training.settings, "max_steps": NUM_TIMED}), PROMPTS)
+        words = prepare_command(replace(training, settings={**training.settings, "max_steps": NUM_TIMED}), place)
         words += [] if training.real_clips or not run.clips.is_dir() else ["--clips", str(run.root)]
         words += ["--no-eval", "--output", str(trial.root), "--resume", "auto"]
         launch(words, place.costs_of(f"timing_{training.name}"))
@@ -96,11 +97,46 @@ def time_steps(training: Training, place: Workplace) -> float:
     return round(float(np.median(seconds[1:])), 3)
 
 
-def spell_command(training: Training, source: Path) -> list[str]:
-    """The words of a training's command, but for its folders."""
-    settings = {"model": MODEL, "seed": training.seed, **training.settings}
+def prepare_command(training: Training, place: Workplace) -> list[str]:
+    """The words of a training's command, but for its folders, when all that it reads is there.
+
+    Raises:
+        IvideoError: a file cannot be written.
+    """
+    if training.real_clips:
+        render_clips(read_prompts(PROMPTS), rendered_clips_of(place.root))
+    if training.spacing:
+        respace_model(MODEL, training.spacing, model_of(training.spacing, place.root))
+    return spell_command(training, place.root, ROOT)
+
+
+def spell_command(training: Training, root: Path = TYPED_ROOT, tree: Path = Path()) -> list[str]:
+    """The words of a training's command, but for its folders.
+
+    Args:
+        training: which one.
+        root: of the workplace.
+        tree: folder of the repository, in which the command is typed by default.
+    """
+    source = rendered_clips_of(root) / LIST if training.real_clips else tree / PROMPTS.relative_to(ROOT)
+    settings: dict[str, Any] = {"model": MODEL}
+    if training.spacing:
+        model = model_of(training.spacing, root)
+        heldout = tree / path_of("heldout").relative_to(ROOT)
+        settings = {"model": model, "config": model / PRESET, "eval_prompts": heldout}
+    settings |= {"seed": training.seed, **training.settings}
     flags = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     return ["ivideo", "finetune", str(source), *flags]
+
+
+def rendered_clips_of(root: Path) -> Path:
+    """The folder of the rendered clips."""
+    return root / "rendered"
+
+
+def model_of(spacing: str, root: Path) -> Path:
+    """The folder of the model with other timesteps."""
+    return root / "models" / spacing
 
 
 def train_and_describe(training: Training, place: Workplace) -> dict[str, Any]:
@@ -122,7 +158,7 @@ def train_and_describe(training: Training, place: Workplace) -> dict[str, Any]:
     return {
         "schema_version": 1,
         "name": training.name,
-        "command": " ".join(spell_command(training, PROMPTS.relative_to(ROOT))),
+        "command": " ".join(spell_command(training)),
         "origin": describe_origin(),
         "cost": measure_cost(run, settings, place.costs_of(training.name)),
         "course": read_course(run, settings),
@@ -130,14 +166,24 @@ def train_and_describe(training: Training, place: Workplace) -> dict[str, Any]:
     }
 
 
-def measure_base(place: Workplace) -> dict[str, Any]:
-    """The base model's result: origin and final (`measure_final`), at the steps of the sweeps."""
+def measure_base(name: str, place: Workplace, spacing: str | None = None) -> dict[str, Any]:
+    """The base model's result: name, origin and final (`measure_final`), at the steps of the sweeps.
+
+    Args:
+        name: of the result.
+        place: where its clips lie.
+        spacing: of the timesteps, where it is not the model's own.
+    """
     settings = resolve_settings(GenerationSettings, config=None, flags={"model": MODEL}, progress=place.progress)
+    if spacing:
+        folder = model_of(spacing, place.root)
+        respace_model(MODEL, spacing, folder)
+        settings = settings.model_copy(update={"model": str(folder)})
     return {
         "schema_version": 1,
-        "name": "base",
+        "name": name,
         "origin": describe_origin(),
-        "final": measure_final("base", settings, None, place),
+        "final": measure_final(name, settings, None, place),
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from examples.study.plan import EVALUATIONS, all_trainings
+from examples.study.plan import EVALUATIONS, RESPACED_BASE, SWEEPS, all_trainings
 from examples.study.render import HERE, main, make_table, render
 from examples.study.results import Results, read_results
 
@@ -58,7 +58,7 @@ def complete(tmp_path: Path) -> Path:
     folder.mkdir()
     found: dict[str, Any] = {name: make_result(name) for name in all_trainings()}
     found["timings"] = {"origin": ORIGIN, "step_seconds": {"instructvideo_seed-0": 2.0}}
-    found["base"] = {"origin": ORIGIN, "final": finish(0.6)}
+    found |= {base: {"origin": ORIGIN, "final": finish(0.6)} for base in ("base", RESPACED_BASE)}
     for one in EVALUATIONS:
         splits = {name: {"base": keep(0.6), "pooled": keep(0.75)} for name in ("heldout", "new_animals", "things")}
         found[one.name] = {"origin": ORIGIN, "num_inference_steps": 20, "num_seeds": 2, "splits": splits}
@@ -77,10 +77,7 @@ def test_a_complete_study_has_every_part(complete: Path, tmp_path: Path) -> None
     assert "+0.150 [+0.150, +0.150]" in text
     assert "| instructvideo_seed-0 | 2.0 | 16 | 384 | 32 | 2000 | 2.00 |" in text
     pictures = {line.split("(")[1].rstrip(")") for line in text.splitlines() if line.startswith("![")}
-    assert pictures == {
-        f"figures/{name}.png"
-        for name in ("cost", "gradient", "attenuation", "segments", "strength", "strengths", "batch", "data")
-    }
+    assert pictures == {f"figures/{name}.png" for name in ("cost", "strengths", *SWEEPS)}
     assert all((tmp_path / picture).is_file() for picture in pictures)
 
 

@@ -14,7 +14,7 @@ from examples.study.launches import add_up, launch
 from examples.study.plan import Training
 from examples.study.provenance import describe_origin
 from examples.study.rendered_clips import render_clips
-from examples.study.trainings import PROMPTS, Workplace, spell_command, train_and_describe
+from examples.study.trainings import Workplace, spell_command, train_and_describe
 from ivideo.errors import IvideoError
 from ivideo.io.clip_lists import read_source
 from ivideo.io.files import read_json_lines
@@ -38,9 +38,16 @@ SMALL = {
 
 
 def test_a_command_can_be_typed() -> None:
-    words = spell_command(Training("x", {"attenuation_rate": "none", "max_steps": 4}, seed=3), PROMPTS)
-    assert words[:2] == ["ivideo", "finetune"]
-    assert " ".join(words[3:]) == "--model emoji-world --seed 3 --attenuation-rate none --max-steps 4"
+    words = spell_command(Training("x", {"attenuation_rate": "none", "max_steps": 4}, seed=3))
+    command = "ivideo finetune examples/prompts.txt --model emoji-world --seed 3 --attenuation-rate none --max-steps 4"
+    assert " ".join(words) == command
+
+
+def test_a_command_names_what_was_made_for_it() -> None:
+    assert spell_command(Training("x", {}, real_clips=True))[2] == "build/study/rendered/clips.csv"
+    command = " ".join(spell_command(Training("x", {}, spacing="leading")))
+    model = "--model build/study/models/leading --config build/study/models/leading/preset.toml"
+    assert f" {model} --eval-prompts ivideo/models/emoji_world/prompts/heldout.txt " in command
 
 
 def test_a_launch_writes_down_its_cost_also_where_it_fails(tmp_path: Path) -> None:
