@@ -24,6 +24,10 @@ COMMON: dict[str, Any] = {
     "batch_size": 4,
     "gradient_accumulation": 4,
 }
+# They change what a step computes, or how many there are, but not how long one takes.
+FREE_OF_CHARGE = frozenset(
+    {"attenuation_rate", "frame_draw", "learning_rate", "lr_schedule", "max_steps", "eval_every"}
+)
 # The sweeps: the emoji world's preset, but for its larger batch, with one thing changed. The rate is constant: a course
 # does not depend on where it was meant to end.
 SWEEP: dict[str, Any] = {
@@ -72,6 +76,11 @@ class Training:
     clips_of: str | None = None
     real_clips: bool = False
     spacing: str | None = None
+
+    @property
+    def work_of_a_step(self) -> frozenset[tuple[str, Any]]:
+        """The settings that decide how long a step takes: of equal ones, one is timed."""
+        return frozenset((name, value) for name, value in self.settings.items() if name not in FREE_OF_CHARGE)
 
 
 @dataclass(frozen=True)

@@ -124,8 +124,17 @@ def work(arguments: argparse.Namespace, reporter: Reporter) -> None:
 
 
 def time_trainings(place: Workplace) -> dict[str, Any]:
-    """Seconds a step of every training, measured again one after the other: nothing else should run meanwhile."""
-    seconds = {name: time_steps(training, place) for name, training in all_trainings().items()}
+    """Seconds a step of every training, measured again one after the other: nothing else should run meanwhile.
+
+    Trainings whose steps do the same work are timed once.
+    """
+    timed: dict[frozenset[tuple[str, Any]], float] = {}
+    seconds = {}
+    for name, training in all_trainings().items():
+        work = training.work_of_a_step
+        if work not in timed:
+            timed[work] = time_steps(training, place)
+        seconds[name] = timed[work]
     return {"schema_version": 1, "name": TIMINGS, "origin": describe_origin(), "step_seconds": seconds}
 
 

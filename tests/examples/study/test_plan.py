@@ -37,6 +37,18 @@ def test_what_others_need_comes_before_them() -> None:
             assert order.index(training.clips_of) < order.index(training.name)
 
 
+def test_trainings_with_equal_steps_are_timed_once() -> None:
+    default = TRAININGS["default"].work_of_a_step
+    as_long = ["attenuation-rate-none", "frame-draw-first", "rendered-clips", "leading_default"]
+    assert {TRAININGS[name].work_of_a_step for name in as_long} == {default}
+    others = ["num-grad-steps-1", "batch-size-8_gradient-accumulation-8", "num-segments-8", "long_strength-0.1"]
+    assert default not in {TRAININGS[name].work_of_a_step for name in others}
+    table = {
+        TRAININGS[f"{name}_seed-{seed}"].work_of_a_step for name in ("instructvideo", "draft-1") for seed in (0, 1, 2)
+    }
+    assert len(table) == 2
+
+
 def test_asking_for_a_part_brings_what_it_needs() -> None:
     assert [one.name for one in find_wanted(["num-segments-8"])] == ["default", "num-segments-8"]
     table = [one.name for one in find_wanted(["table_draft-1_20"])]
