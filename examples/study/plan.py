@@ -90,12 +90,14 @@ class Sweep:
     Attributes:
         title: what is varied.
         trainings: name of each training by what it is called in tables and figures, in their order.
+        usual: the label that the others are held against.
         note: what a reader of the numbers should know.
         base: result of the model that they start from.
     """
 
     title: str
     trainings: Mapping[str, str]
+    usual: str
     note: str = ""
     base: str = "base"
 
@@ -166,23 +168,28 @@ SWEEPS: Mapping[str, Sweep] = MappingProxyType(
         "gradient": Sweep(
             "Where the gradient flows",
             name_all(GRADIENTS),
+            "last 2",
             "The edit runs 5 of 8 steps. DRaFT-LV looks at 2 samples that were noised again.",
         ),
         "respaced": Sweep(
             "Where the gradient flows, with the paper's timesteps",
             name_all(RESPACED),
+            "last step",
             "Clips, edits and evaluations run at t = 876, 751, ..., 1; changes are against the base model likewise.",
             RESPACED_BASE,
         ),
-        "attenuation": Sweep("Attenuation rate", name_all(ATTENUATIONS)),
-        "segments": Sweep("Segments, a drawn frame each", name_all(SEGMENTS), "16 segments are every frame."),
+        "attenuation": Sweep("Attenuation rate", name_all(ATTENUATIONS), "0.1"),
+        "segments": Sweep("Segments, a drawn frame each", name_all(SEGMENTS), "4", "16 segments are every frame."),
         "strength": Sweep(
             "Strength of the edit",
             name_all(STRENGTHS),
+            "0.6",
             "72 steps at a higher rate, one step of the chain with gradient; 1, 2, 4, 5 and 7 of 8 steps are run.",
         ),
-        "batch": Sweep("Clips a step", name_all(BATCHES)),
-        "data": Sweep("Source of the edited clips", name_all(DATA), "Rendered clips are stored as H.264 first."),
+        "batch": Sweep("Clips a step", name_all(BATCHES), "4"),
+        "data": Sweep(
+            "Source of the edited clips", name_all(DATA), "its own", "Rendered clips are stored as H.264 first."
+        ),
     }
 )
 

@@ -15,6 +15,7 @@ import numpy as np
 from examples.emoji_world.evaluation.report import ACCURACIES
 from ivideo.io.files import write_text
 
+from .choice import Candidate, list_candidates
 from .claims import MISSING, SPLIT_NAMES, final_change, judge_claims, show
 from .figures import draw_cost, draw_strengths, draw_sweep
 from .plan import DRAFT, EVALUATIONS, INSTRUCT, MODEL, PAPER_SPACING, SWEEPS, Evaluation, Sweep, all_trainings
@@ -40,6 +41,9 @@ CHAINS = (
     ("the emoji world's (trailing), 20 steps", "trailing", 20),
     ("the emoji world's (trailing), 8 steps", "trailing", 8),
 )
+CHOICE_NOTE = """Each training against the usual one of its sweep, after equal time. One that is to take its place must
+be better with its whole interval, keep 85 % of the base's motion, and lose nothing of what the referee recognises
+beyond chance, on held-out captions and on things."""
 EFFECTS_NOTE = """Every step is linear in the network's prediction. Of each of the last steps: d x_prev / d noise_pred,
 and d x_0 / d noise_pred along the rest of the chain, the network's later answers being as they were."""
 THINGS_METRICS = {"reward": "things: reward", "subject_accuracy": "things: subject"}
@@ -57,6 +61,8 @@ def render(results: Results, folder: Path) -> str:
     for key, sweep in SWEEPS.items():
         if results.get(sweep.base) and sum(results.get(name) is not None for name in sweep.trainings.values()) > 1:
             parts += describe_sweep(results, key, sweep, folder / "figures")
+    if candidates := list_candidates(results):
+        parts += ["## Which preset", CHOICE_NOTE, tabulate_candidates(candidates)]
     parts += ["## Where the numbers come from", list_origins(results)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -175,6 +181,15 @@ def describe_sweep(results: Results, key: str, sweep: Sweep, figures: Path) -> l
         draw_strengths(results, figures / "strengths.png")
         parts.append("![Strength against time](figures/strengths.png)")
     return parts
+
+
+def tabulate_candidates(candidates: Sequence[Candidate]) -> str:
+    """What could take the place of the usual settings, the best gain first."""
+    rows = []
+    for one in candidates:
+        word = "**wins**" if one.wins else f"loses {', '.join(one.lost)}" if one.lost else "not better beyond chance"
+        rows.append((one.sweep, one.label, f"{one.seconds:.0f}", show(one.gain), word))
+    return make_table(("sweep", "training", "seconds", "reward over the usual one then", ""), rows)
 
 
 def list_origins(results: Results) -> str:

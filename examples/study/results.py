@@ -35,10 +35,27 @@ class Results:
         """A result; None if it was not measured yet."""
         return self.found.get(name)
 
-    def course(self, name: str) -> list[Mapping[str, Any]]:
-        """The evaluations along a training; empty if it was not run."""
+    def course(self, name: str, *, count_clips: bool = False) -> list[Mapping[str, Any]]:
+        """The evaluations along a training; empty if it was not run.
+
+        Args:
+            name: of the training.
+            count_clips: start after the network evaluations and seconds that the edited clips took to make, if it made
+                any; needs the timings.
+        """
         result, seconds = self.get(name), self.step_seconds(name)
-        return [{**record, "seconds": record["step"] * seconds} for record in result["course"]] if result else []
+        if result is None:
+            return []
+        evaluations = result["cost"]["evaluations_of_base_clips"] if count_clips else 0
+        spent = evaluations * self.found[TIMINGS]["evaluation_seconds"] if count_clips else 0.0
+        return [
+            {
+                **record,
+                "seconds": spent + record["step"] * seconds,
+                "evaluations": evaluations + record["evaluations"],
+            }
+            for record in result["course"]
+        ]
 
     def step_seconds(self, name: str) -> float:
         """Seconds a step of a training on a machine without other work; where that was not measured, its own median."""

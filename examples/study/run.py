@@ -41,7 +41,7 @@ from .plan import (
 from .provenance import describe_origin
 from .results import TIMINGS
 from .tables import evaluate_splits
-from .trainings import Workplace, measure_base, time_steps, train_and_describe
+from .trainings import Workplace, measure_base, time_evaluations, time_steps, train_and_describe
 
 RESULTS = Path(__file__).parent / "results"
 TABLE, BASE = "table", "base"
@@ -135,7 +135,13 @@ def time_trainings(place: Workplace) -> dict[str, Any]:
         if work not in timed:
             timed[work] = time_steps(training, place)
         seconds[name] = timed[work]
-    return {"schema_version": 1, "name": TIMINGS, "origin": describe_origin(), "step_seconds": seconds}
+    return {
+        "schema_version": 1,
+        "name": TIMINGS,
+        "origin": describe_origin(),
+        "step_seconds": seconds,
+        "evaluation_seconds": time_evaluations(place),
+    }
 
 
 class TimeIsUp(Exception):

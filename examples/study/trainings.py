@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -32,6 +34,7 @@ from .schedules import PRESET, respace_model
 PROMPTS = ROOT / "examples" / "prompts.txt"
 COURSE_METRICS = ("reward", "motion", "flicker")
 NUM_TIMED = 7  # steps; the first one is not counted
+NUM_TIMED_CLIPS, NUM_TIMED_STEPS = 16, 20
 DIGITS = 5  # of the values that are kept
 TYPED_ROOT = Path("build") / "study"  # the workplace of the commands that are shown
 
@@ -95,6 +98,22 @@ def time_steps(training: Training, place: Workplace) -> float:
         launch(words, place.costs_of(f"timing_{training.name}"))
     seconds = [line["seconds"] for line in read_json_lines(trial.metrics)]
     return round(float(np.median(seconds[1:])), 3)
+
+
+def time_evaluations(place: Workplace) -> float:
+    """Seconds of the clock for each guided prediction of the network when clips are made, all that belongs to it."""
+    settings = resolve_settings(
+        GenerationSettings,
+        config=None,
+        flags={"model": MODEL, "num_inference_steps": NUM_TIMED_STEPS},
+        progress=place.progress,
+    )
+    source = model_source("timing", settings)
+    plan = plan_clips(read_prompts(PROMPTS)[:NUM_TIMED_CLIPS], 1, settings.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.monotonic()
+        collect_clips(source, plan, Path(folder), place.progress)
+    return round((time.monotonic() - started) / (len(plan) * NUM_TIMED_STEPS), 4)
 
 
 def prepare_command(training: Training, place: Workplace) -> list[str]:

@@ -33,7 +33,7 @@ def make_course(*means: float) -> list[dict[str, Any]]:
 
 
 def make_training(heldout: float, *course: float, seconds: float = 1.0) -> dict[str, Any]:
-    cost = {"median_step_seconds": seconds, "num_steps": 16 * (len(course) - 1)}
+    cost = {"median_step_seconds": seconds, "num_steps": 16 * (len(course) - 1), "evaluations_of_base_clips": 0}
     return {"final": {"heldout": keep(heldout)}, "course": make_course(*course), "cost": cost}
 
 
@@ -81,6 +81,19 @@ def test_a_cheaper_training_that_is_worse_at_the_same_cost_is_no_better(found: d
     for training in INSTRUCT:
         found[training.name] = make_training(0.7, 0.6, 0.6, 0.7, seconds=40.0)
     assert verdicts(found)["Partial inference is cheaper and better than the full chain"] == FAILS
+
+
+def test_clips_that_cost_more_than_the_training_make_it_dearer(found: dict[str, Any]) -> None:
+    claim = "It still is when the making of the edited clips is counted"
+    assert verdicts(found)[claim] == MISSING
+    found[TIMINGS] = {"step_seconds": {}, "evaluation_seconds": 0.01}
+    assert verdicts(found)[claim] == HOLDS
+    for training in INSTRUCT:
+        found[training.name]["cost"]["evaluations_of_base_clips"] = 1000
+    course = Results(found).course(INSTRUCT[0].name, count_clips=True)
+    assert [(one["seconds"], one["evaluations"]) for one in course] == [(10, 1000), (26, 1160), (42, 1320)]
+    assert verdicts(found)[claim] == FAILS
+    assert verdicts(found)["Partial inference is cheaper and better than the full chain"] == HOLDS
 
 
 @pytest.mark.parametrize(("course", "word"), [((0.6, 0.7, 0.5), HOLDS), ((0.6, 0.65, 0.7), OPEN)])

@@ -57,7 +57,7 @@ def complete(tmp_path: Path) -> Path:
     folder = tmp_path / "results"
     folder.mkdir()
     found: dict[str, Any] = {name: make_result(name) for name in all_trainings()}
-    found["timings"] = {"origin": ORIGIN, "step_seconds": {"instructvideo_seed-0": 2.0}}
+    found["timings"] = {"origin": ORIGIN, "step_seconds": {"instructvideo_seed-0": 2.0}, "evaluation_seconds": 0.05}
     found |= {base: {"origin": ORIGIN, "final": finish(0.6)} for base in ("base", RESPACED_BASE)}
     for one in EVALUATIONS:
         splits = {name: {"base": keep(0.6), "pooled": keep(0.75)} for name in ("heldout", "new_animals", "things")}

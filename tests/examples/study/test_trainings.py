@@ -102,3 +102,5 @@ def test_a_training_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert {**again, "cost": None} == {**result, "cost": None}  # nothing was trained again
     assert len(read_json_lines(place.costs_of("small"))) == 1
     assert trainings.time_steps(Training("small", SMALL), place) > 0
+    monkeypatch.setattr(trainings, "NUM_TIMED_STEPS", 2)
+    assert trainings.time_evaluations(place) > 0

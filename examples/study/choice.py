@@ -1,0 +1,80 @@
+"""Which training the shipped preset should be: the most reward in equal time, with motion and the referee kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ivideo.metrics.statistics import PairedDifference, paired_difference
+
+from .claims import MOST_MOTION_LOST, final_change
+from .plan import SWEEPS, Sweep
+from .results import Results, values_at
+
+CANDIDATES = ("gradient", "attenuation", "segments", "strength", "batch", "data")  # sweeps of what a preset can set
+REFEREE_SPLITS = ("heldout", "things")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A training against the usual one of its sweep.
+
+    Attributes:
+        sweep: its title.
+        label: of the training.
+        seconds: after which the two are compared: the time of the one that ended earlier.
+        gain: of held-out reward over the usual one then, over the prompts that were watched.
+        lost: what it does not keep at its end, in words; empty if it keeps all.
+    """
+
+    sweep: str
+    label: str
+    seconds: float
+    gain: PairedDifference
+    lost: tuple[str, ...]
+
+    @property
+    def wins(self) -> bool:
+        """Whether it should take the usual one's place: better by more than chance, and nothing is lost."""
+        return self.gain.ci_low > 0 and not self.lost
+
+
+def list_candidates(results: Results) -> list[Candidate]:
+    """Every training that was measured and could take the place of its sweep's usual one, the best gain first."""
+    found = [
+        compare_with_usual(results, sweep, label)
+        for sweep in (SWEEPS[key] for key in CANDIDATES)
+        for label, name in sweep.trainings.items()
+        if label != sweep.usual and all(results.get(one) for one in (sweep.base, name, sweep.trainings[sweep.usual]))
+    ]
+    return sorted(found, key=lambda one: -one.gain.difference)
+
+
+def compare_with_usual(results: Results, sweep: Sweep, label: str) -> Candidate:
+    """A training of a sweep against the usual one."""
+    courses = [results.course(sweep.trainings[one]) for one in (sweep.usual, label)]
+    seconds = min(course[-1]["seconds"] for course in courses)
+    usual, other = (values_at(course, "seconds", seconds) or [] for course in courses)
+    lost = find_losses(results, sweep.base, sweep.trainings[label])
+    return Candidate(sweep.title, label, seconds, paired_difference(usual, other), tuple(lost))
+
+
+def find_losses(results: Results, base: str, name: str) -> Sequence[str]:
+    """What a training does not keep: 85 % of the motion, and, beyond chance, what the referee recognises."""
+    lost = []
+    for split in REFEREE_SPLITS:
+        motion = final_change(results, base, name, "motion", split)
+        if motion.difference < -MOST_MOTION_LOST * motion.mean_a:
+            lost.append(f"motion {motion.difference / motion.mean_a:+.0%} ({split})")
+        for metric in ("subject_accuracy", "motion_accuracy", "place_accuracy"):
+            change = results_change(results, base, name, metric, split)
+            if change is not None and change.ci_high < 0:
+                lost.append(f"{metric.removesuffix('_accuracy')} {100 * change.difference:+.1f} points ({split})")
+    return lost
+
+
+def results_change(results: Results, base: str, name: str, metric: str, split: str) -> PairedDifference | None:
+    """The change of a metric; None where a split's captions have nothing that it measures."""
+    if not results.found[base]["final"][split].get(metric, {}).get("values"):
+        return None
+    return final_change(results, base, name, metric, split)

@@ -1,0 +1,71 @@
+"""The choice of a preset on made-up results whose answer is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from examples.study.choice import Candidate, list_candidates
+from examples.study.plan import DEFAULT, K1, K4
+from examples.study.results import Results
+
+PROMPTS = [f"prompt {i}" for i in range(8)]
+NOISE = (-0.004, 0.002, 0.001, -0.001, 0.003, -0.002, 0.004, -0.003)
+METRICS = ("reward", "motion", "subject_accuracy")
+
+
+def keep(**means: float) -> dict[str, Any]:
+    return {name: {"prompts": PROMPTS, "values": [mean + noise for noise in NOISE]} for name, mean in means.items()}
+
+
+def make_training(*course: float, seconds: float = 1.0, motion: float = 1.0, things_subject: float = 0.9) -> Any:
+    """Evaluations every 10 steps."""
+    final = {
+        "heldout": keep(reward=course[-1], motion=motion, subject_accuracy=0.9),
+        "things": keep(reward=course[-1], motion=motion, subject_accuracy=things_subject),
+    }
+    records = [
+        {"step": 10 * i, "evaluations": 10 * i, "by_prompt": {"reward": [mean + i * noise for noise in NOISE]}}
+        for i, mean in enumerate(course)
+    ]
+    return {"final": final, "course": records, "cost": {"median_step_seconds": seconds}}
+
+
+def choose(**trainings: Any) -> dict[str, Candidate]:
+    names = {"usual": DEFAULT.name, "one": K1.name, "four": K4.name}
+    found = {names[name]: training for name, training in trainings.items()}
+    return {one.label: one for one in list_candidates(Results({"base": make_training(0.6), **found}))}
+
+
+def test_the_gain_is_that_of_equal_time() -> None:
+    chosen = choose(
+        usual=make_training(0.6, 0.65, 0.7),
+        one=make_training(0.6, 0.64, 0.68, seconds=0.5),
+        four=make_training(0.6, 0.65, 0.7),
+    )
+    assert [*chosen] == ["last step", "last 4"]
+    assert chosen["last step"].seconds == 10
+    assert chosen["last step"].gain.difference == pytest.approx(0.03)
+    assert chosen["last step"].wins
+    assert chosen["last 4"].gain.difference == 0
+    assert not chosen["last 4"].wins
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        ({"motion": 0.84}, ("motion -16% (heldout)", "motion -16% (things)")),
+        ({"things_subject": 0.8}, ("subject -10.0 points (things)",)),
+    ],
+)
+def test_a_training_that_loses_something_does_not_win(loss: dict[str, float], words: tuple[str, ...]) -> None:
+    better = make_training(0.6, 0.7, 0.8, **loss)
+    chosen = choose(usual=make_training(0.6, 0.65, 0.7), four=better)
+    assert chosen["last 4"].gain.ci_low > 0
+    assert chosen["last 4"].lost == words
+    assert not chosen["last 4"].wins
+
+
+def test_nothing_is_compared_before_both_are_measured() -> None:
+    assert choose(four=make_training(0.6, 0.7)) == {}
