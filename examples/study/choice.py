@@ -9,7 +9,7 @@ from ivideo.metrics.statistics import PairedDifference, paired_difference
 
 from .claims import MOST_MOTION_LOST, final_change
 from .plan import SWEEPS, Sweep
-from .results import Results, values_at
+from .results import TIMINGS, Results, values_at
 
 CANDIDATES = ("gradient", "attenuation", "segments", "strength", "batch", "data")  # sweeps of what a preset can set
 REFEREE_SPLITS = ("heldout", "things")
@@ -40,7 +40,12 @@ class Candidate:
 
 
 def list_candidates(results: Results) -> list[Candidate]:
-    """Every training that was measured and could take the place of its sweep's usual one, the best gain first."""
+    """Every training that was measured and could take the place of its sweep's usual one, the best gain first.
+
+    None before the seconds were measured on a quiet machine.
+    """
+    if not results.get(TIMINGS):
+        return []
     found = [
         compare_with_usual(results, sweep, label)
         for sweep in (SWEEPS[key] for key in CANDIDATES)

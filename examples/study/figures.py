@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from .claims import final_change
 from .plan import DRAFT, INSTRUCT, STRENGTHS, Sweep
-from .results import TIMINGS, Results
+from .results import Results
 
 LIGHT = "#f6bf8f"
 COLOURS = ("#1a73e8", "#e8710a", "#188038", "#a50e0e", "#9334e6")
@@ -29,7 +29,7 @@ def draw_cost(results: Results, path: Path) -> None:
         for colour, (name, group) in zip(COLOURS, {"DRaFT-1": DRAFT, "InstructVideo": INSTRUCT}.items(), strict=False):
             for number, training in enumerate(group):
                 draw_course(axes, results.course(training.name), axis, colour, "" if number else name)
-                if group is INSTRUCT and results.get(TIMINGS):
+                if group is INSTRUCT:
                     course = results.course(training.name, count_clips=True)
                     draw_course(axes, course, axis, LIGHT, "" if number else f"{name}, its clips counted")
         finish(axes, f"{label} of training")

@@ -54,7 +54,7 @@ def render(results: Results, folder: Path) -> str:
     parts = [INTRODUCTION.read_text(encoding="utf-8").strip(), describe_progress(results), "## Verdicts", tell(results)]
     parts += ["## Table 1", *(table for one in EVALUATIONS if (table := tabulate_splits(results, one)))]
     parts.append(tabulate_costs(results))
-    if all(results.get(one.name) for one in (*INSTRUCT, *DRAFT)):
+    if all(results.get(name) for name in (TIMINGS, *(one.name for one in (*INSTRUCT, *DRAFT)))):
         draw_cost(results, folder / "figures" / "cost.png")
         parts += ["## Cost", "![Reward over cost](figures/cost.png)"]
     parts += ["## What a step's prediction does", EFFECTS_NOTE, tabulate_effects()]
@@ -75,7 +75,7 @@ def describe_progress(results: Results) -> str:
     told = f"{done}; missing: {', '.join(missing)}." if missing else f"{done}."
     if results.get(TIMINGS):
         return told
-    return f"{told} Seconds were not measured again without other work yet: they may be too high, and not by the same."
+    return f"{told} Seconds were not measured without other work yet: what needs them is left out."
 
 
 def tell(results: Results) -> str:
@@ -132,12 +132,12 @@ def tabulate_costs(results: Results) -> str:
     rows = []
     for training in (*DRAFT, *INSTRUCT):
         if (result := results.get(training.name)) is not None:
-            cost = result["cost"]
+            cost, seconds = result["cost"], results.step_seconds(training.name)
+            times = (f"{seconds:.1f}", f"{seconds * cost['num_steps']:.0f}") if seconds else ("", "")
             rows.append(
                 (
                     training.name,
-                    f"{results.step_seconds(training.name):.1f}",
-                    f"{results.step_seconds(training.name) * cost['num_steps']:.0f}",
+                    *times,
                     f"{cost['evaluations_a_step'] * cost['num_steps']}",
                     f"{cost['differentiated_a_step'] * cost['num_steps']}",
                     f"{cost['evaluations_of_base_clips']}",
@@ -172,12 +172,12 @@ def describe_sweep(results: Results, key: str, sweep: Sweep, figures: Path) -> l
         seconds = results.step_seconds(name) * result["cost"]["num_steps"]
         changes = (describe_change(base["heldout"], result["final"]["heldout"], metric) for metric in METRICS)
         things = (describe_change(base["things"], result["final"]["things"], metric) for metric in THINGS_METRICS)
-        gain = f"{100 * change.difference / seconds:+.4f}"
-        rows.append((label, show(change), f"{seconds:.0f}", gain, *changes, *things))
+        times = (f"{seconds:.0f}", f"{100 * change.difference / seconds:+.4f}") if seconds else ("", "")
+        rows.append((label, show(change), *times, *changes, *things))
     head = ("", "reward", "seconds", "gain in 100 s", *METRICS.values(), *THINGS_METRICS.values())
     draw_sweep(results, sweep, figures / f"{key}.png")
     parts = [f"## {sweep.title}", sweep.note, make_table(head, rows), f"![{sweep.title}](figures/{key}.png)"]
-    if key == "strength" and all(results.get(name) for name in sweep.trainings.values()):
+    if key == "strength" and all(results.get(name) for name in (TIMINGS, *sweep.trainings.values())):
         draw_strengths(results, figures / "strengths.png")
         parts.append("![Strength against time](figures/strengths.png)")
     return parts

@@ -58,10 +58,9 @@ class Results:
         ]
 
     def step_seconds(self, name: str) -> float:
-        """Seconds a step of a training on a machine without other work; where that was not measured, its own median."""
-        timings, result = self.get(TIMINGS), self.get(name)
-        own = result["cost"]["median_step_seconds"] if result else 0.0
-        return float(timings["step_seconds"].get(name, own) if timings else own)
+        """Seconds a step of a training on a machine without other work; 0 where that was not measured."""
+        timings = self.get(TIMINGS)
+        return float(timings["step_seconds"][name]) if timings else 0.0
 
 
 def read_results(folder: Path) -> Results:
