@@ -73,6 +73,7 @@ def find_claims(results: Results) -> list[tuple[str, Callable[[Results], Verdict
         (low_strength_collapses, (STRENGTHS["0.1"].name,)),
         (high_strength_adds_little, (TIMINGS, STRENGTHS["0.6"].name, STRENGTHS["0.9"].name)),
         (attenuation_keeps_motion, (ATTENUATIONS["off"].name, ATTENUATIONS["1"].name)),
+        (attenuation_keeps_motion_for_its_reward, (ATTENUATIONS["off"].name, ATTENUATIONS["1"].name)),
         (strong_attenuation_is_weak, (ATTENUATIONS["1"].name, ATTENUATIONS["2"].name)),
         (four_segments_suffice, ("base", SEGMENTS["4"].name, SEGMENTS["16"].name)),
         (random_frames_help, (SEGMENTS["4"].name, SEGMENTS["4, first frames"].name)),
@@ -211,6 +212,17 @@ def attenuation_keeps_motion(results: Results) -> Verdict:
     change, reward = (final_change(results, *names, metric) for metric in ("motion", "reward"))
     evidence = f"motion {show(change)} pixels a frame; reward {show(reward)}"
     return Verdict(claim_of(attenuation_keeps_motion), is_above(change), evidence)
+
+
+def attenuation_keeps_motion_for_its_reward(results: Results) -> Verdict:
+    """It keeps more than a training without it had lost when it had gained as much."""
+    plain, attenuated = (results.course(ATTENUATIONS[rate].name) for rate in ("off", "1"))
+    course = [{**record, "reward": float(np.mean(record["by_prompt"]["reward"]))} for record in plain]
+    place = min(float(np.mean(attenuated[-1]["by_prompt"]["reward"])), course[-1]["reward"])
+    first, second = values_at(course, "reward", place, "motion") or [], attenuated[-1]["by_prompt"]["motion"]
+    change = paired_difference(first, second)
+    evidence = f"at a held-out reward of {place:.3f}: motion {show(change)} pixels a frame"
+    return Verdict(claim_of(attenuation_keeps_motion_for_its_reward), is_above(change), evidence)
 
 
 def strong_attenuation_is_weak(results: Results) -> Verdict:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from examples.study.claims import FAILS, HOLDS, MISSING, OPEN, all_of, is_above, is_below, judge_claims
-from examples.study.plan import DRAFT, EVALUATIONS, INSTRUCT, STRENGTHS, all_trainings
+from examples.study.plan import ATTENUATIONS, DRAFT, EVALUATIONS, INSTRUCT, STRENGTHS, all_trainings
 from examples.study.results import TIMINGS, Results, values_at
 from ivideo.metrics.statistics import paired_difference
 
@@ -101,6 +101,20 @@ def test_clips_that_cost_more_than_the_training_make_it_dearer(found: dict[str, 
 def test_collapse_is_a_fall_below_the_best(found: dict[str, Any], course: tuple[float, ...], word: str) -> None:
     found[STRENGTHS["0.1"].name] = make_training(0.7, *course)
     assert verdicts(found)["A low strength"] == word
+
+
+@pytest.mark.parametrize(("motion", "word"), [(0.95, HOLDS), (0.9, OPEN), (0.85, FAILS)])
+def test_motion_is_compared_at_equal_reward(found: dict[str, Any], motion: float, word: str) -> None:
+    """Without attenuation the motion falls from 1 to .8 while the reward rises from .6 to .7; with it, half as far."""
+    found[ATTENUATIONS["off"].name] = make_training(0.7, 0.6, 0.7)
+    found[ATTENUATIONS["1"].name] = make_training(0.65, 0.6, 0.65)
+    for rate, end in (("off", 0.8), ("1", motion)):
+        for record, mean in zip(found[ATTENUATIONS[rate].name]["course"], (1.0, end), strict=True):
+            record["by_prompt"]["motion"] = [
+                mean + noise * (rate == "1") for noise in (*NOISE[:4], *(-n for n in NOISE[:4]))
+            ]
+    told = verdicts(found)["It keeps more than a training without it had lost when it had gained as much"]
+    assert told == word
 
 
 def test_what_was_not_measured_has_no_verdict(found: dict[str, Any]) -> None:
