@@ -216,11 +216,7 @@ def attenuation_keeps_motion(results: Results) -> Verdict:
 
 def attenuation_keeps_motion_for_its_reward(results: Results) -> Verdict:
     """It keeps more than a training without it had lost when it had gained as much."""
-    plain, attenuated = (results.course(ATTENUATIONS[rate].name) for rate in ("off", "1"))
-    course = [{**record, "reward": float(np.mean(record["by_prompt"]["reward"]))} for record in plain]
-    place = min(float(np.mean(attenuated[-1]["by_prompt"]["reward"])), course[-1]["reward"])
-    first, second = values_at(course, "reward", place, "motion") or [], attenuated[-1]["by_prompt"]["motion"]
-    change = paired_difference(first, second)
+    place, change = results.compare_at_equal_reward(*(ATTENUATIONS[rate].name for rate in ("off", "1")), "motion")
     evidence = f"at a held-out reward of {place:.3f}: motion {show(change)} pixels a frame"
     return Verdict(claim_of(attenuation_keeps_motion_for_its_reward), is_above(change), evidence)
 

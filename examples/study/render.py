@@ -173,8 +173,12 @@ def describe_sweep(results: Results, key: str, sweep: Sweep, figures: Path) -> l
         changes = (describe_change(base["heldout"], result["final"]["heldout"], metric) for metric in METRICS)
         things = (describe_change(base["things"], result["final"]["things"], metric) for metric in THINGS_METRICS)
         times = (f"{seconds:.0f}", f"{100 * change.difference / seconds:+.4f}") if seconds else ("", "")
-        rows.append((label, show(change), *times, *changes, *things))
-    head = ("", "reward", "seconds", "gain in 100 s", *METRICS.values(), *THINGS_METRICS.values())
+        kept = ""
+        if label != sweep.usual and results.get(usual := sweep.trainings[sweep.usual]):
+            kept = show(results.compare_at_equal_reward(usual, name, "motion")[1])
+        rows.append((label, show(change), *times, kept, *changes, *things))
+    against = f"motion against “{sweep.usual}” at equal reward"
+    head = ("", "reward", "seconds", "gain in 100 s", against, *METRICS.values(), *THINGS_METRICS.values())
     draw_sweep(results, sweep, figures / f"{key}.png")
     parts = [f"## {sweep.title}", sweep.note, make_table(head, rows), f"![{sweep.title}](figures/{key}.png)"]
     if key == "strength" and all(results.get(name) for name in (TIMINGS, *sweep.trainings.values())):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,17 @@ class Results:
             for record in result["course"]
         ]
 
+    def compare_at_equal_reward(self, a: str, b: str, metric: str) -> tuple[float, PairedDifference]:
+        """A metric of training b against training a where their mean held-out rewards were last equal.
+
+        Returns:
+            That reward, the highest that both reached; and the difference, over the prompts that were watched.
+        """
+        courses = [climb(self.course(name)) for name in (a, b)]
+        place = min(course[-1]["mean_reward"] for course in courses)
+        first, second = (values_at(course, "mean_reward", place, metric) or [] for course in courses)
+        return place, paired_difference(first, second)
+
     def step_seconds(self, name: str) -> float:
         """Seconds a step of a training on a machine without other work; 0 where that was not measured."""
         timings = self.get(TIMINGS)
@@ -69,14 +80,26 @@ def read_results(folder: Path) -> Results:
     return Results({path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths})
 
 
-def values_at(course: list[Mapping[str, Any]], axis: str, place: float, metric: str = "reward") -> list[float] | None:
+def climb(course: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The evaluations of a course that were better than all before, each with its `mean_reward`."""
+    found: list[Mapping[str, Any]] = []
+    for record in course:
+        mean_reward = float(np.mean(record["by_prompt"]["reward"]))
+        if not found or mean_reward > found[-1]["mean_reward"]:
+            found.append({**record, "mean_reward": mean_reward})
+    return found
+
+
+def values_at(
+    course: Sequence[Mapping[str, Any]], axis: str, place: float, metric: str = "reward"
+) -> list[float] | None:
     """Each prompt's value at a place between two evaluations of a course, on a straight line between them.
 
     Values 1 and 2 at 0 and 10 seconds give 1.3 at 3 seconds.
 
     Args:
         course: evaluations of a training, from its start.
-        axis: `seconds` or `evaluations`.
+        axis: `seconds`, `evaluations` or another number that grows along the course.
         place: on that axis.
         metric: whose values.
 

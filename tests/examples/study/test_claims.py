@@ -8,7 +8,7 @@ import pytest
 
 from examples.study.claims import FAILS, HOLDS, MISSING, OPEN, all_of, is_above, is_below, judge_claims
 from examples.study.plan import ATTENUATIONS, DRAFT, EVALUATIONS, INSTRUCT, STRENGTHS, all_trainings
-from examples.study.results import TIMINGS, Results, values_at
+from examples.study.results import TIMINGS, Results, climb, values_at
 from ivideo.metrics.statistics import paired_difference
 
 PROMPTS = [f"prompt {i}" for i in range(8)]
@@ -133,6 +133,11 @@ def test_seconds_are_those_of_a_quiet_machine(found: dict[str, Any]) -> None:
     told = verdicts(found)
     assert told["The last step's gradient is enough"] == MISSING
     assert told["A low strength"] != MISSING
+
+
+def test_a_course_climbs_by_its_best_evaluations() -> None:
+    course = [{"by_prompt": {"reward": [mean, mean + 2]}} for mean in (1.0, 3.0, 2.0, 3.0, 4.0)]
+    assert [record["mean_reward"] for record in climb(course)] == [2.0, 4.0, 5.0]
 
 
 def test_values_between_two_evaluations_lie_on_a_line() -> None:
