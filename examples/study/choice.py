@@ -22,14 +22,14 @@ class Candidate:
     Attributes:
         sweep: its title.
         label: of the training.
-        seconds: after which the two are compared: the time of the one that ended earlier.
-        gain: of held-out reward over the usual one then, over the prompts that were watched.
+        place: at which the two are compared: the time of the one that ended earlier, or the end.
+        gain: of held-out reward over the usual one there.
         lost: what it does not keep at its end, in words; empty if it keeps all.
     """
 
     sweep: str
     label: str
-    seconds: float
+    place: str
     gain: PairedDifference
     lost: tuple[str, ...]
 
@@ -56,12 +56,17 @@ def list_candidates(results: Results) -> list[Candidate]:
 
 
 def compare_with_usual(results: Results, sweep: Sweep, label: str) -> Candidate:
-    """A training of a sweep against the usual one."""
-    courses = [results.course(sweep.trainings[one]) for one in (sweep.usual, label)]
-    seconds = min(course[-1]["seconds"] for course in courses)
-    usual, other = (values_at(course, "seconds", seconds) or [] for course in courses)
+    """A training of a sweep against the usual one, along their courses; at their ends if those cannot be compared."""
+    names = [sweep.trainings[one] for one in (sweep.usual, label)]
+    if results.can_compare(*names):
+        courses = [results.course(name) for name in names]
+        seconds = min(course[-1]["seconds"] for course in courses)
+        usual, other = (values_at(course, "seconds", seconds) or [] for course in courses)
+        place, gain = f"{seconds:.0f} s", paired_difference(usual, other)
+    else:
+        place, gain = "equal steps", final_change(results, *names, "reward")
     lost = find_losses(results, sweep.base, sweep.trainings[label])
-    return Candidate(sweep.title, label, seconds, paired_difference(usual, other), tuple(lost))
+    return Candidate(sweep.title, label, place, gain, tuple(lost))
 
 
 def find_losses(results: Results, base: str, name: str) -> Sequence[str]:

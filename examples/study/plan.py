@@ -11,6 +11,7 @@ MODEL = "emoji-world"
 JUDGES = ("emoji-preference", "emoji-clip")  # the first is trained on, the second never
 FINAL_SPLITS = ("heldout", "things")  # on which every training is measured at its end
 NUM_SEEDS = 2  # clips a prompt then
+NUM_JUDGED_FRAMES = 4  # of a clip then, whatever was trained on: the first frame of each of so many segments
 TABLE_SEEDS = (0, 1, 2)
 
 # Steps of 4 clips; nothing ends a training early, and 16 held-out prompts are looked at along the way, the base first.
@@ -179,7 +180,15 @@ SWEEPS: Mapping[str, Sweep] = MappingProxyType(
             RESPACED_BASE,
         ),
         "attenuation": Sweep("Attenuation rate", name_all(ATTENUATIONS), "0.1"),
-        "segments": Sweep("Segments, a drawn frame each", name_all(SEGMENTS), "4", "16 segments are every frame."),
+        "segments": Sweep(
+            "Segments, a drawn frame each",
+            name_all(SEGMENTS),
+            "4",
+            (
+                "16 segments are every frame. At the end all are measured on the same 4 frames; along a training the "
+                "rewards are of the frames that its own segments begin with, and cannot be compared with others'."
+            ),
+        ),
         "strength": Sweep(
             "Strength of the edit",
             name_all(STRENGTHS),

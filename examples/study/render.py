@@ -41,7 +41,8 @@ CHAINS = (
     ("the emoji world's (trailing), 20 steps", "trailing", 20),
     ("the emoji world's (trailing), 8 steps", "trailing", 8),
 )
-CHOICE_NOTE = """Each training against the usual one of its sweep, after equal time. One that is to take its place must
+CHOICE_NOTE = """Each training against the usual one of its sweep, after equal time; after equal steps where the courses
+are of different frames. One that is to take its place must
 be better with its whole interval, keep 85 % of the base's motion, and lose nothing of what the referee recognises
 beyond chance, on held-out captions and on things."""
 EFFECTS_NOTE = """Every step is linear in the network's prediction. Of each of the last steps: d x_prev / d noise_pred,
@@ -174,7 +175,8 @@ def describe_sweep(results: Results, key: str, sweep: Sweep, figures: Path) -> l
         things = (describe_change(base["things"], result["final"]["things"], metric) for metric in THINGS_METRICS)
         times = (f"{seconds:.0f}", f"{100 * change.difference / seconds:+.4f}") if seconds else ("", "")
         kept = ""
-        if label != sweep.usual and results.get(usual := sweep.trainings[sweep.usual]):
+        usual = sweep.trainings[sweep.usual]
+        if label != sweep.usual and results.get(usual) and results.can_compare(usual, name):
             kept = show(results.compare_at_equal_reward(usual, name, "motion")[1])
         rows.append((label, show(change), *times, kept, *changes, *things))
     against = f"motion against “{sweep.usual}” at equal reward"
@@ -192,8 +194,8 @@ def tabulate_candidates(candidates: Sequence[Candidate]) -> str:
     rows = []
     for one in candidates:
         word = "**wins**" if one.wins else f"loses {', '.join(one.lost)}" if one.lost else "not better beyond chance"
-        rows.append((one.sweep, one.label, f"{one.seconds:.0f}", show(one.gain), word))
-    return make_table(("sweep", "training", "seconds", "reward over the usual one then", ""), rows)
+        rows.append((one.sweep, one.label, one.place, show(one.gain), word))
+    return make_table(("sweep", "training", "after", "reward over the usual one then", ""), rows)
 
 
 def list_origins(results: Results) -> str:

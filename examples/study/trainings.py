@@ -26,7 +26,7 @@ from ivideo.workflows.progress import Progress
 from ivideo.workflows.resolve import Adapter, find_adapter, generation_settings, read_run_settings, resolve_settings
 
 from .launches import add_up, launch
-from .plan import FINAL_SPLITS, MODEL, NUM_SEEDS, Training
+from .plan import FINAL_SPLITS, MODEL, NUM_JUDGED_FRAMES, NUM_SEEDS, Training
 from .provenance import ROOT, describe_origin
 from .rendered_clips import LIST, render_clips
 from .schedules import PRESET, respace_model
@@ -172,7 +172,7 @@ def train_and_describe(training: Training, place: Workplace) -> dict[str, Any]:
     place.progress.say(f"training {training.name}")
     run = train(training, place)
     settings = read_run_settings(run)
-    generation = generation_settings(settings).model_copy(update={"seed": 0})
+    generation = generation_settings(settings).model_copy(update={"seed": 0, "num_segments": NUM_JUDGED_FRAMES})
     adapter = find_adapter(run.adapter)
     return {
         "schema_version": 1,
@@ -193,7 +193,8 @@ def measure_base(name: str, place: Workplace, spacing: str | None = None) -> dic
         place: where its clips lie.
         spacing: of the timesteps, where it is not the model's own.
     """
-    settings = resolve_settings(GenerationSettings, config=None, flags={"model": MODEL}, progress=place.progress)
+    flags = {"model": MODEL, "num_segments": NUM_JUDGED_FRAMES}
+    settings = resolve_settings(GenerationSettings, config=None, flags=flags, progress=place.progress)
     if spacing:
         folder = model_of(spacing, place.root)
         respace_model(MODEL, spacing, folder)

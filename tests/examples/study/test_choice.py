@@ -48,7 +48,7 @@ def test_the_gain_is_that_of_equal_time() -> None:
         four=make_training(0.6, 0.65, 0.7),
     )
     assert [*chosen] == ["last step", "last 4"]
-    assert chosen["last step"].seconds == 10
+    assert chosen["last step"].place == "10 s"
     assert chosen["last step"].gain.difference == pytest.approx(0.03)
     assert chosen["last step"].wins
     assert chosen["last 4"].gain.difference == 0
@@ -68,6 +68,12 @@ def test_a_training_that_loses_something_does_not_win(loss: dict[str, float], wo
     assert chosen["last 4"].gain.ci_low > 0
     assert chosen["last 4"].lost == words
     assert not chosen["last 4"].wins
+
+
+def test_courses_of_different_frames_are_compared_at_their_ends() -> None:
+    chosen = choose(usual=make_training(0.6, 0.65, 0.7), one=make_training(0.5, 0.6, 0.72))
+    assert chosen["last step"].place == "equal steps"
+    assert chosen["last step"].gain.difference == pytest.approx(0.02)
 
 
 def test_nothing_is_compared_before_both_are_measured() -> None:
