@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ivideo.metrics.statistics import PairedDifference, paired_difference
 
 from .claims import MOST_MOTION_LOST, final_change
-from .plan import SWEEPS, Sweep
+from .plan import SWEEPS, Sweep, all_trainings
 from .results import TIMINGS, Results, values_at
 
 CANDIDATES = ("gradient", "attenuation", "segments", "strength", "batch", "data")  # sweeps of what a preset can set
@@ -58,7 +58,8 @@ def list_candidates(results: Results) -> list[Candidate]:
 def compare_with_usual(results: Results, sweep: Sweep, label: str) -> Candidate:
     """A training of a sweep against the usual one, along their courses; at their ends if those cannot be compared."""
     names = [sweep.trainings[one] for one in (sweep.usual, label)]
-    if results.can_compare(*names):
+    usual_frames, other_frames = (all_trainings()[name].watched for name in names)
+    if usual_frames == other_frames:
         courses = [results.course(name) for name in names]
         seconds = min(course[-1]["seconds"] for course in courses)
         usual, other = (values_at(course, "seconds", seconds) or [] for course in courses)
@@ -77,14 +78,14 @@ def find_losses(results: Results, base: str, name: str) -> Sequence[str]:
         if motion.difference < -MOST_MOTION_LOST * motion.mean_a:
             lost.append(f"motion {motion.difference / motion.mean_a:+.0%} ({split})")
         for metric in ("subject_accuracy", "motion_accuracy", "place_accuracy"):
-            change = results_change(results, base, name, metric, split)
+            change = change_if_named(results, base, name, metric, split)
             if change is not None and change.ci_high < 0:
                 lost.append(f"{metric.removesuffix('_accuracy')} {100 * change.difference:+.1f} points ({split})")
     return lost
 
 
-def results_change(results: Results, base: str, name: str, metric: str, split: str) -> PairedDifference | None:
-    """The change of a metric; None where a split's captions have nothing that it measures."""
+def change_if_named(results: Results, base: str, name: str, metric: str, split: str) -> PairedDifference | None:
+    """The change of an accuracy; None where a split's captions name nothing of that kind."""
     if not results.found[base]["final"][split].get(metric, {}).get("values"):
         return None
     return final_change(results, base, name, metric, split)

@@ -83,6 +83,12 @@ class Training:
         """The settings that decide how long a step takes: of equal ones, one is timed."""
         return frozenset((name, value) for name, value in self.settings.items() if name not in FREE_OF_CHARGE)
 
+    @property
+    def watched(self) -> tuple[Any, ...]:
+        """What decides which frames its course is measured on, and how the base's look; of others it says nothing."""
+        steps, segments = (self.settings.get(name) for name in ("num_inference_steps", "num_segments"))
+        return self.seed, self.spacing, steps, segments or NUM_JUDGED_FRAMES
+
 
 @dataclass(frozen=True)
 class Sweep:

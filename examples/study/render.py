@@ -42,9 +42,9 @@ CHAINS = (
     ("the emoji world's (trailing), 8 steps", "trailing", 8),
 )
 CHOICE_NOTE = """Each training against the usual one of its sweep, after equal time; after equal steps where the courses
-are of different frames. One that is to take its place must
-be better with its whole interval, keep 85 % of the base's motion, and lose nothing of what the referee recognises
-beyond chance, on held-out captions and on things."""
+are of different frames. One that is to take its place must be better with its whole interval, keep 85 % of the base's
+motion, and lose nothing of what the referee recognises beyond chance, on held-out captions and on things. Of so many,
+one may win by chance: a winner is trained with two more seeds before it is shipped."""
 EFFECTS_NOTE = """Every step is linear in the network's prediction. Of each of the last steps: d x_prev / d noise_pred,
 and d x_0 / d noise_pred along the rest of the chain, the network's later answers being as they were."""
 THINGS_METRICS = {"reward": "things: reward", "subject_accuracy": "things: subject"}
@@ -163,7 +163,7 @@ def tabulate_effects() -> str:
 
 def describe_sweep(results: Results, key: str, sweep: Sweep, figures: Path) -> list[str]:
     """A sweep's table and figure."""
-    rows = []
+    rows, trainings = [], all_trainings()
     base = results.found[sweep.base]["final"]
     for label, name in sweep.trainings.items():
         result = results.get(name)
@@ -176,7 +176,7 @@ def describe_sweep(results: Results, key: str, sweep: Sweep, figures: Path) -> l
         times = (f"{seconds:.0f}", f"{100 * change.difference / seconds:+.4f}") if seconds else ("", "")
         kept = ""
         usual = sweep.trainings[sweep.usual]
-        if label != sweep.usual and results.get(usual) and results.can_compare(usual, name):
+        if label != sweep.usual and results.get(usual) and trainings[usual].watched == trainings[name].watched:
             kept = show(results.compare_at_equal_reward(usual, name, "motion")[1])
         rows.append((label, show(change), *times, kept, *changes, *things))
     against = f"motion against “{sweep.usual}” at equal reward"

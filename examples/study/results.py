@@ -60,7 +60,7 @@ class Results:
     def compare_at_equal_reward(self, a: str, b: str, metric: str) -> tuple[float, PairedDifference]:
         """A metric of training b against training a where their mean held-out rewards were last equal.
 
-        Their courses must be comparable (`can_compare`).
+        Their courses must be of the same frames (`Training.watched`).
 
         Returns:
             That reward, the highest that both reached; and the difference, over the prompts that were watched.
@@ -69,11 +69,6 @@ class Results:
         place = min(course[-1]["mean_reward"] for course in courses)
         first, second = (values_at(course, "mean_reward", place, metric) or [] for course in courses)
         return place, paired_difference(first, second)
-
-    def can_compare(self, a: str, b: str) -> bool:
-        """Whether two courses are of the same frames and prompts: they start from the same base, with equal values."""
-        first, second = (self.course(name)[0]["by_prompt"] for name in (a, b))
-        return bool(first == second)
 
     def step_seconds(self, name: str) -> float:
         """Seconds a step of a training on a machine without other work; 0 where that was not measured."""

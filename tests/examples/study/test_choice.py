@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from examples.study.choice import Candidate, list_candidates
-from examples.study.plan import DEFAULT, K1, K4
+from examples.study.plan import DEFAULT, K1, K4, SEGMENTS
 from examples.study.results import TIMINGS, Results
 
 PROMPTS = [f"prompt {i}" for i in range(8)]
@@ -34,7 +34,7 @@ def make_training(*course: float, motion: float = 1.0, things_subject: float = 0
 
 def choose(**trainings: Any) -> dict[str, Candidate]:
     """Candidates against a usual training with a gradient through 2 steps; `one` step takes half its time."""
-    names = {"usual": DEFAULT.name, "one": K1.name, "four": K4.name}
+    names = {"usual": DEFAULT.name, "one": K1.name, "four": K4.name, "eight": SEGMENTS["8"].name}
     found = {names[name]: training for name, training in trainings.items()}
     timings = {"step_seconds": {DEFAULT.name: 1.0, K1.name: 0.5, K4.name: 1.0}}
     found |= {"base": make_training(0.6), TIMINGS: timings}
@@ -71,9 +71,9 @@ def test_a_training_that_loses_something_does_not_win(loss: dict[str, float], wo
 
 
 def test_courses_of_different_frames_are_compared_at_their_ends() -> None:
-    chosen = choose(usual=make_training(0.6, 0.65, 0.7), one=make_training(0.5, 0.6, 0.72))
-    assert chosen["last step"].place == "equal steps"
-    assert chosen["last step"].gain.difference == pytest.approx(0.02)
+    chosen = choose(usual=make_training(0.6, 0.65, 0.7), eight=make_training(0.6, 0.65, 0.72))
+    assert chosen["8"].place == "equal steps"
+    assert chosen["8"].gain.difference == pytest.approx(0.02)
 
 
 def test_nothing_is_compared_before_both_are_measured() -> None:
