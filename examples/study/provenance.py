@@ -16,9 +16,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def describe_origin() -> dict[str, Any]:
     """Date (UTC), machine, and commit of the code; `-dirty` after it where tracked files of the package had changed."""
+    cores = f"{os.cpu_count()} cores, threads: {torch.get_num_threads()}"
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": f"{find_processor()}, {os.cpu_count()} cores; torch {torch.__version__.split('+')[0]}",
+        "machine": f"{find_processor()}, {cores}; torch {torch.__version__.split('+')[0]}",
         "commit": find_commit(),
     }
 

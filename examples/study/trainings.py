@@ -101,7 +101,7 @@ def time_steps(training: Training, place: Workplace) -> float:
 
 
 def time_evaluations(place: Workplace) -> float:
-    """Seconds of the clock for each guided prediction of the network when clips are made, all that belongs to it."""
+    """Seconds of the clock for each guided prediction when clips are made, loading and decoding included."""
     settings = resolve_settings(
         GenerationSettings,
         config=None,
@@ -208,7 +208,10 @@ def measure_base(name: str, place: Workplace, spacing: str | None = None) -> dic
 
 
 def measure_cost(run: RunFolder, settings: FinetuneSettings, costs: Path) -> dict[str, Any]:
-    """What a training took: all in all, and by the step without start-up, base clips and evaluations."""
+    """What a training took: all in all, and by the step without start-up, base clips and evaluations.
+
+    Its seconds are those that it had, whatever else the machine did; comparisons are made on `time_trainings`.
+    """
     metrics = read_json_lines(run.metrics)
     forward, backward = evaluations_a_clip(settings)
     clips = list(run.clips.glob("*.safetensors"))
