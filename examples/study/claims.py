@@ -239,7 +239,7 @@ def random_frames_help(results: Results) -> Verdict:
     """Frames drawn at random flicker less than always the first of each segment (figure 7)."""
     names = SEGMENTS["4, first frames"].name, SEGMENTS["4"].name
     change, reward = (final_change(results, *names, metric) for metric in ("flicker", "reward"))
-    evidence = f"flicker (1: none) {show(change, 4)}; reward {show(reward)}, judged at the first frames"
+    evidence = f"flicker (1: none) {show(change, 4)}; reward {show(reward)}"
     return Verdict(claim_of(random_frames_help), is_above(change), evidence)
 
 

@@ -11,7 +11,7 @@ MODEL = "emoji-world"
 JUDGES = ("emoji-preference", "emoji-clip")  # the first is trained on, the second never
 FINAL_SPLITS = ("heldout", "things")  # on which every training is measured at its end
 NUM_SEEDS = 2  # clips a prompt then
-NUM_JUDGED_FRAMES = 4  # of a clip then, whatever was trained on: the first frame of each of so many segments
+NUM_JUDGED_FRAMES = 16  # of a clip then, which is all of them: none that some trainings saw more of than others
 TABLE_SEEDS = (0, 1, 2)
 
 # Steps of 4 clips; nothing ends a training early, and 16 held-out prompts are looked at along the way, the base first.
@@ -85,9 +85,13 @@ class Training:
 
     @property
     def watched(self) -> tuple[Any, ...]:
-        """What decides which frames its course is measured on, and how the base's look; of others it says nothing."""
-        steps, segments = (self.settings.get(name) for name in ("num_inference_steps", "num_segments"))
-        return self.seed, self.spacing, steps, segments or NUM_JUDGED_FRAMES
+        """What its course is measured on, the base's clips and the frames of them, and whether it sees only those.
+
+        Of others, the course says nothing: who trains on first frames only, as all are measured on along the way, would
+        be ahead of who draws them.
+        """
+        deciding = ("num_inference_steps", "num_segments", "frame_draw")
+        return self.seed, self.spacing, *(self.settings.get(name) for name in deciding)
 
 
 @dataclass(frozen=True)
@@ -191,8 +195,8 @@ SWEEPS: Mapping[str, Sweep] = MappingProxyType(
             name_all(SEGMENTS),
             "4",
             (
-                "16 segments are every frame. At the end all are measured on the same 4 frames; along a training the "
-                "rewards are of the frames that its own segments begin with, and cannot be compared with others'."
+                "16 segments are every frame, as all are measured on at their end; along a training the rewards are of "
+                "the frames that its own segments begin with, and cannot be compared with others'."
             ),
         ),
         "strength": Sweep(

@@ -49,6 +49,14 @@ def test_trainings_with_equal_steps_are_timed_once() -> None:
     assert len(table) == 2
 
 
+def test_courses_can_be_compared_where_neither_training_sees_more_of_the_watched_frames() -> None:
+    default = TRAININGS["default"].watched
+    for name in ("num-grad-steps-1", "attenuation-rate-none", "batch-size-8_gradient-accumulation-8"):
+        assert TRAININGS[name].watched == default
+    for name in ("frame-draw-first", "num-segments-8", "leading_default", "instructvideo_seed-0"):
+        assert TRAININGS[name].watched != default
+
+
 def test_asking_for_a_part_brings_what_it_needs() -> None:
     assert [one.name for one in find_wanted(["num-segments-8"])] == ["default", "num-segments-8"]
     table = [one.name for one in find_wanted(["table_draft-1_20"])]
