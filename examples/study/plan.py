@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -222,20 +222,22 @@ class Evaluation:
         trainings: names of the trainings that are pooled.
         num_inference_steps: of every clip.
         num_seeds: clips a prompt.
-        settings: in words, for the table.
+        label: what is evaluated, for the table.
+        prompt_stride: of each split, one prompt in so many.
     """
 
     name: str
     trainings: tuple[str, ...]
     num_inference_steps: int
     num_seeds: int
-    label: str = field(default="", compare=False)
+    label: str
+    prompt_stride: int = 1
 
 
 EVALUATIONS = (
     Evaluation("table_draft-1_20", tuple(one.name for one in DRAFT), 20, NUM_SEEDS, "DRaFT-1"),
     Evaluation("table_instructvideo_20", tuple(one.name for one in INSTRUCT), 20, NUM_SEEDS, "InstructVideo"),
-    Evaluation("table_instructvideo_50", tuple(one.name for one in INSTRUCT), 50, 1, "InstructVideo, 50 steps"),
+    Evaluation("table_instructvideo_50", tuple(one.name for one in INSTRUCT), 50, 1, "InstructVideo, 50 steps", 2),
 )
 
 

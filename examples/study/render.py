@@ -100,7 +100,9 @@ def tabulate_splits(results: Results, evaluation: Evaluation) -> str:
         gain = show(compare(base, pooled, "reward"))
         rows.append(("", evaluation.label, describe_mean(pooled["reward"]), gain, *changes))
     head = ("", "", "reward, mean ± sd over prompts", "change", *METRICS.values())
-    title = f"{evaluation.label}: {found['num_inference_steps']} steps, {found['num_seeds']} clip(s) a prompt"
+    clips = "a clip" if found["num_seeds"] == 1 else f"{found['num_seeds']} clips"
+    prompts = "every prompt" if evaluation.prompt_stride == 1 else f"one prompt in {evaluation.prompt_stride}"
+    title = f"{evaluation.label}: {found['num_inference_steps']} steps, {clips} of {prompts}"
     return f"{title}, {len(evaluation.trainings)} training seeds pooled:\n\n{make_table(head, rows)}"
 
 

@@ -29,7 +29,8 @@ def evaluate_splits(evaluation: Evaluation, place: Workplace) -> dict[str, Any]:
     sources = [model_source("base", settings)]
     sources += [model_source(name, settings, find_adapter(run.adapter)) for name, run in runs.items()]
     plans = {
-        split: plan_clips(prompts, evaluation.num_seeds, 0) for split, prompts in read_splits(SPLITS, None).items()
+        split: plan_clips(prompts[:: evaluation.prompt_stride], evaluation.num_seeds, 0)
+        for split, prompts in read_splits(SPLITS, None).items()
     }
     splits: dict[str, dict[str, Any]] = {split: {} for split in plans}
     for source in sources:
