@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ivideo.metrics.statistics import PairedDifference, paired_difference
 
 from .claims import MOST_MOTION_LOST, final_change
 from .plan import SWEEPS, Sweep, all_trainings
-from .results import TIMINGS, Results, values_at
+from .results import TIMINGS, Results, by_prompt, values_at
 
 CANDIDATES = ("gradient", "attenuation", "segments", "strength", "batch", "data")  # sweeps of what a preset can set
 REFEREE_SPLITS = ("heldout", "things")
@@ -22,14 +23,14 @@ class Candidate:
     Attributes:
         sweep: its title.
         label: of the training.
-        place: at which the two are compared: the time of the one that ended earlier, or the end.
+        seconds: of training after which the two are compared: the time of the one that ended earlier.
         gain: of held-out reward over the usual one there.
         lost: what it does not keep at its end, in words; empty if it keeps all.
     """
 
     sweep: str
     label: str
-    place: str
+    seconds: float
     gain: PairedDifference
     lost: tuple[str, ...]
 
@@ -56,18 +57,29 @@ def list_candidates(results: Results) -> list[Candidate]:
 
 
 def compare_with_usual(results: Results, sweep: Sweep, label: str) -> Candidate:
-    """A training of a sweep against the usual one, along their courses; at their ends if those cannot be compared."""
+    """A training of a sweep against the usual one, after the time of the one that ended earlier."""
     names = [sweep.trainings[one] for one in (sweep.usual, label)]
     usual_frames, other_frames = (all_trainings()[name].watched for name in names)
     if usual_frames == other_frames:
         courses = [results.course(name) for name in names]
-        seconds = min(course[-1]["seconds"] for course in courses)
-        usual, other = (values_at(course, "seconds", seconds) or [] for course in courses)
-        place, gain = f"{seconds:.0f} s", paired_difference(usual, other)
     else:
-        place, gain = "equal steps", final_change(results, *names, "reward")
+        courses = [draw_straight_course(results, sweep.base, name) for name in names]
+    seconds = min(course[-1]["seconds"] for course in courses)
+    usual, other = (values_at(course, "seconds", seconds) or [] for course in courses)
     lost = find_losses(results, sweep.base, sweep.trainings[label])
-    return Candidate(sweep.title, label, place, gain, tuple(lost))
+    return Candidate(sweep.title, label, seconds, paired_difference(usual, other), tuple(lost))
+
+
+def draw_straight_course(results: Results, base: str, name: str) -> list[dict[str, Any]]:
+    """A training as if its held-out reward had risen evenly: a course of two evaluations, of the base and of its end.
+
+    For trainings whose own courses are of different frames; those that can be compared are nearly straight.
+    """
+    start, end = (by_prompt(results.found[one]["final"]["heldout"]["reward"]) for one in (base, name))
+    return [
+        {"seconds": 0.0, "by_prompt": {"reward": [*start.values()]}},
+        {"seconds": results.course(name)[-1]["seconds"], "by_prompt": {"reward": [end[prompt] for prompt in start]}},
+    ]
 
 
 def find_losses(results: Results, base: str, name: str) -> Sequence[str]:

@@ -41,8 +41,8 @@ CHAINS = (
     ("the emoji world's (trailing), 20 steps", "trailing", 20),
     ("the emoji world's (trailing), 8 steps", "trailing", 8),
 )
-CHOICE_NOTE = """Each training against the usual one of its sweep, after equal time; after equal steps where the courses
-are of different frames. One that is to take its place must be better with its whole interval, keep 85 % of the base's
+CHOICE_NOTE = """Each training against the usual one of its sweep, after the time of the one that ended earlier; where
+their courses are of different frames, on straight lines from the base to their ends. One that is to take its place must be better with its whole interval, keep 85 % of the base's
 motion, and lose nothing of what the referee recognises beyond chance, on held-out captions and on things. Of so many,
 one may win by chance: a winner is trained with two more seeds before it is shipped."""
 EFFECTS_NOTE = """Every step is linear in the network's prediction. Of each of the last steps: d x_prev / d noise_pred,
@@ -196,7 +196,7 @@ def tabulate_candidates(candidates: Sequence[Candidate]) -> str:
     rows = []
     for one in candidates:
         word = "**wins**" if one.wins else f"loses {', '.join(one.lost)}" if one.lost else "not better beyond chance"
-        rows.append((one.sweep, one.label, one.place, show(one.gain), word))
+        rows.append((one.sweep, one.label, f"{one.seconds:.0f} s", show(one.gain), word))
     return make_table(("sweep", "training", "after", "reward over the usual one then", ""), rows)
 
 

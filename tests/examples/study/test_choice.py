@@ -32,11 +32,12 @@ def make_training(*course: float, motion: float = 1.0, things_subject: float = 0
     return {"final": final, "course": records}
 
 
-def choose(**trainings: Any) -> dict[str, Candidate]:
+def choose(*, seconds_of_eight: float = 1.0, **trainings: Any) -> dict[str, Candidate]:
     """Candidates against a usual training with a gradient through 2 steps; `one` step takes half its time."""
     names = {"usual": DEFAULT.name, "one": K1.name, "four": K4.name, "eight": SEGMENTS["8"].name}
     found = {names[name]: training for name, training in trainings.items()}
-    timings = {"step_seconds": {DEFAULT.name: 1.0, K1.name: 0.5, K4.name: 1.0}}
+    step_seconds = {DEFAULT.name: 1.0, K1.name: 0.5, K4.name: 1.0, SEGMENTS["8"].name: seconds_of_eight}
+    timings = {"step_seconds": step_seconds}
     found |= {"base": make_training(0.6), TIMINGS: timings}
     return {one.label: one for one in list_candidates(Results(found))}
 
@@ -48,7 +49,7 @@ def test_the_gain_is_that_of_equal_time() -> None:
         four=make_training(0.6, 0.65, 0.7),
     )
     assert [*chosen] == ["last step", "last 4"]
-    assert chosen["last step"].place == "10 s"
+    assert chosen["last step"].seconds == 10
     assert chosen["last step"].gain.difference == pytest.approx(0.03)
     assert chosen["last step"].wins
     assert chosen["last 4"].gain.difference == 0
@@ -70,10 +71,10 @@ def test_a_training_that_loses_something_does_not_win(loss: dict[str, float], wo
     assert not chosen["last 4"].wins
 
 
-def test_courses_of_different_frames_are_compared_at_their_ends() -> None:
-    chosen = choose(usual=make_training(0.6, 0.65, 0.7), eight=make_training(0.6, 0.65, 0.72))
-    assert chosen["8"].place == "equal steps"
-    assert chosen["8"].gain.difference == pytest.approx(0.02)
+def test_courses_of_different_frames_are_straight_lines_from_the_base() -> None:
+    chosen = choose(usual=make_training(0.6, 0.69, 0.7), eight=make_training(0.6, 0.69, 0.72), seconds_of_eight=1.25)
+    assert chosen["8"].seconds == 20
+    assert chosen["8"].gain.difference == pytest.approx(0.6 + 0.12 * 20 / 25 - 0.7)
 
 
 def test_nothing_is_compared_before_both_are_measured() -> None:
