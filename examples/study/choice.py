@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +70,7 @@ def compare_with_usual(results: Results, sweep: Sweep, label: str) -> Candidate:
     return Candidate(sweep.title, label, seconds, paired_difference(usual, other), tuple(lost))
 
 
-def draw_straight_course(results: Results, base: str, name: str) -> list[dict[str, Any]]:
+def draw_straight_course(results: Results, base: str, name: str) -> list[Mapping[str, Any]]:
     """A training as if its held-out reward had risen evenly: a course of two evaluations, of the base and of its end.
 
     For trainings whose own courses are of different frames; those that can be compared are nearly straight.

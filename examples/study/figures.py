@@ -56,13 +56,14 @@ def draw_sweep(results: Results, sweep: Sweep, path: Path) -> None:
     labels = [label for label, name in sweep.trainings.items() if results.get(name)]
     figure = Figure(figsize=(WIDTH, 0.8 + 0.35 * len(labels)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
-    for axes, metric in zip(panels, ("reward", "motion"), strict=True):
+    for axes, (metric, unit) in zip(panels, {"reward": "", "motion": ", pixels a frame"}.items(), strict=True):
         changes = [final_change(results, sweep.base, sweep.trainings[label], metric) for label in labels]
         middles = np.array([change.difference for change in changes])
         ends = np.array([[change.difference - change.ci_low, change.ci_high - change.difference] for change in changes])
         axes.errorbar(middles, range(len(labels)), xerr=ends.T, fmt="o", color=COLOURS[0], capsize=3)
         axes.axvline(0, color="#9aa0a6", linewidth=0.8)
-        finish(axes, f"change of {metric} (95 % interval)")
+        axes.locator_params(axis="x", nbins=6)
+        finish(axes, f"change of {metric}{unit} (95 % interval)")
     panels[0].set_yticks(range(len(labels)), labels)
     panels[0].set_ylim(len(labels) - 0.5, -0.5)  # the first on top
     save(figure, path)
