@@ -186,7 +186,10 @@ SWEEPS: Mapping[str, Sweep] = MappingProxyType(
             "Where the gradient flows, with the paper's timesteps",
             name_all(RESPACED),
             "last step",
-            "Clips, edits and evaluations run at t = 876, 751, ..., 1; changes are against the base model likewise.",
+            (
+                "Clips, edits and evaluations run at t = 876, 751, ..., 1; changes are against the base likewise. "
+                "Adam's steps are of one size however small the gradients are."
+            ),
             RESPACED_BASE,
         ),
         "attenuation": Sweep("Attenuation rate", name_all(ATTENUATIONS), "0.1"),
