@@ -19,7 +19,7 @@ from .choice import Candidate, list_candidates
 from .claims import MISSING, SPLIT_NAMES, final_change, judge_claims, show
 from .figures import draw_cost, draw_strengths, draw_sweep
 from .plan import DRAFT, EVALUATIONS, INSTRUCT, MODEL, PAPER_SPACING, SWEEPS, Evaluation, Sweep, all_trainings
-from .results import TIMINGS, Results, by_prompt, compare, read_results
+from .results import TIMINGS, Results, by_prompt, climb, compare, read_results
 from .schedules import measure_effects
 
 HERE = Path(__file__).parent
@@ -166,7 +166,7 @@ def tabulate_effects() -> str:
 
 def describe_sweep(results: Results, key: str, sweep: Sweep, figures: Path) -> list[str]:
     """A sweep's table and figure."""
-    rows, trainings = [], all_trainings()
+    rows = []
     base = results.found[sweep.base]["final"]
     for label, name in sweep.trainings.items():
         result = results.get(name)
@@ -177,10 +177,7 @@ def describe_sweep(results: Results, key: str, sweep: Sweep, figures: Path) -> l
         changes = (describe_change(base["heldout"], result["final"]["heldout"], metric) for metric in METRICS)
         things = (describe_change(base["things"], result["final"]["things"], metric) for metric in THINGS_METRICS)
         times = (f"{seconds:.0f}", f"{100 * change.difference / seconds:+.4f}") if seconds else ("", "")
-        kept = ""
-        usual = sweep.trainings[sweep.usual]
-        if label != sweep.usual and results.get(usual) and trainings[usual].watched == trainings[name].watched:
-            kept = show(results.compare_at_equal_reward(usual, name, "motion")[1])
+        kept = describe_motion_kept(results, sweep.trainings[sweep.usual], name)
         rows.append((label, show(change), *times, kept, *changes, *things))
     against = f"motion against “{sweep.usual}” at equal reward"
     head = ("", "reward", "seconds", "gain in 100 s", against, *METRICS.values(), *THINGS_METRICS.values())
@@ -190,6 +187,19 @@ def describe_sweep(results: Results, key: str, sweep: Sweep, figures: Path) -> l
         draw_strengths(results, figures / "strengths.png")
         parts.append("![Strength against time](figures/strengths.png)")
     return parts
+
+
+def describe_motion_kept(results: Results, usual: str, name: str) -> str:
+    """The motion of a training against the usual one's at equal reward; empty where that says nothing.
+
+    It does not of the usual one itself, of different frames, and where one never rose above the base.
+    """
+    trainings = all_trainings()
+    if name == usual or not results.get(usual) or trainings[usual].watched != trainings[name].watched:
+        return ""
+    if any(len(climb(results.course(one))) == 1 for one in (usual, name)):
+        return ""
+    return show(results.compare_at_equal_reward(usual, name, "motion")[1])
 
 
 def tabulate_candidates(candidates: Sequence[Candidate]) -> str:
