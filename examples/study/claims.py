@@ -228,7 +228,7 @@ def attenuation_keeps_motion(results: Results) -> Verdict:
 
 def attenuation_keeps_motion_for_its_reward(results: Results) -> Verdict:
     """It keeps more than a training without it had lost when it had gained as much."""
-    place, change = results.compare_at_equal_reward(*(ATTENUATIONS[rate].name for rate in ("off", "1")), "motion")
+    place, change = results.compare_at_equal_reward(ATTENUATIONS["off"].name, ATTENUATIONS["1"].name, "motion")
     evidence = f"at a held-out reward of {place:.3f}: motion {show(change)} pixels a frame"
     return Verdict(claim_of(attenuation_keeps_motion_for_its_reward), is_above(change), evidence)
 

@@ -29,10 +29,14 @@ COMMON: dict[str, Any] = {
 FREE_OF_CHARGE = frozenset(
     {"attenuation_rate", "frame_draw", "learning_rate", "lr_schedule", "max_steps", "eval_every"}
 )
-# The sweeps: the emoji world's preset, but for its larger batch, with one thing changed. The rate is constant: a course
-# does not depend on where it was meant to end.
+# The sweeps change one thing of this, which was the emoji world's preset, but for its larger batch, when they were run.
+# The rate is constant: a course does not depend on where it was meant to end.
 SWEEP: dict[str, Any] = {
     **COMMON,
+    "strength": 0.6,
+    "num_segments": 4,
+    "attenuation_rate": 0.1,
+    "num_grad_steps": 2,
     "learning_rate": 2e-3,
     "lr_schedule": "constant",
     "max_steps": 36,
@@ -69,6 +73,7 @@ class Training:
         clips_of: name of the training whose base clips are taken over; none: it makes its own, if it needs any.
         real_clips: edits rendered clips of the prompts in place of the model's own.
         spacing: of the timesteps, where it is not the model's own (`respace_model`).
+        keeps_best: its best adapter is what counts, as for who trains with the preset, and not its last.
     """
 
     name: str
@@ -77,6 +82,7 @@ class Training:
     clips_of: str | None = None
     real_clips: bool = False
     spacing: str | None = None
+    keeps_best: bool = False
 
     @property
     def work_of_a_step(self) -> frozenset[tuple[str, Any]]:
@@ -165,6 +171,14 @@ STRENGTHS = {
     for strength in (0.1, 0.3, 0.5, 0.6, 0.9)
 }
 DATA = {"its own": DEFAULT, "rendered": Training("rendered-clips", SWEEP, real_clips=True)}
+# The preset as anybody runs it: with what won the sweeps, and with what it had before.
+PRESETS = {
+    segments: [
+        Training(f"preset_num-segments-{segments}_seed-{seed}", {"num_segments": segments}, seed, keeps_best=True)
+        for seed in TABLE_SEEDS
+    ]
+    for segments in (16, 4)
+}
 INSTRUCT = [Training(f"instructvideo_seed-{seed}", TABLE, seed) for seed in TABLE_SEEDS]
 DRAFT = [Training(f"draft-1_seed-{seed}", {**TABLE, "start": "noise"}, seed) for seed in TABLE_SEEDS]
 
@@ -237,11 +251,22 @@ class Evaluation:
     prompt_stride: int = 1
 
 
-EVALUATIONS = (
+TABLE_1 = (
     Evaluation("table_draft-1_20", tuple(one.name for one in DRAFT), 20, NUM_SEEDS, "DRaFT-1"),
     Evaluation("table_instructvideo_20", tuple(one.name for one in INSTRUCT), 20, NUM_SEEDS, "InstructVideo"),
     Evaluation("table_instructvideo_50", tuple(one.name for one in INSTRUCT), 50, 1, "InstructVideo, 50 steps", 2),
 )
+PRESET_TABLES = tuple(
+    Evaluation(
+        f"table_preset_num-segments-{segments}",
+        tuple(one.name for one in group),
+        8,
+        NUM_SEEDS,
+        f"the preset with {segments} segments",
+    )
+    for segments, group in PRESETS.items()
+)
+EVALUATIONS = (*TABLE_1, *PRESET_TABLES)
 
 
 def all_trainings() -> dict[str, Training]:
@@ -249,4 +274,5 @@ def all_trainings() -> dict[str, Training]:
     groups = [GRADIENTS, BATCHES, ATTENUATIONS, SEGMENTS, STRENGTHS, DATA, RESPACED]
     listed = [DEFAULT, *(training for group in groups for training in group.values())]
     listed += [training for pair in zip(INSTRUCT, DRAFT, strict=True) for training in pair]
+    listed += [training for group in PRESETS.values() for training in group]
     return {training.name: training for training in listed}

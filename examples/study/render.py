@@ -16,9 +16,21 @@ from examples.emoji_world.evaluation.report import ACCURACIES
 from ivideo.io.files import write_text
 
 from .choice import Candidate, list_candidates
-from .claims import MISSING, SPLIT_NAMES, final_change, judge_claims, show
+from .claims import MISSING, SPLIT_NAMES, by_split, final_change, judge_claims, show
 from .figures import draw_cost, draw_strengths, draw_sweep
-from .plan import DRAFT, EVALUATIONS, INSTRUCT, MODEL, PAPER_SPACING, SWEEPS, Evaluation, Sweep, all_trainings
+from .plan import (
+    DRAFT,
+    EVALUATIONS,
+    INSTRUCT,
+    MODEL,
+    PAPER_SPACING,
+    PRESET_TABLES,
+    SWEEPS,
+    TABLE_1,
+    Evaluation,
+    Sweep,
+    all_trainings,
+)
 from .results import TIMINGS, Results, by_prompt, climb, compare, read_results
 from .schedules import measure_effects
 
@@ -54,7 +66,7 @@ THINGS_METRICS = {"reward": "things: reward", "subject_accuracy": "things: subje
 def render(results: Results, folder: Path) -> str:
     """The study's text; its figures are written beside it."""
     parts = [INTRODUCTION.read_text(encoding="utf-8").strip(), describe_progress(results), "## Verdicts", tell(results)]
-    parts += ["## Table 1", *(table for one in EVALUATIONS if (table := tabulate_splits(results, one)))]
+    parts += ["## Table 1", *(table for one in TABLE_1 if (table := tabulate_splits(results, one)))]
     parts.append(tabulate_costs(results))
     if all(results.get(name) for name in (TIMINGS, *(one.name for one in (*INSTRUCT, *DRAFT)))):
         draw_cost(results, folder / "figures" / "cost.png")
@@ -64,7 +76,8 @@ def render(results: Results, folder: Path) -> str:
         if results.get(sweep.base) and sum(results.get(name) is not None for name in sweep.trainings.values()) > 1:
             parts += describe_sweep(results, key, sweep, folder / "figures")
     if candidates := list_candidates(results):
-        parts += ["## Which preset", CHOICE_NOTE, tabulate_candidates(candidates)]
+        parts += ["## Which preset", CHOICE_NOTE, tabulate_candidates(candidates), describe_winner(results)]
+        parts += [tabulate_splits(results, one) for one in PRESET_TABLES]
     parts += ["## Where the numbers come from", list_origins(results)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -209,6 +222,20 @@ def tabulate_candidates(candidates: Sequence[Candidate]) -> str:
         word = "**wins**" if one.wins else f"loses {', '.join(one.lost)}" if one.lost else "not better beyond chance"
         rows.append((one.sweep, one.label, f"{one.seconds:.0f} s", show(one.gain), word))
     return make_table(("sweep", "training", "after", "reward over the usual one then", ""), rows)
+
+
+def describe_winner(results: Results) -> str:
+    """The winner's preset against the one before, on every split; empty before both are measured."""
+    winner, before = PRESET_TABLES
+    if not all(results.get(one.name) for one in PRESET_TABLES):
+        return ""
+    told = []
+    for metric, title in {"reward": "Reward", "second_judge": "Second judge", "motion": "Motion"}.items():
+        changes = by_split(results, (before.name, "pooled"), (winner.name, "pooled"), metric)
+        told.append(
+            f"{title}: {'; '.join(f'{SPLIT_NAMES[split]} {show(change)}' for split, change in changes.items())}"
+        )
+    return f"Three seeds each, {winner.label} against {before.label}. {'. '.join(told)}."
 
 
 def list_origins(results: Results) -> str:

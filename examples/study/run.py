@@ -32,8 +32,11 @@ from .plan import (
     INSTRUCT,
     JUDGES,
     PAPER_SPACING,
+    PRESET_TABLES,
+    PRESETS,
     RESPACED_BASE,
     SWEEPS,
+    TABLE_1,
     Evaluation,
     Training,
     all_trainings,
@@ -44,7 +47,7 @@ from .tables import evaluate_splits
 from .trainings import Workplace, measure_base, time_evaluations, time_steps, train_and_describe
 
 RESULTS = Path(__file__).parent / "results"
-TABLE, BASE = "table", "base"
+TABLE, PRESET, BASE = "table", "preset", "base"
 
 
 def result_path(name: str, results: Path = RESULTS) -> Path:
@@ -60,7 +63,8 @@ def find_wanted(only: Sequence[str] | None) -> list[Training | Evaluation]:
     """
     trainings, evaluations = all_trainings(), {one.name: one for one in EVALUATIONS}
     groups = {sweep: [*SWEEPS[sweep].trainings.values()] for sweep in SWEEPS}
-    groups[TABLE] = [*(one.name for one in (*INSTRUCT, *DRAFT)), *evaluations]
+    groups[TABLE] = [*(one.name for one in (*INSTRUCT, *DRAFT)), *(one.name for one in TABLE_1)]
+    groups[PRESET] = [*(one.name for group in PRESETS.values() for one in group), *(one.name for one in PRESET_TABLES)]
     names: set[str] = set()
     for asked in only if only else groups:
         if asked not in {*groups, *trainings, *evaluations}:
@@ -76,7 +80,9 @@ def find_wanted(only: Sequence[str] | None) -> list[Training | Evaluation]:
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", type=Path, help="folder for runs and clips, which may be thrown away at the end")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help=f"{', '.join(SWEEPS)}, {TABLE}, or single names")
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", help=f"{', '.join(SWEEPS)}, {TABLE}, {PRESET}, or single names"
+    )
     parser.add_argument("--hours", type=float, metavar="H", help="begin nothing new after so many hours")
     parser.add_argument("--list", action="store_true", help="tell what is done and what is not, and do nothing")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where results are kept (%(default)s)")

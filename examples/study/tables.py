@@ -8,9 +8,9 @@ from typing import Any
 from examples.emoji_world.evaluate import SPLITS, plan_clips, read_splits
 from examples.emoji_world.evaluation.report import pool_values, prompt_values
 from examples.emoji_world.evaluation.sources import collect_clips, model_source
-from ivideo.workflows.resolve import find_adapter, generation_settings, read_run_settings
+from ivideo.workflows.resolve import generation_settings, read_run_settings
 
-from .plan import Evaluation
+from .plan import NUM_JUDGED_FRAMES, Evaluation, all_trainings
 from .provenance import describe_origin
 from .trainings import Workplace, keep_values, measure
 
@@ -22,12 +22,17 @@ def evaluate_splits(evaluation: Evaluation, place: Workplace) -> dict[str, Any]:
         name, origin, num_inference_steps, num_seeds; by split the values by prompt (`keep_values`) of `base`, of each
         training by its name, and `pooled`, the mean over trainings.
     """
-    runs = {name: place.run_of(name) for name in evaluation.trainings}
-    settings = generation_settings(read_run_settings(runs[evaluation.trainings[0]])).model_copy(
-        update={"num_inference_steps": evaluation.num_inference_steps, "seed": 0}
+    trainings = all_trainings()
+    settings = generation_settings(read_run_settings(place.run_of(evaluation.trainings[0]))).model_copy(
+        update={
+            "num_inference_steps": evaluation.num_inference_steps,
+            "num_segments": NUM_JUDGED_FRAMES,
+            "seed": 0,
+        }
     )
+    adapters = {name: place.adapter_of(trainings[name]) for name in evaluation.trainings}
     sources = [model_source("base", settings)]
-    sources += [model_source(name, settings, find_adapter(run.adapter)) for name, run in runs.items()]
+    sources += [model_source(name, settings, adapter) for name, adapter in adapters.items()]
     plans = {
         split: plan_clips(prompts[:: evaluation.prompt_stride], evaluation.num_seeds, 0)
         for split, prompts in read_splits(SPLITS, None).items()

@@ -57,6 +57,15 @@ class Workplace:
         """The run of a training."""
         return RunFolder(self.root / "runs" / name)
 
+    def adapter_of(self, training: Training) -> Adapter:
+        """What a training that is done left, its last step's or its best.
+
+        Raises:
+            IvideoError: it is not there.
+        """
+        run = self.run_of(training.name)
+        return find_adapter(run.chosen if training.keeps_best else run.adapter)
+
     @property
     def cache(self) -> Path:
         """Clips of the evaluations."""
@@ -173,7 +182,7 @@ def train_and_describe(training: Training, place: Workplace) -> dict[str, Any]:
     run = train(training, place)
     settings = read_run_settings(run)
     generation = generation_settings(settings).model_copy(update={"seed": 0, "num_segments": NUM_JUDGED_FRAMES})
-    adapter = find_adapter(run.adapter)
+    adapter = place.adapter_of(training)
     return {
         "schema_version": 1,
         "name": training.name,

@@ -101,6 +101,8 @@ def test_a_training_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     again = train_and_describe(Training("small", SMALL), place)
     assert {**again, "cost": None} == {**result, "cost": None}  # nothing was trained again
     assert len(read_json_lines(place.costs_of("small"))) == 1
+    for keeps_best, folder in {True: "best", False: "adapter"}.items():
+        assert place.adapter_of(Training("small", SMALL, keeps_best=keeps_best)).path.name == folder
     assert trainings.time_steps(Training("small", SMALL), place) > 0
     monkeypatch.setattr(trainings, "NUM_TIMED_STEPS", 2)
     assert trainings.time_evaluations(place) > 0
