@@ -63,7 +63,7 @@ def draw_sweep(results: Results, sweep: Sweep, path: Path) -> None:
         axes.errorbar(middles, range(len(labels)), xerr=ends.T, fmt="o", color=COLOURS[0], capsize=3)
         axes.axvline(0, color="#9aa0a6", linewidth=0.8)
         axes.locator_params(axis="x", nbins=6)
-        finish(axes, f"change of {metric}{unit} (95 % interval)")
+        finish(axes, f"change of {metric}{unit} [95 %]")
     panels[0].set_yticks(range(len(labels)), labels)
     panels[0].set_ylim(len(labels) - 0.5, -0.5)  # the first on top
     save(figure, path)
