@@ -276,3 +276,7 @@ def all_trainings() -> dict[str, Training]:
     listed += [training for pair in zip(INSTRUCT, DRAFT, strict=True) for training in pair]
     listed += [training for group in PRESETS.values() for training in group]
     return {training.name: training for training in listed}
+
+
+# Whose seconds are told: those that are held against each other; the preset's are not.
+TIMED = {name: training for name, training in all_trainings().items() if not training.keeps_best}

@@ -5,6 +5,7 @@
     python -m examples.study.run build/study --list
 
 Results go to examples/study/results, a JSON file each, with date, machine and commit; what is there is not done again.
+Seconds are measured last (`--only timings`), when nothing else should run.
 Stop it at any time: the same command goes on, within a training from its last checkpoint. `render` turns the results
 into study.md.
 """
@@ -37,6 +38,7 @@ from .plan import (
     RESPACED_BASE,
     SWEEPS,
     TABLE_1,
+    TIMED,
     Evaluation,
     Training,
     all_trainings,
@@ -65,6 +67,7 @@ def find_wanted(only: Sequence[str] | None) -> list[Training | Evaluation]:
     groups = {sweep: [*SWEEPS[sweep].trainings.values()] for sweep in SWEEPS}
     groups[TABLE] = [*(one.name for one in (*INSTRUCT, *DRAFT)), *(one.name for one in TABLE_1)]
     groups[PRESET] = [*(one.name for group in PRESETS.values() for one in group), *(one.name for one in PRESET_TABLES)]
+    groups[TIMINGS] = [*TIMED]
     names: set[str] = set()
     for asked in only if only else groups:
         if asked not in {*groups, *trainings, *evaluations}:
@@ -123,20 +126,20 @@ def work(arguments: argparse.Namespace, reporter: Reporter) -> None:
                 keep(one.name, partial(train_and_describe, one, place))
             else:
                 keep(one.name, partial(evaluate_splits, one, place))
-        if arguments.only is None:
+        if arguments.only is None or TIMINGS in arguments.only:
             keep(TIMINGS, partial(time_trainings, place))
     except TimeIsUp:
         reporter.say("time is up: the same command goes on")
 
 
 def time_trainings(place: Workplace) -> dict[str, Any]:
-    """Seconds a step of every training, measured again one after the other: nothing else should run meanwhile.
+    """Seconds a step of trainings, measured again one after the other: nothing else should run meanwhile.
 
     Trainings whose steps do the same work are timed once.
     """
     timed: dict[frozenset[tuple[str, Any]], float] = {}
     seconds = {}
-    for name, training in all_trainings().items():
+    for name, training in TIMED.items():
         work = training.work_of_a_step
         if work not in timed:
             timed[work] = time_steps(training, place)

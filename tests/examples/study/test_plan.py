@@ -65,6 +65,7 @@ def test_asking_for_a_part_brings_what_it_needs() -> None:
     assert preset[0] == "preset_num-segments-16_seed-0"
     assert preset[-1] == "table_preset_num-segments-4"
     assert len(preset) == 8
+    assert {one.name for one in find_wanted(["timings"])} == {*TRAININGS} - {*preset}
     assert len(find_wanted(None)) == len(TRAININGS) + len(EVALUATIONS)
 
 
