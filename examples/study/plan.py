@@ -254,7 +254,7 @@ class Evaluation:
 TABLE_1 = (
     Evaluation("table_draft-1_20", tuple(one.name for one in DRAFT), 20, NUM_SEEDS, "DRaFT-1"),
     Evaluation("table_instructvideo_20", tuple(one.name for one in INSTRUCT), 20, NUM_SEEDS, "InstructVideo"),
-    Evaluation("table_instructvideo_50", tuple(one.name for one in INSTRUCT), 50, 1, "InstructVideo, 50 steps", 2),
+    Evaluation("table_instructvideo_50", tuple(one.name for one in INSTRUCT), 50, 1, "InstructVideo", 2),
 )
 PRESET_TABLES = tuple(
     Evaluation(
