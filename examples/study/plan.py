@@ -177,7 +177,7 @@ PRESETS = {
         Training(f"preset_num-segments-{segments}_seed-{seed}", {"num_segments": segments}, seed, keeps_best=True)
         for seed in TABLE_SEEDS
     ]
-    for segments in (16, 4)
+    for segments in (8, 4)
 }
 INSTRUCT = [Training(f"instructvideo_seed-{seed}", TABLE, seed) for seed in TABLE_SEEDS]
 DRAFT = [Training(f"draft-1_seed-{seed}", {**TABLE, "start": "noise"}, seed) for seed in TABLE_SEEDS]

@@ -62,7 +62,7 @@ def test_asking_for_a_part_brings_what_it_needs() -> None:
     table = [one.name for one in find_wanted(["table_draft-1_20"])]
     assert table == ["draft-1_seed-0", "draft-1_seed-1", "draft-1_seed-2", "table_draft-1_20"]
     preset = [one.name for one in find_wanted(["preset"])]
-    assert preset[0] == "preset_num-segments-16_seed-0"
+    assert preset[0] == "preset_num-segments-8_seed-0"
     assert preset[-1] == "table_preset_num-segments-4"
     assert len(preset) == 8
     assert {one.name for one in find_wanted(["timings"])} == {*TRAININGS} - {*preset}

@@ -79,7 +79,7 @@ def test_a_complete_study_has_every_part(complete: Path, tmp_path: Path) -> None
     assert "| held-out captions | base | 0.6500 ± 0.0707 |" in text
     assert "+0.150 [+0.150, +0.150]" in text
     assert "| instructvideo_seed-0 | 2.0 | 16 | 384 | 32 | 2000 | 2.00 |" in text
-    assert "Three seeds each, the preset with 16 segments against the preset with 4 segments. Reward: held-out" in text
+    assert "Three seeds each, the preset with 8 segments against the preset with 4 segments. Reward: held-out" in text
     pictures = {line.split("(")[1].rstrip(")") for line in text.splitlines() if line.startswith("![")}
     assert pictures == {f"figures/{name}.png" for name in ("cost", "strengths", *SWEEPS)}
     assert all((tmp_path / picture).is_file() for picture in pictures)
