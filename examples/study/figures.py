@@ -34,7 +34,7 @@ def draw_cost(results: Results, path: Path) -> None:
                     draw_course(axes, course, axis, LIGHT, "" if number else f"{name}, its clips counted")
         finish(axes, f"{label} of training")
     panels[0].set_ylabel("held-out reward")
-    panels[0].legend(frameon=False)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
     save(figure, path)
 
 
