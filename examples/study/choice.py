@@ -12,7 +12,7 @@ from .claims import MOST_MOTION_LOST, final_change
 from .plan import SWEEPS, Sweep, all_trainings
 from .results import TIMINGS, Results, by_prompt, values_at
 
-CANDIDATES = ("gradient", "attenuation", "segments", "strength", "batch", "data")  # sweeps of what a preset can set
+CANDIDATES = ("gradient", "attenuation", "segments", "strength", "batch", "data")  # all of the model's own timesteps
 REFEREE_SPLITS = ("heldout", "things")
 
 

@@ -57,7 +57,7 @@ CHOICE_NOTE = """Each training against the usual one of its sweep, after the tim
 their courses are of different frames, on straight lines from the base to their ends. One that is to take its place must
 be better with its whole interval, keep 85 % of the base's motion, and lose nothing of what the referee recognises
 beyond chance, on held-out captions and on things. Of so many, one may win by chance: a winner is trained with two more
-seeds before it is shipped."""
+seeds before it is shipped. Rendered clips are no setting: a preset, which needs prompts only, cannot bring them."""
 EFFECTS_NOTE = """Every step is linear in the network's prediction. Of each of the last steps: d x_prev / d noise_pred,
 and d x_0 / d noise_pred along the rest of the chain, the network's later answers being as they were."""
 THINGS_METRICS = {"reward": "things: reward", "subject_accuracy": "things: subject"}

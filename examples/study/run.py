@@ -83,9 +83,8 @@ def find_wanted(only: Sequence[str] | None) -> list[Training | Evaluation]:
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", type=Path, help="folder for runs and clips, which may be thrown away at the end")
-    parser.add_argument(
-        "--only", nargs="+", metavar="NAME", help=f"{', '.join(SWEEPS)}, {TABLE}, {PRESET}, or single names"
-    )
+    parts = ", ".join((*SWEEPS, TABLE, PRESET, TIMINGS))
+    parser.add_argument("--only", nargs="+", metavar="NAME", help=f"{parts}, or single names")
     parser.add_argument("--hours", type=float, metavar="H", help="begin nothing new after so many hours")
     parser.add_argument("--list", action="store_true", help="tell what is done and what is not, and do nothing")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where results are kept (%(default)s)")
