@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from examples.study.plan import EVALUATIONS, RESPACED_BASE, SWEEPS, all_trainings
-from examples.study.render import HERE, main, make_table, render
+from examples.study.render import HERE, describe_motion_kept, main, make_table, render
 from examples.study.results import Results, read_results
 
 ORIGIN = {"date": "2026-01-01", "machine": "a machine", "commit": "0123456789"}
@@ -80,6 +80,8 @@ def test_a_complete_study_has_every_part(complete: Path, tmp_path: Path) -> None
     assert "+0.150 [+0.150, +0.150]" in text
     assert "| instructvideo_seed-0 | 2.0 | 16 | 384 | 32 | 2000 | 2.00 |" in text
     assert "Three seeds each, the preset with 8 segments against the preset with 4 segments. Reward: held-out" in text
+    assert "InstructVideo: 20 steps, 2 clips of every prompt, 3 training seeds pooled:" in text
+    assert "InstructVideo: 20 steps, 2 clips of one prompt in 2, 3 training seeds pooled:" in text
     pictures = {line.split("(")[1].rstrip(")") for line in text.splitlines() if line.startswith("![")}
     assert pictures == {f"figures/{name}.png" for name in ("cost", "strengths", *SWEEPS)}
     assert all((tmp_path / picture).is_file() for picture in pictures)
@@ -90,6 +92,17 @@ def test_a_sweep_of_one_training_is_not_shown_yet(tmp_path: Path) -> None:
     assert "1 of " in text
     assert "Seconds were not measured" in text
     assert "## Attenuation rate" not in text
+
+
+def test_motion_at_equal_reward_is_told_only_where_both_rose_on_the_same_frames() -> None:
+    fallen = make_result("x")
+    fallen["course"] = [{**fallen["course"][1], "step": 0}, {**fallen["course"][0], "step": 8}]
+    found = {name: make_result(name) for name in ("default", "attenuation-rate-1.0", "num-segments-8")}
+    results = Results({**found, "num-grad-steps-1": fallen})
+    assert describe_motion_kept(results, "default", "attenuation-rate-1.0") == "+0.000 [+0.000, +0.000]"
+    for other in ("default", "num-segments-8", "num-grad-steps-1"):
+        assert describe_motion_kept(results, "default", other) == ""
+    assert describe_motion_kept(results, "num-grad-steps-1", "default") == ""
 
 
 def test_without_results_it_says_so(tmp_path: Path) -> None:
