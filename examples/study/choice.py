@@ -14,6 +14,7 @@ from .results import TIMINGS, Results, by_prompt, values_at
 
 CANDIDATES = ("gradient", "attenuation", "segments", "strength", "batch", "data")  # all of the model's own timesteps
 REFEREE_SPLITS = ("heldout", "things")
+ACCURACY_TITLES = {"subject_accuracy": "subject", "motion_accuracy": "motion seen", "place_accuracy": "place"}
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,10 @@ def find_losses(results: Results, base: str, name: str) -> Sequence[str]:
         motion = final_change(results, base, name, "motion", split)
         if motion.difference < -MOST_MOTION_LOST * motion.mean_a:
             lost.append(f"motion {motion.difference / motion.mean_a:+.0%} ({split})")
-        for metric in ("subject_accuracy", "motion_accuracy", "place_accuracy"):
+        for metric, title in ACCURACY_TITLES.items():
             change = change_if_named(results, base, name, metric, split)
             if change is not None and change.ci_high < 0:
-                lost.append(f"{metric.removesuffix('_accuracy')} {100 * change.difference:+.1f} points ({split})")
+                lost.append(f"{title} {100 * change.difference:+.1f} points ({split})")
     return lost
 
 

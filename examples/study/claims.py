@@ -11,6 +11,7 @@ import numpy as np
 from ivideo.metrics.statistics import PairedDifference, paired_difference
 
 from .plan import (
+    ACTING,
     ATTENUATIONS,
     DATA,
     DRAFT,
@@ -20,6 +21,8 @@ from .plan import (
     RESPACED_BASE,
     SEGMENTS,
     STRENGTHS,
+    TRAINED,
+    UNTRAINED,
     Training,
 )
 from .results import TIMINGS, Results, compare, values_at
@@ -91,6 +94,7 @@ def find_claims(results: Results) -> list[tuple[str, Callable[[Results], Verdict
         (one_gradient_step_suffices, (TIMINGS, *(GRADIENTS[g].name for g in ("last step", "last 2", "last 4")))),
         (gradient_elsewhere_helps, (TIMINGS, *(one.name for one in GRADIENTS.values()))),
         (last_step_works_where_it_is_weak, (RESPACED_BASE, RESPACED["last step"].name)),
+        (harm_is_done_elsewhere, (ACTING, RESPACED_BASE)),
         (it_helps_where_the_last_step_is_weak, (TIMINGS, *(one.name for one in RESPACED.values()))),
         (own_clips_suffice, ("base", *(one.name for one in DATA.values()))),
     )
@@ -274,6 +278,20 @@ def last_step_works_where_it_is_weak(results: Results) -> Verdict:
     """The last step's gradient also raises the reward with the paper's timesteps, where its prediction hardly acts."""
     change = final_change(results, RESPACED_BASE, RESPACED["last step"].name, "reward")
     return Verdict(claim_of(last_step_works_where_it_is_weak), is_above(change), show(change))
+
+
+def harm_is_done_elsewhere(results: Results) -> Verdict:
+    """What that gradient spoils, it spoils by what the adapter does at the other steps, which no gradient checked."""
+    changes = {part: acting_change(results, RESPACED["last step"], part, "reward") for part in (TRAINED, UNTRAINED)}
+    word = all_of([is_above(changes[TRAINED]), is_below(changes[UNTRAINED])])
+    evidence = f"acting at t = 1 only {show(changes[TRAINED], 4)}; at the others only {show(changes[UNTRAINED])}"
+    return Verdict(claim_of(harm_is_done_elsewhere), word, evidence)
+
+
+def acting_change(results: Results, training: Training, part: str, metric: str) -> PairedDifference:
+    """A metric on held-out captions against the base, with a training's adapter at a part of the steps only."""
+    base = results.found[RESPACED_BASE if training.spacing else "base"]["final"]["heldout"]
+    return compare(base, results.found[ACTING]["heldout"][training.name][part], metric)
 
 
 def it_helps_where_the_last_step_is_weak(results: Results) -> Verdict:

@@ -150,6 +150,15 @@ RESPACED = {
     label: respace(GRADIENTS[label])
     for label in ("last step", "last 2", "a random one of the last 3", "DRTune, 2 of 5", "DRaFT-LV, 2")
 }
+# Whose adapters are also looked at with the steps apart that the gradient went through.
+ACTING = "acting"
+ACTING_TRAININGS = {
+    "last step, t = 124": GRADIENTS["last step"],
+    "last 2, t = 249 and 124": GRADIENTS["last 2"],
+    "last step, t = 1": RESPACED["last step"],
+    "last 2, t = 126 and 1": RESPACED["last 2"],
+}
+TRAINED, UNTRAINED = "steps with gradient", "other steps"
 ATTENUATIONS = {
     "off": vary(attenuation_rate="none"),
     "0.1": DEFAULT,

@@ -12,21 +12,25 @@ from typing import Any
 
 import numpy as np
 
-from examples.emoji_world.evaluation.report import ACCURACIES
 from ivideo.io.files import write_text
 
-from .choice import Candidate, list_candidates
+from .choice import ACCURACY_TITLES, Candidate, list_candidates
 from .claims import MISSING, SPLIT_NAMES, by_split, final_change, judge_claims, show
 from .figures import draw_cost, draw_strengths, draw_sweep
 from .plan import (
+    ACTING,
+    ACTING_TRAININGS,
     DRAFT,
     EVALUATIONS,
     INSTRUCT,
     MODEL,
     PAPER_SPACING,
     PRESET_TABLES,
+    RESPACED_BASE,
     SWEEPS,
     TABLE_1,
+    TRAINED,
+    UNTRAINED,
     Evaluation,
     Sweep,
     all_trainings,
@@ -37,9 +41,7 @@ from .schedules import measure_effects
 HERE = Path(__file__).parent
 INTRODUCTION = HERE / "introduction.md"
 METRICS = {
-    "subject_accuracy": "subject",
-    "motion_accuracy": "motion seen",
-    "place_accuracy": "place",
+    **ACCURACY_TITLES,
     "motion": "motion",
     "flicker": "flicker",
     "diversity": "diversity",
@@ -60,6 +62,8 @@ beyond chance, on held-out captions and on things. Of so many, one may win by ch
 seeds before it is shipped. Rendered clips are no setting: a preset, which needs prompts only, cannot bring them."""
 EFFECTS_NOTE = """Every step is linear in the network's prediction. Of each of the last steps: d x_prev / d noise_pred,
 and d x_0 / d noise_pred along the rest of the chain, the network's later answers being as they were."""
+ACTING_NOTE = """One adapter serves all steps of a chain, and its gradient comes from the last ones only. Held-out
+captions again, with the adapter at all steps, at those that its gradient went through only, and at the others only."""
 THINGS_METRICS = {"reward": "things: reward", "subject_accuracy": "things: subject"}
 
 
@@ -75,6 +79,8 @@ def render(results: Results, folder: Path) -> str:
     for key, sweep in SWEEPS.items():
         if results.get(sweep.base) and sum(results.get(name) is not None for name in sweep.trainings.values()) > 1:
             parts += describe_sweep(results, key, sweep, folder / "figures")
+        if key == "respaced" and results.get(ACTING):
+            parts += ["## Where the adapter acts", ACTING_NOTE, tabulate_acting(results)]
     if candidates := list_candidates(results):
         parts += ["## Which preset", CHOICE_NOTE, tabulate_candidates(candidates), describe_winner(results)]
         parts += [tabulate_splits(results, one) for one in PRESET_TABLES]
@@ -84,7 +90,7 @@ def render(results: Results, folder: Path) -> str:
 
 def describe_progress(results: Results) -> str:
     """How much of the study is done."""
-    names = [*all_trainings(), *(one.name for one in EVALUATIONS)]
+    names = [*all_trainings(), *(one.name for one in EVALUATIONS), ACTING]
     missing = [name for name in names if not results.get(name)]
     done = f"{len(names) - len(missing)} of {len(names)} trainings and evaluations are done"
     told = f"{done}; missing: {', '.join(missing)}." if missing else f"{done}."
@@ -131,7 +137,7 @@ def describe(kept: Mapping[str, Any], metric: str) -> str:
     values = kept.get(metric, {}).get("values") or []
     if not values:
         return ""
-    return f"{np.mean(values):.1%}" if metric in ACCURACIES else f"{np.mean(values):.3f}"
+    return f"{np.mean(values):.1%}" if metric in ACCURACY_TITLES else f"{np.mean(values):.3f}"
 
 
 def describe_change(base: Mapping[str, Any], other: Mapping[str, Any], metric: str) -> str:
@@ -139,7 +145,7 @@ def describe_change(base: Mapping[str, Any], other: Mapping[str, Any], metric: s
     if not base.get(metric, {}).get("values"):
         return ""
     change = compare(base, other, metric)
-    if metric not in ACCURACIES:
+    if metric not in ACCURACY_TITLES:
         return show(change)
     return f"{100 * change.difference:+.1f} [{100 * change.ci_low:+.1f}, {100 * change.ci_high:+.1f}]"
 
@@ -200,6 +206,19 @@ def describe_sweep(results: Results, key: str, sweep: Sweep, figures: Path) -> l
         draw_strengths(results, figures / "strengths.png")
         parts.append("![Strength against time](figures/strengths.png)")
     return parts
+
+
+def tabulate_acting(results: Results) -> str:
+    """What adapters change against the base at all steps, and at a part of them only."""
+    rows = []
+    for label, training in ACTING_TRAININGS.items():
+        base = results.found[RESPACED_BASE if training.spacing else "base"]["final"]["heldout"]
+        parts = results.found[ACTING]["heldout"][training.name]
+        everywhere = results.found[training.name]["final"]["heldout"]
+        for part, kept in {"all": everywhere, TRAINED: parts[TRAINED], UNTRAINED: parts[UNTRAINED]}.items():
+            changes = (describe_change(base, kept, metric) for metric in METRICS)
+            rows.append((label if part == "all" else "", part, describe_change(base, kept, "reward"), *changes))
+    return make_table(("trained through", "acts at", "reward", *METRICS.values()), rows)
 
 
 def describe_motion_kept(results: Results, usual: str, name: str) -> str:

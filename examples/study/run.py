@@ -27,7 +27,10 @@ from ivideo.io.files import write_json
 from ivideo.models.judges import load_judges
 from ivideo.models.registry import choose_device
 
+from .acting import measure_acting
 from .plan import (
+    ACTING,
+    ACTING_TRAININGS,
     DRAFT,
     EVALUATIONS,
     INSTRUCT,
@@ -67,6 +70,7 @@ def find_wanted(only: Sequence[str] | None) -> list[Training | Evaluation]:
     groups = {sweep: [*SWEEPS[sweep].trainings.values()] for sweep in SWEEPS}
     groups[TABLE] = [*(one.name for one in (*INSTRUCT, *DRAFT)), *(one.name for one in TABLE_1)]
     groups[PRESET] = [*(one.name for group in PRESETS.values() for one in group), *(one.name for one in PRESET_TABLES)]
+    groups[ACTING] = [one.name for one in ACTING_TRAININGS.values()]
     groups[TIMINGS] = [*TIMED]
     names: set[str] = set()
     for asked in only if only else groups:
@@ -83,7 +87,7 @@ def find_wanted(only: Sequence[str] | None) -> list[Training | Evaluation]:
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", type=Path, help="folder for runs and clips, which may be thrown away at the end")
-    parts = ", ".join((*SWEEPS, TABLE, PRESET, TIMINGS))
+    parts = ", ".join((*SWEEPS, TABLE, PRESET, ACTING, TIMINGS))
     parser.add_argument("--only", nargs="+", metavar="NAME", help=f"{parts}, or single names")
     parser.add_argument("--hours", type=float, metavar="H", help="begin nothing new after so many hours")
     parser.add_argument("--list", action="store_true", help="tell what is done and what is not, and do nothing")
@@ -100,9 +104,11 @@ def work(arguments: argparse.Namespace, reporter: Reporter) -> None:
     """
     started = time.monotonic()
     wanted = find_wanted(arguments.only)
+    last = {ACTING: measure_acting, TIMINGS: time_trainings}  # in this order, after the trainings that they look at
+    last = {name: measure for name, measure in last.items() if arguments.only is None or name in arguments.only}
     if arguments.list:
-        for one in wanted:
-            print(f"{'done' if result_path(one.name, arguments.results).is_file() else 'missing'}\t{one.name}")
+        for name in (*(one.name for one in wanted), *last):
+            print(f"{'done' if result_path(name, arguments.results).is_file() else 'missing'}\t{name}")
         return
     place = Workplace(arguments.build, load_judges(JUDGES, choose_device("cpu")), open_referee(), reporter)
 
@@ -125,8 +131,8 @@ def work(arguments: argparse.Namespace, reporter: Reporter) -> None:
                 keep(one.name, partial(train_and_describe, one, place))
             else:
                 keep(one.name, partial(evaluate_splits, one, place))
-        if arguments.only is None or TIMINGS in arguments.only:
-            keep(TIMINGS, partial(time_trainings, place))
+        for name, measure in last.items():
+            keep(name, partial(measure, place))
     except TimeIsUp:
         reporter.say("time is up: the same command goes on")
 

@@ -181,7 +181,6 @@ def train_and_describe(training: Training, place: Workplace) -> dict[str, Any]:
     place.progress.say(f"training {training.name}")
     run = train(training, place)
     settings = read_run_settings(run)
-    generation = generation_settings(settings).model_copy(update={"seed": 0, "num_segments": NUM_JUDGED_FRAMES})
     adapter = place.adapter_of(training)
     return {
         "schema_version": 1,
@@ -190,8 +189,13 @@ def train_and_describe(training: Training, place: Workplace) -> dict[str, Any]:
         "origin": describe_origin(),
         "cost": measure_cost(run, settings, place.costs_of(training.name)),
         "course": read_course(run, settings),
-        "final": measure_final(training.name, generation, adapter, place),
+        "final": measure_final(training.name, final_settings(settings), adapter, place),
     }
+
+
+def final_settings(settings: FinetuneSettings) -> GenerationSettings:
+    """How the clips are made and judged that a training is measured on at its end."""
+    return generation_settings(settings).model_copy(update={"seed": 0, "num_segments": NUM_JUDGED_FRAMES})
 
 
 def measure_base(name: str, place: Workplace, spacing: str | None = None) -> dict[str, Any]:

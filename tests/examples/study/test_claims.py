@@ -7,7 +7,19 @@ from typing import Any
 import pytest
 
 from examples.study.claims import FAILS, HOLDS, MISSING, OPEN, all_of, is_above, is_below, judge_claims
-from examples.study.plan import ATTENUATIONS, DRAFT, EVALUATIONS, INSTRUCT, STRENGTHS, all_trainings
+from examples.study.plan import (
+    ACTING,
+    ATTENUATIONS,
+    DRAFT,
+    EVALUATIONS,
+    INSTRUCT,
+    RESPACED,
+    RESPACED_BASE,
+    STRENGTHS,
+    TRAINED,
+    UNTRAINED,
+    all_trainings,
+)
 from examples.study.results import TIMINGS, Results, climb, values_at
 from ivideo.metrics.statistics import paired_difference
 
@@ -115,6 +127,21 @@ def test_motion_is_compared_at_equal_reward(found: dict[str, Any], motion: float
             ]
     told = verdicts(found)["It keeps more than a training without it had lost when it had gained as much"]
     assert told == word
+
+
+@pytest.mark.parametrize(
+    ("there", "elsewhere", "word"), [(0.61, 0.5, HOLDS), (0.59, 0.5, FAILS), (0.61, 0.61, FAILS), (0.6, 0.5, OPEN)]
+)
+def test_harm_is_done_elsewhere_if_the_trained_step_gains(
+    found: dict[str, Any], there: float, elsewhere: float, word: str
+) -> None:
+    parts = {TRAINED: keep(there), UNTRAINED: keep(elsewhere)}
+    found |= {
+        RESPACED_BASE: {"final": {"heldout": keep(0.6)}},
+        ACTING: {"heldout": {RESPACED["last step"].name: parts}},
+    }
+    (told,) = (one for one in judge_claims(Results(found)) if "at the other steps" in one.claim)
+    assert told.word == word
 
 
 def test_what_was_not_measured_has_no_verdict(found: dict[str, Any]) -> None:

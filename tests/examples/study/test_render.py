@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from examples.study.plan import EVALUATIONS, RESPACED_BASE, SWEEPS, all_trainings
+from examples.study.plan import (
+    ACTING,
+    ACTING_TRAININGS,
+    EVALUATIONS,
+    RESPACED_BASE,
+    SWEEPS,
+    TRAINED,
+    UNTRAINED,
+    all_trainings,
+)
 from examples.study.render import HERE, describe_motion_kept, main, make_table, render
 from examples.study.results import Results, read_results
 
@@ -65,6 +74,9 @@ def complete(tmp_path: Path) -> Path:
     for one in EVALUATIONS:
         splits = {name: {"base": keep(0.6), "pooled": keep(0.75)} for name in ("heldout", "new_animals", "things")}
         found[one.name] = {"origin": ORIGIN, "num_inference_steps": 20, "num_seeds": 2, "splits": splits}
+    parts = {TRAINED: keep(0.65), UNTRAINED: keep(0.5)}
+    heldout = {training.name: parts for training in ACTING_TRAININGS.values()}
+    found[ACTING] = {"origin": ORIGIN, "heldout": heldout}
     for name, result in found.items():
         (folder / f"{name}.json").write_text(json.dumps(result))
     return folder
@@ -82,6 +94,9 @@ def test_a_complete_study_has_every_part(complete: Path, tmp_path: Path) -> None
     assert "Three seeds each, the preset with 8 segments against the preset with 4 segments. Reward: held-out" in text
     assert "InstructVideo: 20 steps, 2 clips of every prompt, 3 training seeds pooled:" in text
     assert "InstructVideo: 20 steps, 2 clips of one prompt in 2, 3 training seeds pooled:" in text
+    assert "| last step, t = 1 | all | +0.100 [" in text
+    assert "|  | steps with gradient | +0.050 [" in text
+    assert "|  | other steps | -0.100 [" in text
     pictures = {line.split("(")[1].rstrip(")") for line in text.splitlines() if line.startswith("![")}
     assert pictures == {f"figures/{name}.png" for name in ("cost", "strengths", *SWEEPS)}
     assert all((tmp_path / picture).is_file() for picture in pictures)
