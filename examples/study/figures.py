@@ -22,20 +22,31 @@ WIDTH, HEIGHT, DPI = 8.0, 3.2, 110
 
 
 def draw_cost(results: Results, path: Path) -> None:
-    """Held-out reward over seconds and over network evaluations: a line a seed (figure 5a of the paper)."""
+    """Gain of held-out reward over seconds and over network evaluations, of seeds and their mean (figure 5a)."""
     figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
+    lines = (
+        ("DRaFT-1", DRAFT, COLOURS[0], False),
+        ("InstructVideo", INSTRUCT, COLOURS[1], False),
+        ("InstructVideo, its clips counted", INSTRUCT, LIGHT, True),
+    )
     for axes, axis, label in zip(panels, ("seconds", "evaluations"), ("seconds", "network evaluations"), strict=True):
-        for colour, (name, group) in zip(COLOURS, {"DRaFT-1": DRAFT, "InstructVideo": INSTRUCT}.items(), strict=False):
-            for number, training in enumerate(group):
-                draw_course(axes, results.course(training.name), axis, colour, "" if number else name)
-                if group is INSTRUCT:
-                    course = results.course(training.name, count_clips=True)
-                    draw_course(axes, course, axis, LIGHT, "" if number else f"{name}, its clips counted")
+        for name, group, colour, count_clips in lines:
+            courses = [results.course(one.name, count_clips=count_clips) for one in group]
+            places = [record[axis] for record in courses[0]]
+            gains = np.array([measure_gains(course) for course in courses])  # (num_seeds, num_evaluations)
+            axes.plot(places, gains.T, color=colour, linewidth=0.7, alpha=0.6)
+            axes.plot(places, gains.mean(axis=0), marker="o", markersize=3, color=colour, linewidth=2, label=name)
         finish(axes, f"{label} of training")
-    panels[0].set_ylabel("held-out reward")
+    panels[0].set_ylabel("gain of held-out reward")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
     save(figure, path)
+
+
+def measure_gains(course: Course) -> list[float]:
+    """Mean reward of each evaluation over that of the first one."""
+    means = [float(np.mean(record["by_prompt"]["reward"])) for record in course]
+    return [mean - means[0] for mean in means]
 
 
 def draw_strengths(results: Results, path: Path) -> None:

@@ -60,6 +60,7 @@ their courses are of different frames, on straight lines from the base to their 
 be better with its whole interval, keep 85 % of the base's motion, and lose nothing of what the referee recognises
 beyond chance, on held-out captions and on things. Of so many, one may win by chance: a winner is trained with two more
 seeds before it is shipped. Rendered clips are no setting: a preset, which needs prompts only, cannot bring them."""
+COST_NOTE = "Thin lines are the three training seeds, each watching clips of its own, thick ones their mean."
 EFFECTS_NOTE = """Every step is linear in the network's prediction. Of each of the last steps: d x_prev / d noise_pred,
 and d x_0 / d noise_pred along the rest of the chain, the network's later answers being as they were."""
 ACTING_NOTE = """One adapter serves all steps of a chain, and its gradient comes from the last ones only. Held-out
@@ -74,7 +75,7 @@ def render(results: Results, folder: Path) -> str:
     parts.append(tabulate_costs(results))
     if all(results.get(name) for name in (TIMINGS, *(one.name for one in (*INSTRUCT, *DRAFT)))):
         draw_cost(results, folder / "figures" / "cost.png")
-        parts += ["## Cost", "![Reward over cost](figures/cost.png)"]
+        parts += ["## Cost", COST_NOTE, "![Reward over cost](figures/cost.png)"]
     parts += ["## What a step's prediction does", EFFECTS_NOTE, tabulate_effects()]
     for key, sweep in SWEEPS.items():
         if results.get(sweep.base) and sum(results.get(name) is not None for name in sweep.trainings.values()) > 1:
