@@ -50,6 +50,8 @@ def _to_toml(value: str | int | float | bool | tuple[str, ...]) -> str:
 def merge_settings(kind: type[S], defaults: Mapping[str, Any], file: Mapping[str, Any], flags: Mapping[str, Any]) -> S:
     """Validated settings; a flag that is None was not given.
 
+    Where nobody asked for a number of segments, a clip of few frames has one a frame at the most.
+
     Raises:
         UsageError: an unknown key, or a value that cannot be; names every one of them.
     """
@@ -58,10 +60,17 @@ def merge_settings(kind: type[S], defaults: Mapping[str, Any], file: Mapping[str
     values = {**known, **file, **given}
     if str(values.get("attenuation_rate", "")).lower() in ("none", "off"):
         values["attenuation_rate"] = None
+    if "num_segments" in known and "num_segments" not in {**file, **given}:
+        values["num_segments"] = fit_segments(known["num_segments"], values.get("num_frames"))
     try:
         return kind(**values)
     except ValidationError as error:
         raise UsageError("; ".join(_describe(problem, flags) for problem in error.errors())) from None
+
+
+def fit_segments(num_segments: int, num_frames: object) -> int:
+    """The segments of a clip, at most one a frame; as they are where the number of frames is unknown or none."""
+    return min(num_segments, num_frames) if isinstance(num_frames, int) and num_frames > 0 else num_segments
 
 
 def _describe(problem: Any, flags: Mapping[str, Any]) -> str:

@@ -95,6 +95,20 @@ def test_a_missing_setting_is_named():
     assert str(caught.value) == "model is missing"
 
 
+@pytest.mark.parametrize(("num_frames", "num_segments"), [(16, 8), (8, 8), (5, 5)])
+def test_segments_that_nobody_asked_for_give_way_to_few_frames(num_frames, num_segments):
+    defaults = {**preset_for("emoji-world"), "num_segments": 8, "model": "emoji-world"}
+    assert merge_settings(FinetuneSettings, defaults, {}, {"num_frames": num_frames}).num_segments == num_segments
+    assert merge_settings(FinetuneSettings, defaults, {"num_frames": num_frames}, {}).num_segments == num_segments
+
+
+@pytest.mark.parametrize("asked", [({"num_segments": 8}, {}), ({}, {"num_segments": 8})])
+def test_segments_that_somebody_asked_for_do_not(asked):
+    defaults = {**preset_for("emoji-world"), "model": "emoji-world", "num_frames": 5}
+    with pytest.raises(UsageError, match="num_segments 8 is more than num_frames 5"):
+        merge_settings(FinetuneSettings, defaults, *asked)
+
+
 def test_dashes_in_a_file_may_stand_for_underscores(tmp_path):
     (tmp_path / "own.toml").write_text('max-steps = 5\nnum_segments = 2\nattenuation-rate = "none"\n')
     settings = finetune_settings(read_toml(tmp_path / "own.toml"))
