@@ -27,7 +27,6 @@ from ivideo.workflows.comparing.scoring import score_rows
 from ivideo.workflows.comparing.videos import VideoMaker, make_videos, name_folders
 from ivideo.workflows.progress import Progress, Silence
 from ivideo.workflows.resolve import check_prompts
-from ivideo.workflows.scoring import check_num_frames
 
 
 def compare(
@@ -180,13 +179,10 @@ def find_rows(
 
     Raises:
         UsageError: no prompts.
-        IvideoError: folders without common videos, or clips with fewer frames than segments.
+        IvideoError: folders without common videos.
     """
     scoring = settings[1]
-    for one, own in zip(contestants, settings, strict=True):
-        if not one.folder:
-            check_num_frames(one.name, own.num_frames, scoring)
-    folders = {i: read_folder(one.folder, prompts, scoring) for i, one in enumerate(contestants) if one.folder}
+    folders = {i: read_folder(one.folder, prompts) for i, one in enumerate(contestants) if one.folder}
     if folders:
         names = {i: contestants[i].name for i in folders}
         return match_folders(folders, names, by_name=len(folders) == len(contestants))

@@ -105,7 +105,11 @@ Waiting = tuple[JudgedClip, int, Frame]
 
 
 def plan_clip(prompt: str, num_frames: int, num_segments: int, max_frames: int) -> JudgedClip:
-    """A clip and which of its frames are to be scored: see `spread_frame_indices`; 0: the segments' first ones."""
+    """A clip and which of its frames are to be scored: see `spread_frame_indices`; 0: the segments' first ones.
+
+    A clip with fewer frames than segments has a segment a frame.
+    """
+    num_segments = min(num_segments, num_frames)
     segments = first_frame_indices(num_frames, num_segments).tolist()
     frames = spread_frame_indices(num_frames, num_segments, max_frames).tolist()
     return JudgedClip(prompt, num_frames, segments, frames, has_curve=max_frames > 0)

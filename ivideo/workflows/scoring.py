@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from ivideo.config.settings import Settings
-from ivideo.errors import IvideoError
 from ivideo.metrics.dynamic_degree import REFERENCE_FPS
 from ivideo.metrics.statistics import group_by_prompt, paired_difference
 from ivideo.metrics.temporal import TemporalFigures, measure_temporal
@@ -21,16 +20,6 @@ METRICS = ("reward", "attenuated_reward", "motion", "flicker", "motion_smoothnes
 @dataclass(frozen=True)
 class ClipScore(TemporalFigures, FrameRewards):
     """How a clip fares: what the judges say of its frames, and what it does over time."""
-
-
-def check_num_frames(name: object, num_frames: int, settings: Settings) -> None:
-    """Hold a ready clip's length against the segments that it is to be split into.
-
-    Raises:
-        IvideoError: fewer frames than segments.
-    """
-    if num_frames < settings.num_segments:
-        raise IvideoError(f"{name} has {num_frames} frames for {settings.num_segments} segments: lower --num-segments")
 
 
 def score_clip(
@@ -46,9 +35,9 @@ def score_clip(
 
     Args:
         judge: gives the reward.
-        frames: uint8 (num_frames, height, width, 3), at least one a segment.
+        frames: uint8 (num_frames, height, width, 3).
         prompt: what the clip should show.
-        settings: its `num_segments`, whose first frames are scored, and its `attenuation_rate`.
+        settings: its `num_segments`, whose first frames are scored (of fewer frames all), and its `attenuation_rate`.
         fps: frames per second; only dynamic degree depends on it.
         max_curve_frames: how many frames all along the clip are scored besides, for the curve and the consistency.
     """

@@ -12,7 +12,6 @@ from ivideo.errors import IvideoError
 from ivideo.io.video_reader import VideoReader, open_video
 from ivideo.metrics.temporal import TemporalFigures, TemporalMeter
 from ivideo.workflows.judging import MAX_BATCH_BYTES, Frame, JudgedClip, plan_clip
-from ivideo.workflows.scoring import check_num_frames
 
 MAX_PART_BYTES = MAX_BATCH_BYTES // 2
 
@@ -70,7 +69,8 @@ def _read_video(video: VideoToScore, settings: ScoreSettings) -> Generator[Part,
     if video.prompt is None:
         video.prompt = find_prompt(reader)
     num_frames, frames = count_frames(reader)
-    check_num_frames(video.path, num_frames, settings)
+    if not num_frames:
+        raise IvideoError(f"{video.path} has no frames")
     max_frames = settings.max_curve_frames if settings.temporal else 0
     video.clip = plan_clip(video.prompt, num_frames, settings.num_segments, max_frames)
     meter = TemporalMeter(reader.fps) if settings.temporal else None

@@ -11,8 +11,8 @@ from torch import Tensor
 
 import ivideo
 from ivideo.config.settings import Settings
-from ivideo.errors import IvideoError, UsageError
-from ivideo.workflows.scoring import METRICS, ClipScore, check_num_frames, compare_scores, score_clip
+from ivideo.errors import UsageError
+from ivideo.workflows.scoring import METRICS, ClipScore, compare_scores, score_clip
 
 
 class Brightness:
@@ -49,10 +49,10 @@ def test_no_attenuation_is_the_plain_mean() -> None:
     assert score.attenuated_reward == pytest.approx(score.reward) == pytest.approx(76.5 / 255)
 
 
-def test_a_clip_shorter_than_its_segments_is_told() -> None:
-    check_num_frames("x.mp4", 4, make_settings())
-    with pytest.raises(IvideoError, match=r"x\.mp4 has 3 frames for 4 segments"):
-        check_num_frames("x.mp4", 3, make_settings())
+def test_all_frames_of_a_clip_with_fewer_than_segments_are_scored() -> None:
+    score = score_clip(Brightness(), make_clip(0, 51, 102), "a cat", make_settings())
+    assert score.segment_indices == [0, 1, 2]
+    assert score.reward == pytest.approx(51 / 255)
 
 
 def test_changes_are_counted_by_prompt() -> None:

@@ -94,8 +94,8 @@ def test_large_frames_come_in_smaller_parts(monkeypatch, tmp_path: Path) -> None
     [
         (Reels(8, 8, {}), "reel does not say its prompt"),
         (Reels(8, 8, {"prompt": " "}), "reel does not say its prompt"),
-        (Reels(3, 3, {"prompt": "a cat"}), "reel has 3 frames for 4 segments"),
-        (Reels(3, None, {"prompt": "a cat"}), "reel has 3 frames for 4 segments"),
+        (Reels(0, 0, {"prompt": "a cat"}), "reel has no frames"),
+        (Reels(0, None, {"prompt": "a cat"}), "reel has no frames"),
         (Reels(6, 8, {"prompt": "a cat"}), "6 of its 8 frames"),
     ],
 )

@@ -6,12 +6,10 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ivideo.config.settings import Settings
 from ivideo.errors import IvideoError
 from ivideo.io.video_reader import open_video
 from ivideo.workflows.comparing.contestants import list_videos
 from ivideo.workflows.generate import file_stem
-from ivideo.workflows.scoring import check_num_frames
 
 Key = tuple[str, int]
 
@@ -70,11 +68,11 @@ def plan_rows(keys: Sequence[tuple[str, int | None]], ready: Sequence[Mapping[in
     return rows
 
 
-def read_folder(folder: Path, prompts: Sequence[str] | None, scoring: Settings) -> list[ReadyVideo]:
+def read_folder(folder: Path, prompts: Sequence[str] | None) -> list[ReadyVideo]:
     """A folder's videos, without decoding them; with prompts only those that say one of them.
 
     Raises:
-        IvideoError: a video that cannot be read, or is too short to be scored, or none of the prompts.
+        IvideoError: a video that cannot be read or has no frames, or none of the prompts.
     """
     videos = []
     for path in list_videos(folder):
@@ -83,7 +81,8 @@ def read_folder(folder: Path, prompts: Sequence[str] | None, scoring: Settings) 
         known_prompt = prompt if isinstance(prompt, str) and prompt.strip() else None
         known_seed = seed if isinstance(seed, int) else None
         if prompts is None or known_prompt in prompts:
-            check_num_frames(path, reader.count(), scoring)
+            if not reader.count():
+                raise IvideoError(f"{path} has no frames")
             videos.append(ReadyVideo(path, known_prompt, known_seed))
     if not videos:
         raise IvideoError(f"{folder} has no video of the given prompts")
