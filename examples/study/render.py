@@ -27,6 +27,7 @@ from .plan import (
     PAPER_SPACING,
     PRESET_TABLES,
     RESPACED_BASE,
+    SEGMENTS,
     SWEEPS,
     TABLE_1,
     TRAINED,
@@ -255,7 +256,9 @@ def describe_winner(results: Results) -> str:
         told.append(
             f"{title}: {'; '.join(f'{SPLIT_NAMES[split]} {show(change)}' for split, change in changes.items())}"
         )
-    return f"Three seeds each, {winner.label} against {before.label}. {'. '.join(told)}."
+    seconds = [results.step_seconds(SEGMENTS[label].name) for label in ("8", "4")]
+    took = f" A step of the sweeps took {seconds[0]:.2f} s with 8, {seconds[1]:.2f} s with 4." if all(seconds) else ""
+    return f"Three seeds each, {winner.label} against {before.label}. {'. '.join(told)}.{took}"
 
 
 def list_origins(results: Results) -> str:

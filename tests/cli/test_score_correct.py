@@ -40,7 +40,7 @@ def score(ivideo) -> Callable[..., dict[str, Any]]:
     """`score(path, *flags)`: the record of a video."""
 
     def run(path: Path, *flags: object) -> dict[str, Any]:
-        flags = ("--prompt", PROMPT, "--model", "emoji-world", "--attenuation-rate", 1, *flags)
+        flags = ("--prompt", PROMPT, "--model", "emoji-world", "--attenuation-rate", 1, "--num-segments", 4, *flags)
         result = ivideo("score", path, *flags)
         assert result.exit_code == 0, result.stderr
         return json.loads(result.stdout)
@@ -148,6 +148,6 @@ def test_clips_of_any_size_and_length(score, tmp_path, run_ffmpeg) -> None:
     for number, shape in enumerate(((1, 2, 2), (2, 50, 34), (70, 8, 200))):
         (tmp_path / str(number)).mkdir()
         frames = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
-        record = score(write_lossless(tmp_path / str(number), frames, run_ffmpeg), "--num-segments", 1)
+        record = score(write_lossless(tmp_path / str(number), frames, run_ffmpeg))
         assert (record["num_frames"], record["height"], record["width"]) == shape
         assert len(record["frame_rewards"]) == min(shape[0], 64)

@@ -135,7 +135,8 @@ def test_an_evaluation_leaves_the_global_draws_alone() -> None:
     from ivideo.workflows.generation import open_model
     from ivideo.workflows.resolve import generation_settings
 
-    small = {"num_frames": 4, "num_inference_steps": 2, "generation_num_inference_steps": 2, "num_grad_steps": 1}
+    small = {"num_frames": 4, "num_segments": 4, "num_grad_steps": 1}
+    small |= {"num_inference_steps": 2, "generation_num_inference_steps": 2}
     settings = make_settings("emoji-world", **small)
     model, judge = open_model(generation_settings(settings)), load_judges("emoji-preference", torch.device("cpu"))
     torch.manual_seed(3)

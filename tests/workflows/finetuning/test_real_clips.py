@@ -14,7 +14,8 @@ import torch
 from PIL import Image, ImageSequence
 from safetensors.torch import load_file, save_file
 
-from ivideo.config.presets import PRESETS
+from ivideo.config.merge import merge_settings
+from ivideo.config.presets import preset_for
 from ivideo.config.settings import FinetuneSettings
 from ivideo.errors import IvideoError
 from ivideo.io.clip_lists import ListedClip
@@ -27,11 +28,11 @@ from ivideo.workflows.generation import open_model
 from ivideo.workflows.progress import Silence
 from ivideo.workflows.resolve import generation_settings
 
-SETTINGS = FinetuneSettings(
-    **{
-        **PRESETS["emoji-world"]["default"],
-        **{"model": "emoji-world", "num_frames": 4, "num_inference_steps": 2, "num_grad_steps": 1, "dtype": "float32"},
-    }
+SETTINGS = merge_settings(
+    FinetuneSettings,
+    preset_for("emoji-world"),
+    {},
+    {"model": "emoji-world", "num_frames": 4, "num_inference_steps": 2, "num_grad_steps": 1, "dtype": "float32"},
 )
 
 

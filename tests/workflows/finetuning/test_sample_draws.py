@@ -20,7 +20,7 @@ FIRST = [Sample(item=0, epoch=0, position=0)]
 
 
 def make_settings(**values: Any) -> FinetuneSettings:
-    small = {"model": "emoji-world", "num_frames": 4, "batch_size": 2, "num_grad_steps": 3}
+    small = {"model": "emoji-world", "num_frames": 4, "num_segments": 4, "batch_size": 2, "num_grad_steps": 3}
     return FinetuneSettings(**{**PRESETS["emoji-world"]["default"], **small, **values})
 
 

@@ -27,6 +27,7 @@ PROMPTS = ["a cat surfing", "a dog running", "a cow"]
 TINY = {
     "model": "emoji-world",
     "num_frames": 4,
+    "num_segments": 4,
     "num_inference_steps": 2,
     "generation_num_inference_steps": 2,
     "num_grad_steps": 1,
