@@ -129,18 +129,17 @@ def test_motion_is_compared_at_equal_reward(found: dict[str, Any], motion: float
     assert told == word
 
 
-@pytest.mark.parametrize(
-    ("there", "elsewhere", "word"), [(0.61, 0.5, HOLDS), (0.59, 0.5, FAILS), (0.61, 0.61, FAILS), (0.6, 0.5, OPEN)]
-)
-def test_harm_is_done_elsewhere_if_the_trained_step_gains(
+@pytest.mark.parametrize(("there", "elsewhere", "word"), [(0.6, 0.5, HOLDS), (0.55, 0.5, FAILS), (0.6, 0.61, FAILS)])
+def test_harm_is_done_elsewhere_if_the_trained_step_does_little_of_it(
     found: dict[str, Any], there: float, elsewhere: float, word: str
 ) -> None:
     parts = {TRAINED: keep(there), UNTRAINED: keep(elsewhere)}
     found |= {
         RESPACED_BASE: {"final": {"heldout": keep(0.6)}},
+        RESPACED["last step"].name: make_training(0.5, 0.6, 0.5),
         ACTING: {"heldout": {RESPACED["last step"].name: parts}},
     }
-    (told,) = (one for one in judge_claims(Results(found)) if "at the other steps" in one.claim)
+    (told,) = (one for one in judge_claims(Results(found)) if "spoils at the other steps" in one.claim)
     assert told.word == word
 
 
