@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ivideo.metrics.statistics import PairedDifference, paired_difference
 
-from .claims import MOST_MOTION_LOST, final_change
-from .plan import SWEEPS, Sweep, all_trainings
-from .results import TIMINGS, Results, by_prompt, values_at
+from .claims import MOST_MOTION_LOST
+from .plan import PRESET_TABLES, PRESETS, SEGMENTS, SWEEPS, Sweep, all_trainings
+from .results import TIMINGS, Results, by_prompt, compare, values_at
 
 CANDIDATES = ("gradient", "attenuation", "segments", "strength", "batch", "data")  # all of the model's own timesteps
 REFEREE_SPLITS = ("heldout", "things")
@@ -18,20 +18,14 @@ ACCURACY_TITLES = {"subject_accuracy": "subject", "motion_accuracy": "motion see
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A training against the usual one of its sweep.
+class Trial:
+    """What may take another's place.
 
     Attributes:
-        sweep: its title.
-        label: of the training.
-        seconds: of training after which the two are compared: the time of the one that ended earlier.
-        gain: of held-out reward over the usual one there.
+        gain: of held-out reward over the other, after equal time.
         lost: what it does not keep at its end, in words; empty if it keeps all.
     """
 
-    sweep: str
-    label: str
-    seconds: float
     gain: PairedDifference
     lost: tuple[str, ...]
 
@@ -39,6 +33,26 @@ class Candidate:
     def wins(self) -> bool:
         """Whether it should take the usual one's place: better by more than chance, and nothing is lost."""
         return self.gain.ci_low > 0 and not self.lost
+
+    @property
+    def outcome(self) -> str:
+        """In words, of which "it" is the subject."""
+        return "wins" if self.wins else f"loses {', '.join(self.lost)}" if self.lost else "is not better beyond chance"
+
+
+@dataclass(frozen=True)
+class Candidate(Trial):
+    """A training against the usual one of its sweep.
+
+    Attributes:
+        sweep: its title.
+        label: of the training.
+        seconds: of training after which the two are compared: the time of the one that ended earlier.
+    """
+
+    sweep: str
+    label: str
+    seconds: float
 
 
 def list_candidates(results: Results) -> list[Candidate]:
@@ -67,8 +81,8 @@ def compare_with_usual(results: Results, sweep: Sweep, label: str) -> Candidate:
         courses = [draw_straight_course(results, sweep.base, name) for name in names]
     seconds = min(course[-1]["seconds"] for course in courses)
     usual, other = (values_at(course, "seconds", seconds) or [] for course in courses)
-    lost = find_losses(results, sweep.base, sweep.trainings[label])
-    return Candidate(sweep.title, label, seconds, paired_difference(usual, other), tuple(lost))
+    lost = find_losses(*(results.found[name]["final"] for name in (sweep.base, sweep.trainings[label])))
+    return Candidate(paired_difference(usual, other), tuple(lost), sweep.title, label, seconds)
 
 
 def draw_straight_course(results: Results, base: str, name: str) -> list[Mapping[str, Any]]:
@@ -83,22 +97,40 @@ def draw_straight_course(results: Results, base: str, name: str) -> list[Mapping
     ]
 
 
-def find_losses(results: Results, base: str, name: str) -> Sequence[str]:
-    """What a training does not keep: 85 % of the motion, and, beyond chance, what the referee recognises."""
+def find_losses(base: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """What is not kept, in words: 85 % of the motion, and, beyond chance, what the referee recognises.
+
+    Args:
+        base: its values by split, metric and prompt (`keep_values`).
+        other: likewise.
+    """
     lost = []
     for split in REFEREE_SPLITS:
-        motion = final_change(results, base, name, "motion", split)
+        motion = compare(base[split], other[split], "motion")
         if motion.difference < -MOST_MOTION_LOST * motion.mean_a:
             lost.append(f"motion {motion.difference / motion.mean_a:+.0%} ({split})")
         for metric, title in ACCURACY_TITLES.items():
-            change = change_if_named(results, base, name, metric, split)
-            if change is not None and change.ci_high < 0:
-                lost.append(f"{title} {100 * change.difference:+.1f} points ({split})")
+            if base[split].get(metric, {}).get("values"):  # else its captions name nothing of that kind
+                change = compare(base[split], other[split], metric)
+                if change.ci_high < 0:
+                    lost.append(f"{title} {100 * change.difference:+.1f} points ({split})")
     return lost
 
 
-def change_if_named(results: Results, base: str, name: str, metric: str, split: str) -> PairedDifference | None:
-    """The change of an accuracy; None where a split's captions name nothing of that kind."""
-    if not results.found[base]["final"][split].get(metric, {}).get("values"):
-        return None
-    return final_change(results, base, name, metric, split)
+def judge_winner(results: Results) -> Trial:
+    """The winner's preset against the preset before by the same rule, each with three seeds.
+
+    Their steps are of twice as many clips as those of the sweeps, whose seconds are taken.
+    """
+    tables = [results.found[one.name]["splits"] for one in PRESET_TABLES]
+    steps = [results.step_seconds(SEGMENTS[str(num_segments)].name) for num_segments in PRESETS]
+    start, *ends = (
+        by_prompt(table["heldout"][one]["reward"])
+        for table, one in ((tables[0], "base"), (tables[0], "pooled"), (tables[1], "pooled"))
+    )
+    winner, before = (
+        [start[prompt] + min(steps) / own * (end[prompt] - start[prompt]) for prompt in start]
+        for own, end in zip(steps, ends, strict=True)
+    )
+    base, pooled = ({split: tables[0][split][one] for split in REFEREE_SPLITS} for one in ("base", "pooled"))
+    return Trial(paired_difference(before, winner), tuple(find_losses(base, pooled)))

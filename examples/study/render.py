@@ -14,7 +14,7 @@ import numpy as np
 
 from ivideo.io.files import write_text
 
-from .choice import ACCURACY_TITLES, Candidate, list_candidates
+from .choice import ACCURACY_TITLES, Candidate, judge_winner, list_candidates
 from .claims import MISSING, SPLIT_NAMES, by_split, final_change, judge_claims, show
 from .figures import draw_cost, draw_strengths, draw_sweep
 from .plan import (
@@ -27,7 +27,6 @@ from .plan import (
     PAPER_SPACING,
     PRESET_TABLES,
     RESPACED_BASE,
-    SEGMENTS,
     SWEEPS,
     TABLE_1,
     TRAINED,
@@ -240,7 +239,7 @@ def tabulate_candidates(candidates: Sequence[Candidate]) -> str:
     """What could take the place of the usual settings, the best gain first."""
     rows = []
     for one in candidates:
-        word = "**wins**" if one.wins else f"loses {', '.join(one.lost)}" if one.lost else "not better beyond chance"
+        word = f"**{one.outcome}**" if one.wins else one.outcome
         rows.append((one.sweep, one.label, f"{one.seconds:.0f} s", show(one.gain), word))
     return make_table(("sweep", "training", "after", "reward over the usual one then", ""), rows)
 
@@ -256,9 +255,11 @@ def describe_winner(results: Results) -> str:
         told.append(
             f"{title}: {'; '.join(f'{SPLIT_NAMES[split]} {show(change)}' for split, change in changes.items())}"
         )
-    seconds = [results.step_seconds(SEGMENTS[label].name) for label in ("8", "4")]
-    took = f" A step of the sweeps took {seconds[0]:.2f} s with 8, {seconds[1]:.2f} s with 4." if all(seconds) else ""
-    return f"Three seeds each, {winner.label} against {before.label}. {'. '.join(told)}.{took}"
+    trial = judge_winner(results)
+    told.append(f"After equal time, on straight lines again, held-out reward {show(trial.gain)}")
+    kept = winner if trial.wins else before
+    comparison = f"Three seeds each, {winner.label} against {before.label}. {'. '.join(told)}."
+    return f"{comparison} It {trial.outcome}: the emoji world has {kept.label}."
 
 
 def list_origins(results: Results) -> str:

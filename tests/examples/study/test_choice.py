@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from examples.study.choice import Candidate, list_candidates
-from examples.study.plan import DEFAULT, K1, K4, SEGMENTS
+from examples.study.choice import Candidate, judge_winner, list_candidates
+from examples.study.plan import DEFAULT, K1, K4, PRESET_TABLES, SEGMENTS
 from examples.study.results import TIMINGS, Results
 
 PROMPTS = [f"prompt {i}" for i in range(8)]
@@ -84,3 +84,25 @@ def test_nothing_is_compared_before_both_are_measured() -> None:
 def test_nothing_is_chosen_before_the_seconds_are_known() -> None:
     trained = {name: make_training(0.6, 0.7) for name in (DEFAULT.name, K4.name)}
     assert list_candidates(Results({"base": make_training(0.6), **trained})) == []
+
+
+@pytest.mark.parametrize(
+    ("reward", "motion", "seconds", "gain", "outcome"),
+    [
+        (0.8, 1.0, 1.0, 0.1, "wins"),
+        (0.8, 1.0, 4.0, -0.05, "is not better beyond chance"),  # in the time of the other it gains a quarter of .2
+        (0.8, 0.8, 1.0, 0.1, "loses motion -20% (heldout), motion -20% (things)"),
+        (0.7, 1.0, 1.0, 0.0, "is not better beyond chance"),
+    ],
+)
+def test_a_winner_is_held_against_the_preset_before_by_the_same_rule(
+    reward: float, motion: float, seconds: float, gain: float, outcome: str
+) -> None:
+    base = keep(reward=0.6, motion=1.0, subject_accuracy=0.9)
+    pooled = [keep(reward=reward, motion=motion, subject_accuracy=0.9), keep(reward=0.7, motion=1.0)]
+    tables = [{"heldout": {"base": base, "pooled": one}, "things": {"base": base, "pooled": one}} for one in pooled]
+    found: dict[str, Any] = {one.name: {"splits": table} for one, table in zip(PRESET_TABLES, tables, strict=True)}
+    step_seconds = {SEGMENTS["8"].name: seconds, SEGMENTS["4"].name: 1.0}
+    trial = judge_winner(Results({**found, TIMINGS: {"step_seconds": step_seconds}}))
+    assert trial.gain.difference == pytest.approx(gain, abs=1e-9)
+    assert trial.outcome == outcome

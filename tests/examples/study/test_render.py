@@ -92,7 +92,7 @@ def test_a_complete_study_has_every_part(complete: Path, tmp_path: Path) -> None
     assert "+0.150 [+0.150, +0.150]" in text
     assert "| instructvideo_seed-0 | 2.0 | 16 | 384 | 32 | 2000 | 2.00 |" in text
     assert "Three seeds each, the preset with 8 segments against the preset with 4 segments. Reward: held-out" in text
-    assert "A step of the sweeps took 2.00 s with 8, 2.00 s with 4." in text
+    assert "It is not better beyond chance: the emoji world has the preset with 4 segments." in text
     assert "InstructVideo: 20 steps, 2 clips of every prompt, 3 training seeds pooled:" in text
     assert "InstructVideo: 20 steps, 2 clips of one prompt in 2, 3 training seeds pooled:" in text
     assert "| last step, t = 1 | all | +0.100 [" in text
