@@ -69,6 +69,11 @@ def show(change: PairedDifference, digits: int = 3) -> str:
     return f"{change.difference:+.{digits}f} [{change.ci_low:+.{digits}f}, {change.ci_high:+.{digits}f}]"
 
 
+def show_points(change: PairedDifference) -> str:
+    """A difference of shares in points, with its interval."""
+    return f"{100 * change.difference:+.1f} [{100 * change.ci_low:+.1f}, {100 * change.ci_high:+.1f}]"
+
+
 def judge_claims(results: Results) -> list[Verdict]:
     """Every claim, in the order of the paper."""
     return [judge(results) if judge else Verdict(claim, MISSING) for claim, judge in find_claims(results)]
@@ -84,7 +89,7 @@ def find_claims(results: Results) -> list[tuple[str, Callable[[Results], Verdict
         (holds_at_fifty, ("table_instructvideo_50",)),
         (keeps_motion, ("table_instructvideo_20",)),
         (strength_helps, tuple(STRENGTHS[s].name for s in ("0.1", "0.3", "0.5"))),
-        (low_strength_collapses, (STRENGTHS["0.1"].name,)),
+        (low_strength_collapses, ("base", STRENGTHS["0.1"].name)),
         (high_strength_adds_little, (TIMINGS, STRENGTHS["0.6"].name, STRENGTHS["0.9"].name)),
         (attenuation_keeps_motion, (ATTENUATIONS["off"].name, ATTENUATIONS["1"].name)),
         (attenuation_keeps_motion_for_its_reward, (ATTENUATIONS["off"].name, ATTENUATIONS["1"].name)),
@@ -189,11 +194,15 @@ def strength_helps(results: Results) -> Verdict:
 
 
 def low_strength_collapses(results: Results) -> Verdict:
-    """A low strength (.1) collapses when it is trained for long (figure 5b)."""
+    """A low strength (.1) collapses when it is trained for long: its reward falls from its best (figure 5b)."""
     course = results.course(STRENGTHS["0.1"].name)
     best, last = best_of(course), course[-1]
     change = paired_difference(best["by_prompt"]["reward"], last["by_prompt"]["reward"])
-    evidence = f"step {last['step']} against step {best['step']}, its best: {show(change)}"
+    subject = final_change(results, "base", STRENGTHS["0.1"].name, "subject_accuracy")
+    evidence = (
+        f"step {last['step']} against step {best['step']}, its best: {show(change)}; "
+        f"subjects that the referee sees at the end, against the base: {show_points(subject)} points"
+    )
     return Verdict(claim_of(low_strength_collapses), is_below(change), evidence)
 
 

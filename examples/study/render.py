@@ -15,7 +15,7 @@ import numpy as np
 from ivideo.io.files import write_text
 
 from .choice import ACCURACY_TITLES, Candidate, judge_winner, list_candidates
-from .claims import MISSING, SPLIT_NAMES, by_split, final_change, judge_claims, show
+from .claims import MISSING, SPLIT_NAMES, by_split, final_change, judge_claims, show, show_points
 from .figures import draw_cost, draw_strengths, draw_sweep
 from .plan import (
     ACTING,
@@ -146,9 +146,7 @@ def describe_change(base: Mapping[str, Any], other: Mapping[str, Any], metric: s
     if not base.get(metric, {}).get("values"):
         return ""
     change = compare(base, other, metric)
-    if metric not in ACCURACY_TITLES:
-        return show(change)
-    return f"{100 * change.difference:+.1f} [{100 * change.ci_low:+.1f}, {100 * change.ci_high:+.1f}]"
+    return show_points(change) if metric in ACCURACY_TITLES else show(change)
 
 
 def tabulate_costs(results: Results) -> str:

@@ -24,7 +24,7 @@ from examples.study.results import TIMINGS, Results, climb, values_at
 from ivideo.metrics.statistics import paired_difference
 
 PROMPTS = [f"prompt {i}" for i in range(8)]
-METRICS = ("reward", "motion", "flicker")
+METRICS = ("reward", "motion", "flicker", "subject_accuracy")
 NOISE = (-0.004, 0.002, 0.001, -0.001, 0.003, -0.002, 0.004, -0.003)
 
 
