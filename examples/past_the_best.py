@@ -36,8 +36,8 @@ from ivideo.workflows.resolve import find_adapter, generation_settings, read_run
 
 PROMPTS = Path(__file__).parent / "prompts.txt"
 UNGUARDED = {"patience": 0, "min_motion": 0.0, "min_judge": 0.0}
-KINDS = ("subject", "motion", "place")
-COLUMNS = ("step", "reward", "motion", *(f"right_{kind}" for kind in KINDS), "guard")
+SEEN = {"subject": "subject_accuracy", "motion_seen": "motion_accuracy", "place": "place_accuracy"}
+COLUMNS = ("step", "reward", "motion", *SEEN, "guard")
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -105,7 +105,7 @@ def tabulate(
 
 def average(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The mean of each value over the clips that have it."""
-    names = {"reward": "reward", "motion": "motion", **{f"right_{kind}": f"{kind}_accuracy" for kind in KINDS}}
+    names = {"reward": "reward", "motion": "motion", **SEEN}
     found = {name: [one[key] for one in values if key in one] for name, key in names.items()}
     return {name: float(np.mean(numbers)) if numbers else float("nan") for name, numbers in found.items()}
 

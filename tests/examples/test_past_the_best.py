@@ -24,9 +24,9 @@ def test_captions_that_do_not_name_a_motion_do_not_count_for_it() -> None:
     assert average(clips) == {
         "reward": pytest.approx(0.6),
         "motion": 1.5,
-        "right_subject": 0.5,
-        "right_motion": 1.0,
-        "right_place": 0.0,
+        "subject": 0.5,
+        "motion_seen": 1.0,
+        "place": 0.0,
     }
 
 
@@ -41,6 +41,6 @@ def test_both_runs_and_the_referee_in_small(tmp_path: Path, capsys: pytest.Captu
     steps = ("--max-steps", 2, "--eval-every", 1, "--num-eval-prompts", 2, "--learning-rate", 0.3)
     main([str(word) for word in (tmp_path / "out", *files, *steps)])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["step", "reward", "motion", "right_subject", "right_motion", "right_place", "guard"]
+    assert lines[0].split() == ["step", "reward", "motion", "subject", "motion_seen", "place", "guard"]
     assert [line.split()[0] for line in lines[2:5]] == ["0", "1", "2"]
     assert lines[-1].startswith("guard: ")
