@@ -5,9 +5,9 @@
 Trains the emoji world's model twice, from the same seed, with a learning rate that is too high and for more steps than
 are good for it: once as `ivideo finetune` does by default, once with every rule of the guard switched off. The referee
 (examples/emoji_world/referee), which no training sees, then looks at the held-out clips of each evaluated step of the
-second run; until the guard stops, the first one is the same. Prints a row a step: held-out reward, motion, the share of
-subjects, motions and places that the referee recognises, and what the guard said. Stop it at any time: the same command
-goes on.
+second run; until the guard stops, the first one is the same. Prints a row a step: held-out reward, what emoji-clip says
+as a watcher, motion, the share of subjects, motions and places that the referee recognises, and what the guard said.
+Stop it at any time: the same command goes on.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ from ivideo.workflows.resolve import find_adapter, generation_settings, read_run
 PROMPTS = Path(__file__).parent / "prompts.txt"
 UNGUARDED = {"patience": 0, "min_motion": 0.0, "min_judge": 0.0}
 SEEN = {"subject": "subject_accuracy", "motion_seen": "motion_accuracy", "place": "place_accuracy"}
-COLUMNS = ("step", "reward", "motion", *SEEN, "guard")
+WATCHER = "emoji-clip"
+COLUMNS = ("step", "reward", "watcher", "motion", *SEEN, "guard")
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -92,7 +93,7 @@ def tabulate(
     generation = generation_settings(settings)
     prompts = unguarded.heldout.read_text(encoding="utf-8").splitlines()
     wanted = [(prompt, settings.seed + index) for index, prompt in enumerate(prompts)]
-    judge = load_judges(settings.rewards, choose_device(settings.device))
+    judge = load_judges((*settings.rewards[:1], WATCHER), choose_device(settings.device))
     verdict, rows = read_summary(guarded), []
     for step in (evaluation["step"] for evaluation in read_summary(unguarded)["evaluations"]):
         adapter = find_adapter(checkpoint_path(unguarded, step)) if step else None
@@ -105,7 +106,7 @@ def tabulate(
 
 def average(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The mean of each value over the clips that have it."""
-    names = {"reward": "reward", "motion": "motion", **SEEN}
+    names = {"reward": "reward", "watcher": "second_judge", "motion": "motion", **SEEN}
     found = {name: [one[key] for one in values if key in one] for name, key in names.items()}
     return {name: float(np.mean(numbers)) if numbers else float("nan") for name, numbers in found.items()}
 

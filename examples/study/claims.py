@@ -300,7 +300,7 @@ def harm_is_done_elsewhere(results: Results) -> Verdict:
 
 def acting_change(results: Results, training: Training, part: str, metric: str) -> PairedDifference:
     """A metric on held-out captions against the base, with a training's adapter at a part of the steps only."""
-    base = results.found[RESPACED_BASE if training.spacing else "base"]["final"]["heldout"]
+    base = results.found[training.base]["final"]["heldout"]
     return compare(base, results.found[ACTING]["heldout"][training.name][part], metric)
 
 

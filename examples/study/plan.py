@@ -10,6 +10,7 @@ from typing import Any
 MODEL = "emoji-world"
 JUDGES = ("emoji-preference", "emoji-clip")  # the first is trained on, the second never
 FINAL_SPLITS = ("heldout", "things")  # on which every training is measured at its end
+BASE = "base"  # result of the model itself
 NUM_SEEDS = 2  # clips a prompt then
 NUM_JUDGED_FRAMES = 16  # of a clip then, which is all of them: none that some trainings saw more of than others
 TABLE_SEEDS = (0, 1, 2)
@@ -85,6 +86,11 @@ class Training:
     keeps_best: bool = False
 
     @property
+    def base(self) -> str:
+        """Name of the result of the model that it starts from."""
+        return RESPACED_BASE if self.spacing else BASE
+
+    @property
     def work_of_a_step(self) -> frozenset[tuple[str, Any]]:
         """The settings that decide how long a step takes: of equal ones, one is timed."""
         return frozenset((name, value) for name, value in self.settings.items() if name not in FREE_OF_CHARGE)
@@ -116,7 +122,7 @@ class Sweep:
     trainings: Mapping[str, str]
     usual: str
     note: str = ""
-    base: str = "base"
+    base: str = BASE
 
 
 def vary(**settings: Any) -> Training:

@@ -26,7 +26,6 @@ from .plan import (
     MODEL,
     PAPER_SPACING,
     PRESET_TABLES,
-    RESPACED_BASE,
     SWEEPS,
     TABLE_1,
     TRAINED,
@@ -211,7 +210,7 @@ def tabulate_acting(results: Results) -> str:
     """What adapters change against the base at all steps, and at a part of them only."""
     rows = []
     for label, training in ACTING_TRAININGS.items():
-        base = results.found[RESPACED_BASE if training.spacing else "base"]["final"]["heldout"]
+        base = results.found[training.base]["final"]["heldout"]
         parts = results.found[ACTING]["heldout"][training.name]
         everywhere = results.found[training.name]["final"]["heldout"]
         for part, kept in {"all": everywhere, TRAINED: parts[TRAINED], UNTRAINED: parts[UNTRAINED]}.items():

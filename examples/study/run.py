@@ -31,6 +31,7 @@ from .acting import measure_acting
 from .plan import (
     ACTING,
     ACTING_TRAININGS,
+    BASE,
     DRAFT,
     EVALUATIONS,
     INSTRUCT,
@@ -52,7 +53,7 @@ from .tables import evaluate_splits
 from .trainings import Workplace, measure_base, time_evaluations, time_steps, train_and_describe
 
 RESULTS = Path(__file__).parent / "results"
-TABLE, PRESET, BASE = "table", "preset", "base"
+TABLE, PRESET = "table", "preset"
 
 
 def result_path(name: str, results: Path = RESULTS) -> Path:

@@ -61,14 +61,14 @@ def merge_settings(kind: type[S], defaults: Mapping[str, Any], file: Mapping[str
     if str(values.get("attenuation_rate", "")).lower() in ("none", "off"):
         values["attenuation_rate"] = None
     if "num_segments" in known and "num_segments" not in {**file, **given}:
-        values["num_segments"] = fit_segments(known["num_segments"], values.get("num_frames"))
+        values["num_segments"] = _fit_segments(known["num_segments"], values.get("num_frames"))
     try:
         return kind(**values)
     except ValidationError as error:
         raise UsageError("; ".join(_describe(problem, flags) for problem in error.errors())) from None
 
 
-def fit_segments(num_segments: int, num_frames: object) -> int:
+def _fit_segments(num_segments: int, num_frames: object) -> int:
     """The segments of a clip, at most one a frame; as they are where the number of frames is unknown or none."""
     return min(num_segments, num_frames) if isinstance(num_frames, int) and num_frames > 0 else num_segments
 

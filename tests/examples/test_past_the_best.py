@@ -18,11 +18,19 @@ def test_each_step_says_what_the_guard_made_of_it() -> None:
 
 def test_captions_that_do_not_name_a_motion_do_not_count_for_it() -> None:
     clips = [
-        {"reward": 0.5, "motion": 1.0, "subject_accuracy": 1.0, "motion_accuracy": 1.0, "place_accuracy": 0.0},
-        {"reward": 0.7, "motion": 2.0, "subject_accuracy": 0.0},
+        {
+            "reward": 0.5,
+            "second_judge": 0.2,
+            "motion": 1.0,
+            "subject_accuracy": 1.0,
+            "motion_accuracy": 1.0,
+            "place_accuracy": 0.0,
+        },
+        {"reward": 0.7, "second_judge": 0.4, "motion": 2.0, "subject_accuracy": 0.0},
     ]
     assert average(clips) == {
         "reward": pytest.approx(0.6),
+        "watcher": pytest.approx(0.3),
         "motion": 1.5,
         "subject": 0.5,
         "motion_seen": 1.0,
@@ -41,6 +49,6 @@ def test_both_runs_and_the_referee_in_small(tmp_path: Path, capsys: pytest.Captu
     steps = ("--max-steps", 2, "--eval-every", 1, "--num-eval-prompts", 2, "--learning-rate", 0.3)
     main([str(word) for word in (tmp_path / "out", *files, *steps)])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["step", "reward", "motion", "subject", "motion_seen", "place", "guard"]
+    assert lines[0].split() == ["step", "reward", "watcher", "motion", "subject", "motion_seen", "place", "guard"]
     assert [line.split()[0] for line in lines[2:5]] == ["0", "1", "2"]
     assert lines[-1].startswith("guard: ")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from ivideo.errors import IvideoError
-from ivideo.workflows.comparing.pairing import ReadyVideo, Row, match_folders, plan_clips, plan_rows
+from ivideo.workflows.comparing import pairing
+from ivideo.workflows.comparing.pairing import ReadyVideo, Row, match_folders, plan_clips, plan_rows, read_folder
 
 
 def make_video(path: str, prompt: str | None = None, seed: int | None = None) -> ReadyVideo:
@@ -78,3 +80,15 @@ def test_what_does_not_pair_is_told() -> None:
         match([make_video("x.mp4", "a cat", 0), make_video("y.mp4", "a cat", 0)], [make_video("z.mp4", "a cat", 0)])
     with pytest.raises(IvideoError, match="the videos in b do not say their prompts and seeds"):
         match([make_video("x.mp4", "a cat", 0)], [make_video("x.mp4")], by_name=False)
+
+
+@pytest.mark.parametrize("num_frames", [0, 1])
+def test_a_video_needs_a_frame_to_be_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_frames: int) -> None:
+    (tmp_path / "a.mp4").touch()
+    reader = SimpleNamespace(metadata={"prompt": "a cat", "seed": 3}, count=lambda: num_frames)
+    monkeypatch.setattr(pairing, "open_video", lambda path: reader)
+    if num_frames:
+        assert read_folder(tmp_path, None) == [ReadyVideo(tmp_path / "a.mp4", "a cat", 3)]
+    else:
+        with pytest.raises(IvideoError, match=r"a\.mp4 has no frames"):
+            read_folder(tmp_path, None)
