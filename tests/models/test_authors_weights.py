@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from diffusers import UNet3DConditionModel
 from safetensors.torch import save_file
+from torch import Tensor
 
 from ivideo.errors import IvideoError, UsageError
 from ivideo.models.authors_weights import (
@@ -22,7 +25,7 @@ from ivideo.models.authors_weights import (
 )
 from ivideo.models.lora import adapter_off, load_lora, lora_parameters, merge_lora
 
-GOLDEN = Path(__file__).parent / "data" / "vgen_unet_lora_tiny.pth"
+GOLDEN = Path(__file__).parent / "data" / "vgen_unet_lora_tiny_io.pt"  # its README says how it was made
 TINY = {"block_out_channels": (32, 32, 64, 64), "cross_attention_dim": 1024, "attention_head_dim": 8}
 FULL = {"block_out_channels": (320, 640, 1280, 1280), "cross_attention_dim": 1024, "attention_head_dim": 64}
 NUM_FULL_PARAMETERS = 1_411_233_860  # ModelScopeT2V's U-Net
@@ -138,16 +141,73 @@ SMALL = {
 SMALL_NETWORK = dict(authors_network(dim=32, multipliers=(1, 2), head_dim=8, context=16, rank=2, num_layers=1))
 
 
+TINY_NETWORK = dict(authors_network(dim=32, multipliers=(1, 1, 2, 2), head_dim=8, rank=4))
+TINY_INPUTS = {"sample": (2, 4, 3, 16, 24), "encoder_hidden_states": (2, 7, 1024)}
+TIMESTEPS = torch.tensor([551, 37])
+
+
+def draw_tiny() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The weights of the tiny network and its inputs, in float16.
+
+    They are the same everywhere: the streams of `RandomState` are frozen, and what follows rounds alike on every
+    processor.
+    """
+    random = np.random.RandomState(0)
+
+    def draw(shape, spread, mean=0):
+        return torch.from_numpy((mean + spread * (2 * random.random_sample(shape) - 1)).astype(np.float16))
+
+    def draw_weight(name, shape):
+        if len(shape) == 1:
+            return draw(shape, 0.2, mean=1 if name.endswith(".weight") else 0)  # a norm's weight, or a bias
+        return draw(shape, math.sqrt(3 / math.prod(shape[1:])))  # keeps the variance of what comes in
+
+    weights = {name: draw_weight(name, TINY_NETWORK[name]) for name in sorted(TINY_NETWORK)}
+    return weights, {name: draw(shape, math.sqrt(3)) for name, shape in TINY_INPUTS.items()}
+
+
+def digest_layout(weights: dict[str, Tensor]) -> str:
+    lines = [f"{name} {tuple(weights[name].shape)}\n" for name in sorted(weights)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def digest_numbers(*tables: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for table in tables:
+        for name in sorted(table):
+            digest.update(table[name].numpy().astype("<f2").tobytes())
+    return digest.hexdigest()
+
+
 @pytest.fixture(scope="module")
 def golden():
-    return torch.load(GOLDEN.with_name("vgen_unet_lora_tiny_io.pt"), weights_only=True)
+    return torch.load(GOLDEN, weights_only=True)
 
 
 @pytest.fixture(scope="module")
-def predict(golden):
+def drawn(golden):
+    """What the authors' outputs were computed of, so that a failure later is one of the conversion."""
+    weights, inputs = draw_tiny()
+    assert digest_layout(weights) == golden["layout_sha256"], "authors_network is not the authors' network"
+    assert digest_numbers(weights, inputs) == golden["numbers_sha256"], "other numbers were drawn than for the outputs"
+    return weights, inputs
+
+
+@pytest.fixture(scope="module")
+def tiny_file(drawn, tmp_path_factory) -> Path:
+    """A file like the released one, but tiny and random; leave it as it is."""
+    path = tmp_path_factory.mktemp("tiny") / "vgen_unet_lora_tiny.pth"
+    torch.save({"state_dict": drawn[0], "step": 620000}, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def predict(drawn):
+    sample, text = (drawn[1][name].float() for name in TINY_INPUTS)
+
     def call(unet):
         with torch.no_grad():
-            return unet(golden["sample"], golden["timestep"], golden["encoder_hidden_states"]).sample
+            return unet(sample, TIMESTEPS, text).sample
 
     return call
 
@@ -170,12 +230,12 @@ def write(tmp_path):
     return call
 
 
-def test_the_authors_outputs_with_and_without_lora(golden, predict):
-    unet = load(GOLDEN, TINY)
+def test_the_authors_outputs_with_and_without_lora(golden, tiny_file, predict):
+    unet = load(tiny_file, TINY)
     with_lora, without = golden["out_with_lora"], golden["out_without_lora"]
     assert (with_lora - without).abs().max() > 0.1
     torch.testing.assert_close(predict(unet), without, rtol=0, atol=1e-4)
-    load_lora(unet, GOLDEN)
+    load_lora(unet, tiny_file)
     torch.testing.assert_close(predict(unet), with_lora, rtol=0, atol=1e-4)
     with adapter_off(unet):
         torch.testing.assert_close(predict(unet), without, rtol=0, atol=1e-4)
@@ -193,21 +253,16 @@ def test_every_weight_gets_the_wanted_type(write):
     assert {weight.dtype for weight in lora_parameters(unet)} == {torch.float32}
 
 
-def test_weights_of_the_wanted_type_stay_in_the_file():
+def test_weights_of_the_wanted_type_stay_in_the_file(tiny_file):
     def mapped_kilobytes():
         lines = open("/proc/self/smaps").read().split("\n")
-        starts = [i for i, line in enumerate(lines) if line.endswith(GOLDEN.name)]
+        starts = [i for i, line in enumerate(lines) if line.endswith(str(tiny_file))]
         return sum(int(lines[i + 1].split()[1]) for i in starts)
 
-    unet = load(GOLDEN, TINY, torch.float16)
+    unet = load(tiny_file, TINY, torch.float16)
     assert mapped_kilobytes() > 11_000
     del unet
     assert mapped_kilobytes() == 0
-
-
-def test_the_network_of_the_tests_is_the_one_in_the_file():
-    built = dict(authors_network(dim=32, multipliers=(1, 1, 2, 2), head_dim=8, rank=4))
-    assert built == {name: tuple(weight.shape) for name, weight in read_checkpoint(GOLDEN).items()}
 
 
 def test_at_full_size_every_weight_has_its_place():
@@ -258,8 +313,8 @@ def test_wrappers_are_seen_through(write, wrap):
     assert {name: tuple(weight.shape) for name, weight in read.items()} == SMALL_NETWORK
 
 
-def test_a_base_file_brings_no_lora(write, small_unet):
-    assert find_lora_rank(GOLDEN) == 4
+def test_a_base_file_brings_no_lora(tiny_file, write, small_unet):
+    assert find_lora_rank(tiny_file) == 4
     base = write(without("_lora."))
     assert find_lora_rank(base) is None
     with pytest.raises(IvideoError, match=r"changed\.pth brings no LoRA, only a U-Net: name it by --unet$"):
@@ -316,11 +371,11 @@ def test_a_lora_of_mixed_ranks_does_not_fit(write, small_unet):
         read_authors_lora(small_unet, write(cut_rows(PAIR)))
 
 
-def test_a_file_for_another_size_does_not_fit():
+def test_a_file_for_another_size_does_not_fit(tiny_file):
     sizes = {**TINY, "block_out_channels": (64, 64, 128, 128)}
     message = r"does not fit the model's U-Net: \d+ weights \(.* \(32, 4, 3, 3\) for \(64, 4, 3, 3\), .* another size$"
     with pytest.raises(IvideoError, match=message):
-        load(GOLDEN, sizes)
+        load(tiny_file, sizes)
 
 
 def cut(path, source):
@@ -354,9 +409,9 @@ class Stranger:
         (lambda path, source: torch.save({"state_dict": {"a": 1}}, path), "holds no table of weights"),
     ],
 )
-def test_other_files_are_told_in_one_line(tmp_path, small_unet, make, message):
+def test_other_files_are_told_in_one_line(tmp_path, tiny_file, small_unet, make, message):
     path = tmp_path / "other.pth"
-    make(path, GOLDEN)
+    make(path, tiny_file)
     with pytest.raises(IvideoError, match=message) as caught:
         load_authors_unet(small_unet, path, torch.float32)
     assert str(path) in str(caught.value)

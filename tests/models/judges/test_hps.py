@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
+import sys
 from pathlib import Path
 
 import open_clip
@@ -11,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from ivideo.errors import IvideoError, UsageError
-from ivideo.models.judges.hps import find_hps_checkpoint, load_hps
+from ivideo.models.judges.hps import HPS_FILES, HPS_ROOT, HPS_VERSIONS, find_hps_checkpoint, load_hps
 from ivideo.models.judges.load import load_judge
 
 CPU = torch.device("cpu")
@@ -108,6 +110,23 @@ def test_the_checkpoint_is_looked_for_in_hps_root_then_in_the_cache(root, name):
     assert find_hps_checkpoint(name) == safe
     (root / FILES[name]).touch()
     assert find_hps_checkpoint(name) == root / FILES[name]
+
+
+def test_files_and_their_place_are_called_as_in_the_authors_package(monkeypatch):
+    import hpsv2.utils
+
+    assert {HPS_VERSIONS[name]: file for name, file in HPS_FILES.items()} == hpsv2.utils.hps_version_map
+    monkeypatch.delitem(sys.modules, "hpsv2.utils")
+    monkeypatch.delenv("HPS_ROOT", raising=False)
+    assert importlib.import_module("hpsv2.utils").root_path == str(Path(HPS_ROOT).expanduser())
+
+
+@pytest.mark.parametrize("name", ["hpsv2", "hpsv2:{}"])
+def test_it_scores_where_the_authors_package_is_not_installed(
+    small_config, checkpoint, random_frames, bare_machine, name
+):
+    name = name.format(checkpoint)
+    assert load_judge(name, CPU).score_frames(random_frames(1, 1, 64, 64), ["a cat"])[name].isfinite().all()
 
 
 @pytest.mark.parametrize("name", FILES)
