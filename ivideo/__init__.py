@@ -6,14 +6,13 @@ The names below are what the commands call; they load on first use, so that `imp
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ivideo.api import compare, finetune, generate, merge_adapter, save_adapter, score
     from ivideo.errors import IvideoError, UsageError
 
-__version__ = version("ivideo")
+__version__ = "0.1.0"  # pyproject.toml reads it here
 __all__ = [
     "IvideoError",
     "UsageError",
