@@ -70,7 +70,9 @@ class DDIMStepper:
 
     def corrupt(self, latents: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
         """sqrt(alpha_bar_t) * latents + sqrt(1 - alpha_bar_t) * noise, for one timestep (0-d)."""
-        noisy: Tensor = self._scheduler.add_noise(latents, noise, timestep.reshape(1).to(latents.device))
+        # By hand: diffusers' `add_noise` moves the scheduler's own tensors to the latents' device.
+        alpha_bar = self._scheduler.alphas_cumprod[int(timestep)].to(latents.dtype)
+        noisy: Tensor = alpha_bar**0.5 * latents + (1 - alpha_bar) ** 0.5 * noise
         return noisy
 
     def step(self, noise_pred: Tensor, timestep: Tensor, latents: Tensor) -> Tensor:

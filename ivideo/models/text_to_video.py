@@ -35,6 +35,10 @@ class Conditioning:
     prompt_embeds: Tensor
     negative_prompt_embeds: Tensor
 
+    def pick(self, items: Sequence[int]) -> Conditioning:
+        """Those of some prompts, by their places in the batch; a place may be named twice."""
+        return Conditioning(*(torch.stack([embeds[item] for item in items]) for embeds in vars(self).values()))
+
 
 @dataclass
 class TextToVideoModel:
@@ -58,6 +62,7 @@ class TextToVideoModel:
     scheduler: Any
     device: torch.device
     _known_embeds: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
+    _known_timesteps: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Freeze every part and switch dropout off."""
@@ -169,8 +174,18 @@ class TextToVideoModel:
         return denoise
 
     def _predict(self, latents: Tensor, timestep: Tensor, embeds: Tensor) -> Tensor:
+        timestep = self._on_device(timestep)
         noise_pred: Tensor = self.unet(latents.to(self.unet.dtype), timestep, embeds, return_dict=False)[0]
         return noise_pred.to(latents.dtype)
+
+    def _on_device(self, timestep: Tensor) -> Tensor:
+        """A timestep (0-d), uploaded once and not for every call: a GPU would wait for each upload."""
+        if timestep.device.type == self.device.type:
+            return timestep
+        number = int(timestep)
+        if number not in self._known_timesteps:
+            self._known_timesteps[number] = timestep.to(self.device)
+        return self._known_timesteps[number]
 
     def decode_frames(self, latents: Tensor, frame_indices: Tensor, *, slice_size: int | None = None) -> Tensor:
         """Decode the named frames of each clip, and no others.
@@ -203,7 +218,7 @@ class TextToVideoModel:
     @torch.no_grad()
     def decode_clip(self, latents: Tensor) -> Tensor:
         """Decode all frames of one clip: (channels, num_frames, ...) to uint8 (num_frames, height, width, 3) on CPU."""
-        parts = torch.arange(latents.shape[1]).split(FRAMES_AT_ONCE)
+        parts = torch.arange(latents.shape[1], device=latents.device).split(FRAMES_AT_ONCE)
         frames = [self.decode_frames(latents[None], indices[None])[0] for indices in parts]
         return (torch.cat(frames) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -52,7 +54,7 @@ class Preprocessing:
             (batch, 3, image_size, image_size).
         """
         images = self._fit_to_square(self._resize(images))
-        mean, std = (images.new_tensor(values)[:, None, None] for values in (self.mean, self.std))
+        mean, std = (_channels(values, images.dtype, images.device) for values in (self.mean, self.std))
         return (images - mean) / std
 
     def _resize(self, images: Tensor) -> Tensor:
@@ -82,6 +84,12 @@ class Preprocessing:
             return F.pad(images, (left, size - width - left, top, size - height - top))
         top, left = (self.round_offset((side - size) / 2) for side in (height, width))
         return images[..., top : top + size, left : left + size]
+
+
+@cache
+def _channels(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A number a channel, (channels, 1, 1); kept, since a GPU would wait for each upload."""
+    return torch.tensor(values, dtype=dtype, device=device)[:, None, None]
 
 
 def preprocess(images: Tensor, image_size: int) -> Tensor:

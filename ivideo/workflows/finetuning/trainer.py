@@ -18,7 +18,7 @@ from ivideo.errors import UsageError
 from ivideo.models.checkpointing import checkpoint_blocks
 from ivideo.models.judges import Judge, labels_of
 from ivideo.models.lora import named_lora_parameters
-from ivideo.models.text_to_video import Conditioning, TextToVideoModel
+from ivideo.models.text_to_video import TextToVideoModel
 from ivideo.workflows.finetuning.learning_rate import learning_rate_factor
 from ivideo.workflows.finetuning.phases import DECODING, JUDGING, OPTIMISER, UNET_WITH_GRAPH, Untimed
 from ivideo.workflows.finetuning.processes import own_share
@@ -128,16 +128,17 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.scaler.unscale_(self.optimizer)
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
-        is_good = math.isfinite(attenuated_reward) and bool(norm.isfinite())
+        total_norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+        norm = float(total_norm)
+        is_good = math.isfinite(attenuated_reward) and math.isfinite(norm)
         if is_good and self.settings.max_grad_norm:
-            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.settings.max_grad_norm, norm)
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.settings.max_grad_norm, total_norm)
         if is_good:
             self.scaler.step(self.optimizer)
         self._count_skipped(is_good, is_overflow=math.isfinite(attenuated_reward) and self.scaler.get_scale() > 1)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        return float(norm)
+        return norm
 
     def _add_up_gradients(self) -> None:
         """Give every process the sum of all processes' gradients; a process without a clip adds nothing."""
@@ -196,8 +197,8 @@ class Trainer:
         settings, model = self.settings, self.model
         latents = self.load_clips(samples)
         shape = latents_shape(model, generation_settings(settings)) if latents is None else tuple(latents.shape[1:])
-        items = torch.tensor([sample.item for sample in samples], device=model.device)
-        prompts = [self.prompts[sample.item] for sample in samples]
+        items = [sample.item for sample in samples]
+        prompts = [self.prompts[item] for item in items]
 
         def score_frames(frames: Tensor) -> Tensor:
             scores = self.judge.score_frames(frames, prompts)
@@ -208,11 +209,9 @@ class Trainer:
 
         return editing_objective(
             latents=latents,
-            noise=draw_noise(samples, shape, settings).to(model.device),
-            frame_indices=draw_frames(samples, settings),
-            conditioning=Conditioning(
-                self.conditioning.prompt_embeds[items], self.conditioning.negative_prompt_embeds[items]
-            ),
+            noise=draw_noise(samples, shape, settings).to(model.device, non_blocking=True),
+            frame_indices=draw_frames(samples, settings).to(model.device, non_blocking=True),
+            conditioning=self.conditioning.pick(items),
             denoise=self.denoise,
             stepper=self.stepper,
             decode_frames=self.decode_frames,
@@ -227,4 +226,4 @@ class Trainer:
         """Latents of the samples' clips (len(samples), channels, num_frames, height, width); None from noise."""
         if self.clip_of is None:
             return None
-        return torch.stack([self.clip_of(sample.item) for sample in samples]).to(self.model.device)
+        return torch.stack([self.clip_of(sample.item) for sample in samples]).to(self.model.device, non_blocking=True)
