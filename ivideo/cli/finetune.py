@@ -265,4 +265,7 @@ def describe_profile(profile: dict[str, Any]) -> list[str]:
         f"{name:22}{share:7.1%}  {format_seconds(profile['seconds'][name])}"
         for name, share in profile["shares"].items()
     ]
-    return [*lines, f"outside the networks, of the time without evaluations: {profile['outside_networks']:.1%}"]
+    lines.append(f"outside the networks, of the time without evaluations: {profile['outside_networks']:.1%}")
+    if peak := profile.get("peak_gpu_memory"):
+        lines.append(f"most memory of the GPU that was taken: {peak / 2**30:.1f} GiB")
+    return lines

@@ -127,9 +127,10 @@ class PhaseTimer(Untimed):
         return timed
 
     def report(self) -> dict[str, Any]:
-        """Seconds and shares of each phase so far, and what a step spends outside the networks.
+        """Seconds and shares of each phase so far, what a step spends outside the networks, and the peak of memory.
 
-        `outside_networks` is the share of optimiser, logging, saving and all else in the time without evaluations.
+        `outside_networks` is the share of optimiser, logging, saving and all else in the time without evaluations;
+        `peak_gpu_memory` the bytes that tensors took at most, of the process so far, or None where there is no GPU.
         """
         total = self._clock() - self._started
         seconds = {name: sum(lane.seconds[name] * lane.share for lane in self._lanes) for name in PHASES}
@@ -140,4 +141,5 @@ class PhaseTimer(Untimed):
             "seconds": {name: round(value, 3) for name, value in seconds.items()},
             "shares": {name: round(value / total, 4) for name, value in seconds.items()},
             "outside_networks": round(1 - networks / training, 4),
+            "peak_gpu_memory": torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None,
         }
