@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from functools import partial
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from ivideo.core.sampler import edit, run_chain
 
 DATA = Path(__file__).parent / "data"
 GOLDEN = json.loads((DATA / "segmental_reward.json").read_text())
-ARRAYS = {name: torch.from_numpy(array) for name, array in np.load(DATA / "segmental_reward.npz").items()}
-MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073], dtype=torch.float64).view(3, 1, 1)
-STD = torch.tensor([0.26862954, 0.26130258, 0.27577711], dtype=torch.float64).view(3, 1, 1)
+DEVICE = os.environ.get("IVIDEO_TEST_DEVICE", "cpu")  # `IVIDEO_TEST_DEVICE=cuda pytest -k golden`: on a GPU
+ARRAYS = {name: torch.from_numpy(array).to(DEVICE) for name, array in np.load(DATA / "segmental_reward.npz").items()}
+MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073], dtype=torch.float64, device=DEVICE).view(3, 1, 1)
+STD = torch.tensor([0.26862954, 0.26130258, 0.27577711], dtype=torch.float64, device=DEVICE).view(3, 1, 1)
 
 
 class CountingDecoder:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from ivideo.core.sampler import add_offset_noise, edit, num_steps_to_run, run_ch
 
 DATA = Path(__file__).parent / "data"
 GOLDEN = json.loads((DATA / "partial_ddim.json").read_text())
-ARRAYS = {name: torch.from_numpy(array) for name, array in np.load(DATA / "partial_ddim.npz").items()}
+DEVICE = os.environ.get("IVIDEO_TEST_DEVICE", "cpu")  # `IVIDEO_TEST_DEVICE=cuda pytest -k golden`: on a GPU
+ARRAYS = {name: torch.from_numpy(array).to(DEVICE) for name, array in np.load(DATA / "partial_ddim.npz").items()}
 
 
 class Subtract:
@@ -79,8 +81,7 @@ def test_offset_noise_shifts_whole_frames():
 @pytest.mark.parametrize("case", GOLDEN["cases"], ids=lambda case: case["key"])
 @pytest.mark.parametrize("checkpoint", [True, False])
 def test_golden_partial_chain(case, checkpoint, ddim20):
-    p = torch.tensor(GOLDEN["p"], dtype=torch.float64, requires_grad=True)
-    q = torch.tensor(GOLDEN["q"], dtype=torch.float64, requires_grad=True)
+    p, q = (torch.tensor(GOLDEN[name], dtype=torch.float64, device=DEVICE, requires_grad=True) for name in "pq")
     seen = []
 
     def denoise(x, timestep, conditioning):
