@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ivideo.errors import IvideoError, UsageError
 from ivideo.models.judges.clip_judge import ClipJudge
@@ -17,6 +18,8 @@ from ivideo.models.judges.weight_files import UNREADABLE, find_on_hub, read_stat
 ARCHITECTURE = "ViT-H-14"
 HPS_REPOSITORY = "xswu/HPSv2"
 HPS_VERSIONS = {"hpsv2": "v2.0", "hpsv2.1": "v2.1"}
+HPS_FILES = {"hpsv2": "HPS_v2_compressed.pt", "hpsv2.1": "HPS_v2.1_compressed.pt"}  # as the hpsv2 package calls them
+HPS_ROOT = "~/.cache/hpsv2"  # where that package keeps them unless the environment says otherwise
 VERSIONS_IN_NAMES = (("hpsv2.1", r"v2[._-]1(?!\d)"), ("hpsv2", r"v2[._-]0(?!\d)|hps_?v2(?![._-]?\d)"))
 
 
@@ -87,10 +90,8 @@ def find_hps_checkpoint(version: str) -> Path:
     Raises:
         IvideoError: it is nowhere and the hub cannot be reached.
     """
-    import hpsv2.utils
-
-    file_name: str = hpsv2.utils.hps_version_map[HPS_VERSIONS[version]]
-    root = Path(os.environ.get("HPS_ROOT", hpsv2.utils.root_path)).expanduser()
+    file_name = HPS_FILES[version]
+    root = Path(os.environ.get("HPS_ROOT", HPS_ROOT)).expanduser()
     for path in (root / file_name, (root / file_name).with_suffix(".safetensors")):
         if path.is_file():
             return path
@@ -109,12 +110,20 @@ def build_network(config: dict[str, object], checkpoint: Path) -> nn.Module:
     Raises:
         OSError, RuntimeError, ...: see UNREADABLE.
     """
+    return assemble_network(config, read_state_dict(checkpoint)).float()
+
+
+def assemble_network(config: Mapping[str, object], state: Mapping[str, Tensor]) -> nn.Module:
+    """open_clip's network over weights that are there already, on their device and of their type.
+
+    Raises:
+        RuntimeError: the weights are another network's.
+    """
     import open_clip
 
-    state = read_state_dict(checkpoint)
     with torch.device("meta"):
         network: nn.Module = open_clip.CLIP(**config)
     network.load_state_dict(state, assign=True)
     # The causal mask, the only part that is computed and not stored.
     network.attn_mask = torch.full(network.attn_mask.shape, float("-inf")).triu_(1)  # type: ignore[arg-type]
-    return network.float()
+    return network
