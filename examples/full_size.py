@@ -88,19 +88,19 @@ TINY = Size(
 )
 
 
-def draw_weights(network: nn.Module, seed: int, dtype: torch.dtype) -> dict[str, Tensor]:
+def draw_weights(network: nn.Module, seed: int, dtype: torch.dtype, device: str = "cpu") -> dict[str, Tensor]:
     """Random weights for a network on the meta device that keep its activations near 1: normal by fan-in, norms 1."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(device).manual_seed(seed)
     weights = {}
     for name, empty in network.state_dict().items():
         if not empty.is_floating_point():
-            weights[name] = torch.arange(empty.numel()).view(empty.shape)  # position ids
+            weights[name] = torch.arange(empty.numel(), device=device).view(empty.shape)  # position ids
         elif empty.dim() >= 2:
-            drawn = torch.randn(empty.shape, generator=generator)
+            drawn = torch.randn(empty.shape, generator=generator, device=device)
             weights[name] = drawn.div_(empty[0].numel() ** 0.5).to(dtype)
         else:
             is_scale = ("norm" in name or "ln_" in name) and name.endswith("weight")
-            weights[name] = torch.full(empty.shape, float(is_scale), dtype=dtype)
+            weights[name] = torch.full(empty.shape, float(is_scale), dtype=dtype, device=device)
     return weights
 
 

@@ -125,12 +125,13 @@ class Arrangement:
 
 @dataclass(frozen=True)
 class Shape:
-    """The clips of a model."""
+    """The clips of a model, and how many go through it together."""
 
     num_frames: int
     height: int
     width: int
     num_segments: int
+    batch: int = 1
 
 
 def build_model(dtype: torch.dtype) -> TextToVideoModel:
@@ -179,15 +180,16 @@ def measure_step(shape: Shape, dtype: torch.dtype, arrangement: Arrangement) -> 
     memory = LiveMemory(model.unet, model.vae, judge.network)
     peaks: dict[str, int] = {}
     with fused_attention(), memory:
-        latents = torch.empty(1, *model.latents_shape(shape.num_frames, shape.height, shape.width), device=META)
-        embeds = torch.empty(1, 77, model.unet.config.cross_attention_dim, dtype=dtype, device=META)
+        one = model.latents_shape(shape.num_frames, shape.height, shape.width)
+        latents = torch.empty(shape.batch, *one, device=META)
+        embeds = torch.empty(shape.batch, 77, model.unet.config.cross_attention_dim, dtype=dtype, device=META)
         denoise = model.denoiser(3.0, batched=arrangement.batched)
         timesteps = torch.tensor([51, 1])
         chain = partial(run_chain, denoise, EmptyUpdate(), conditioning=Conditioning(embeds, embeds), checkpoint=False)
         with memory.phase(peaks, "no gradient"):
             latents = chain(latents=latents, timesteps=timesteps[:1])
         with torch.no_grad(), memory.phase(peaks, "ready frames"):
-            model.decode_frames(latents, torch.arange(FRAMES_AT_ONCE)[None])
+            model.decode_frames(latents[:1], torch.arange(FRAMES_AT_ONCE)[None])
         before = memory.live
         with memory.phase(peaks, "gradient"):
             latents = chain(latents=latents, timesteps=timesteps[1:], num_grad_steps=1)
@@ -204,10 +206,10 @@ def measure_step(shape: Shape, dtype: torch.dtype, arrangement: Arrangement) -> 
         with memory.phase(peaks, "judge"):
             objective = segmental_objective(
                 latents,
-                torch.zeros(1, shape.num_segments, dtype=torch.int64),
+                torch.zeros(shape.batch, shape.num_segments, dtype=torch.int64),
                 num_frames=shape.num_frames,
                 decode_frames=decode_and_mark,
-                score_frames=lambda frames: judge.score_frames(frames, ["prompt"])[judge.name],
+                score_frames=lambda frames: judge.score_frames(frames, ["prompt"] * shape.batch)[judge.name],
                 attenuation_rate=1.0,
             )
         peaks["kept by decoder"] = marks["after"] - marks["before"]

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
 
 
-def compile_network(network: nn.Module, try_it: Callable[[], object]) -> str | None:
+def compile_network(
+    network: nn.Module, try_it: Callable[[], object], backend: str | Callable[..., Any] = "inductor"
+) -> str | None:
     """Compile a network in place; its names, weights and adapters stay what they are.
 
     Args:
         network: compiled when it is first called; again where shapes, gradients or adapters change.
         try_it: calls it as it will be called, backward pass included.
+        backend: of torch.compile.
 
     Returns:
         None, or why the compiler failed, in a line: then the network is as it was before.
@@ -23,7 +27,7 @@ def compile_network(network: nn.Module, try_it: Callable[[], object]) -> str | N
     from torch._dynamo.exc import TorchDynamoException
 
     config.suppress_errors = False  # a failure is to be heard of here, once
-    network.compile()
+    network.compile(backend=backend)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Dynamo detected a call to a `functools.lru_cache`")  # diffusers' checks

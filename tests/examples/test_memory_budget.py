@@ -66,6 +66,7 @@ def test_recomputing_and_branches_in_turn_need_less(monkeypatch):
     )
     assert recomputed["kept by U-Net"] < kept["kept by U-Net"] / 5
     assert recomputed["kept by decoder"] < kept["kept by decoder"] / 10
-    assert recomputed["kept by judge"] == kept["kept by judge"] > 0
+    assert recomputed["kept by judge"] == pytest.approx(kept["kept by judge"], rel=1e-4)  # constants come only once
+    assert recomputed["kept by judge"] > 0
     assert recomputed["no gradient"] < kept["no gradient"] * 0.7  # one branch at a time
     assert recomputed["backward"] < kept["backward"] / 2

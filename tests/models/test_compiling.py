@@ -22,14 +22,12 @@ def _forget_compilations() -> Iterator[None]:
     torch.compiler.reset()
 
 
-def compile_with(monkeypatch: pytest.MonkeyPatch, network: nn.Module, backend: object) -> str | None:
+def compile_with(network: nn.Module, backend: object) -> str | None:
     """Compile by another backend than the one that needs a C++ compiler and a minute."""
-    whole = nn.Module.compile
-    monkeypatch.setattr(nn.Module, "compile", lambda self: whole(self, backend=backend))
-    return compile_network(network, lambda: network(torch.ones(2, 3)).sum().backward())
+    return compile_network(network, lambda: network(torch.ones(2, 3)).sum().backward(), backend)
 
 
-def test_a_compiled_network_keeps_its_names_and_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiled_network_keeps_its_names_and_numbers() -> None:
     network, calls = nn.Linear(3, 3), []
     expected, names = network(torch.ones(2, 3)), list(network.state_dict())
 
@@ -37,7 +35,7 @@ def test_a_compiled_network_keeps_its_names_and_numbers(monkeypatch: pytest.Monk
         calls.append(graph)
         return graph
 
-    assert compile_with(monkeypatch, network, count) is None
+    assert compile_with(network, count) is None
     assert torch.equal(network(torch.ones(2, 3)), expected)
     assert list(network.state_dict()) == names
     assert len(calls) == 1
@@ -57,21 +55,21 @@ def test_the_real_compiler_computes_the_same() -> None:
         torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-4)
 
 
-def test_where_the_compiler_fails_the_network_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_compiler_fails_the_network_stays_as_it_is() -> None:
     network = nn.Linear(3, 3)
     expected = network(torch.ones(2, 3))
 
     def fail(graph: object, inputs: object) -> object:
         raise ValueError("no such processor\nand more")
 
-    reason = compile_with(monkeypatch, network, fail)
+    reason = compile_with(network, fail)
     assert reason is not None
     assert "no such processor" in reason
     assert "\n" not in reason
     assert torch.equal(network(torch.ones(2, 3)), expected)
 
 
-def test_compiled_code_that_fails_when_it_is_run_is_left_out_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_code_that_fails_when_it_is_run_is_left_out_too() -> None:
     network = nn.Linear(3, 3)
 
     def make(graph: object, inputs: object) -> object:
@@ -80,7 +78,7 @@ def test_compiled_code_that_fails_when_it_is_run_is_left_out_too(monkeypatch: py
 
         return run
 
-    reason = compile_with(monkeypatch, network, make)
+    reason = compile_with(network, make)
     assert reason == "RuntimeError: view size is not compatible"
     assert network(torch.ones(2, 3)).shape == (2, 3)
 
@@ -91,6 +89,6 @@ def test_a_lack_of_memory_is_not_the_compiler_s(monkeypatch: pytest.MonkeyPatch)
     def run_out() -> None:
         raise torch.OutOfMemoryError("no memory")
 
-    monkeypatch.setattr(nn.Module, "compile", lambda self: None)
+    monkeypatch.setattr(nn.Module, "compile", lambda self, backend: None)
     with pytest.raises(torch.OutOfMemoryError):
         compile_network(network, run_out)
