@@ -1,0 +1,207 @@
+"""Is it right: the emoji world on the device against the CPU in float32, golden numbers, and repetition to the bit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from examples.gpu_check.check import Check
+from examples.gpu_check.stepping import relative_error
+from ivideo.config.settings import FinetuneSettings
+from ivideo.models.judges import load_judges
+from ivideo.models.lora import add_lora, named_lora_parameters
+from ivideo.models.registry import load_text_to_video
+from ivideo.models.text_to_video import TextToVideoModel
+from ivideo.workflows.finetuning.processes import join_processes
+from ivideo.workflows.finetuning.samples import samples_of_step
+from ivideo.workflows.finetuning.trainer import Trainer
+from ivideo.workflows.generation import generate_latents
+from ivideo.workflows.progress import Silence
+from ivideo.workflows.resolve import generation_settings, resolve_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+CPU = torch.device("cpu")
+PROMPTS = ["a cat surfing on a wave", "an owl flying at night"]
+SMALL = {"num_frames": 4, "num_inference_steps": 3, "generation_num_inference_steps": 3}
+PRECISIONS = {
+    "float32, TF32 off": (torch.float32, False),
+    "float32, TF32 on": (torch.float32, True),
+    "bfloat16": (torch.bfloat16, True),
+    "float16": (torch.float16, True),
+}
+
+
+@dataclass
+class Outcome:
+    """What a step and a generation gave, on the CPU.
+
+    Attributes:
+        latents: of a clip that was generated (1, channels, num_frames, height, width).
+        frames: its pixels, uint8.
+        rewards: of the drawn frames of a training step (batch, num_segments).
+        gradient: of the adapter, in one vector.
+    """
+
+    latents: Tensor
+    frames: Tensor
+    rewards: Tensor
+    gradient: Tensor
+
+
+def measure(check: Check) -> None:
+    """Golden numbers, precisions, repetition."""
+    check.measure("golden numbers of the authors", {}, partial(run_golden_tests, check.device))
+    with tf32(False):
+        wanted = compute(CPU, torch.float32, check.is_small)
+    for name, (dtype, allow) in PRECISIONS.items():
+        work = partial(compare_precision, check, wanted, dtype, allow)
+        check.measure("emoji-world, against float32 on the CPU", {"precision": name}, work)
+    for name in ("float32, TF32 off", "bfloat16"):
+        dtype, allow = PRECISIONS[name]
+        check.measure("the same seed twice", {"precision": name}, partial(repeat, check, dtype, allow))
+
+
+def run_golden_tests(device: torch.device) -> dict[str, Any]:
+    """The tests that hold the authors' numbers to 1e-10 in float64, with their tensors on the device."""
+    command = [sys.executable, "-m", "pytest", "tests/core", "-k", "golden", "-q", "-n", "0", "-p", "no:cacheprovider"]
+    environment = {**os.environ, "IVIDEO_TEST_DEVICE": str(device)}
+    if device.type == "cuda":
+        environment.setdefault("CUDA_VISIBLE_DEVICES", "0")  # tests hide the GPUs unless they are named
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    print(done.stdout, done.stderr, file=sys.stderr)
+    lines = [line for line in done.stdout.splitlines() if line.strip()]
+    return {"device": str(device), "agree": done.returncode == 0, "pytest": lines[-1].strip("= ") if lines else ""}
+
+
+@contextmanager
+def tf32(allow: bool) -> Iterator[None]:
+    """Let float32 products and convolutions of the GPU round to TF32, or not."""
+    backends = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    kept = [backend.allow_tf32 for backend in backends]
+    for backend in backends:
+        backend.allow_tf32 = allow
+    try:
+        yield
+    finally:
+        for backend, value in zip(backends, kept, strict=True):
+            backend.allow_tf32 = value
+
+
+def make_trainer(device: torch.device, dtype: torch.dtype, is_small: bool) -> Trainer:
+    """A training of the emoji world on clips of noise, with an adapter whose both halves are random: all counts."""
+    flags = {"model": "emoji-world", "device": str(device), "batch_size": 2, "gradient_accumulation": 1}
+    flags |= {**SMALL, "num_segments": 4} if is_small else {}
+    settings = resolve_settings(FinetuneSettings, config=None, flags=flags, progress=Silence())
+    model = load_text_to_video("emoji-world", device, dtype)
+    add_lora(model.unet, rank=4, alpha=4.0, seed=0)
+    generator = torch.Generator().manual_seed(1)
+    for name, parameter in named_lora_parameters(model.unet).items():
+        if ".lora_B." in name:
+            parameter.data.copy_(0.02 * torch.randn(parameter.shape, generator=generator))
+    judge = load_judges("emoji-preference", device)
+    shape = model.latents_shape(settings.num_frames, *model.default_size)
+    clips = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in range(len(PROMPTS))]
+    return Trainer(model, judge, PROMPTS, clips.__getitem__, settings, join_processes(settings))
+
+
+def differentiate(trainer: Trainer) -> tuple[Tensor, Tensor]:
+    """Rewards of the first batch's drawn frames, and the adapter's gradient in one vector."""
+    settings = trainer.settings
+    objective = trainer.evaluate(samples_of_step(0, settings.batch_size, len(trainer.prompts), settings.seed))
+    gradients = torch.autograd.grad(trainer.scaler.scale(objective.loss), trainer.parameters)
+    gradient = torch.cat([one.flatten() for one in gradients]) / trainer.scaler.get_scale()
+    return objective.frame_scores.detach(), gradient
+
+
+def compute(device: torch.device, dtype: torch.dtype, is_small: bool) -> Outcome:
+    """A generation and the gradient of a training step."""
+    trainer = make_trainer(device, dtype, is_small)
+    model: TextToVideoModel = trainer.model
+    latents = generate_latents(model, generation_settings(trainer.settings), PROMPTS[:1], [0])
+    frames = model.decode_clip(latents[0])
+    rewards, gradient = differentiate(trainer)
+    return Outcome(latents.cpu(), frames, rewards.cpu(), gradient.cpu())
+
+
+def compare_precision(check: Check, wanted: Outcome, dtype: torch.dtype, allow: bool) -> dict[str, Any]:
+    """How far the device is from the CPU's float32: relative errors, and the largest difference of a pixel of 255."""
+    with tf32(allow):
+        found = compute(check.device, dtype, check.is_small)
+    pixels = (found.frames.int() - wanted.frames.int()).abs()
+    return {
+        "latents": relative_error(found.latents, wanted.latents),
+        "largest latent": float((found.latents - wanted.latents).abs().max()),
+        "largest pixel": int(pixels.max()),
+        "mean pixel": float(pixels.double().mean()),
+        "rewards": float((found.rewards - wanted.rewards).abs().max()),
+        "gradient": relative_error(found.gradient, wanted.gradient),
+        "its cosine": float(torch.cosine_similarity(found.gradient.double(), wanted.gradient.double(), dim=0)),
+        "finite": bool(found.gradient.isfinite().all()),
+    }
+
+
+def repeat(check: Check, dtype: torch.dtype, allow: bool) -> dict[str, Any]:
+    """Whether the same gradient comes twice to the bit, and else the first operator that gave another result."""
+    with tf32(allow):
+        trainer = make_trainer(check.device, dtype, check.is_small)
+        (rewards, first), (rewards_again, second) = differentiate(trainer), differentiate(trainer)
+        if torch.equal(first, second) and torch.equal(rewards, rewards_again):
+            return {"bit-equal": True}
+        error = relative_error(second, first)
+        return {
+            "bit-equal": False,
+            "gradient": error,
+            "first operator": find_first_difference(partial(differentiate, trainer)),
+        }
+
+
+class Checksums(TorchDispatchMode):
+    """Notes a checksum of what goes into each operator and of what comes out."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        super().__init__()
+        self.log: list[tuple[str, Tensor, Tensor]] = []
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        before = add_up(args, kwargs)
+        result = operation(*args, **(kwargs or {}))
+        if "empty" not in str(operation):  # whose memory holds whatever was there
+            self.log.append((str(operation), before, add_up(result)))
+        return result
+
+
+def add_up(*values: Any) -> Tensor:
+    """A checksum of all tensors' bits, which counts places; whole numbers wrap around, so that order cannot matter."""
+    total = torch.zeros((), dtype=torch.int64)
+    for value in tree_leaves(values):
+        if isinstance(value, Tensor) and value.numel() and not value.is_sparse:
+            integers = value.detach().contiguous().flatten().view(torch.uint8).to(torch.int64)
+            places = 0x9E3779B1 * torch.arange(1, integers.numel() + 1, device=value.device) % 0x7FFFFFFF
+            total = total.to(value.device) + (integers * places).sum()
+    return total.cpu()
+
+
+def find_first_difference(work: Any) -> str:
+    """The first operator that gave another result for the same inputs when work was done twice."""
+    logs = []
+    for _ in range(2):
+        with Checksums() as mode:
+            work()
+        logs.append(mode.log)
+    for (name, before, after), (_, before_again, after_again) in zip(*logs, strict=False):
+        if torch.equal(before, before_again) and not torch.equal(after, after_again):
+            return name
+    return "none found"

@@ -1,0 +1,61 @@
+"""Training steps of the ordinary trainer, timed."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from examples.gpu_check.check import Check
+from ivideo.config.settings import FinetuneSettings
+from ivideo.models.judges.clip_judge import ClipJudge
+from ivideo.models.text_to_video import TextToVideoModel
+from ivideo.workflows.finetuning.phases import EVALUATION, KEEPING, PhaseTimer
+from ivideo.workflows.finetuning.processes import join_processes
+from ivideo.workflows.finetuning.trainer import Trainer
+from ivideo.workflows.generation import latents_shape
+from ivideo.workflows.resolve import generation_settings
+
+PROMPTS = ["a cat is surfing on a wave", "a dog is running in the snow"]
+
+
+def make_trainer(
+    model: TextToVideoModel, reward: ClipJudge, settings: FinetuneSettings, timer: PhaseTimer | None = None
+) -> Trainer:
+    """The trainer that `ivideo finetune` uses, on clips of noise that lie on the CPU as ready clips do."""
+    if model.text_encoder is not None:
+        model.encode_once(PROMPTS, settings.negative_prompt)
+    shape = latents_shape(model, generation_settings(settings))
+    clips = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in range(len(PROMPTS))]
+    accelerator = join_processes(settings)
+    return Trainer(model, reward, PROMPTS, clips.__getitem__, settings, accelerator, timer)
+
+
+def time_steps(check: Check, trainer: Trainer) -> dict[str, Any]:
+    """Seconds of a step (mean of two after one that is not counted; small: of one), and the peak of memory in it."""
+    trainer.train_step(0)
+    check.synchronize()
+    check.reset_peak()
+    seconds = []
+    for step in range(1, 2 if check.is_small else 3):
+        started = time.perf_counter()
+        trainer.train_step(step)
+        check.synchronize()
+        seconds.append(time.perf_counter() - started)
+    return {"seconds": statistics.median(seconds), "peak_gib": check.read_peak()}
+
+
+def time_phases(model: TextToVideoModel, reward: ClipJudge, settings: FinetuneSettings) -> dict[str, float]:
+    """Seconds of each phase of one step, waiting for the device at every change of phase; for shapes that are warm."""
+    timer = PhaseTimer(model.device, model.num_workers)
+    make_trainer(model, reward, settings, timer).train_step(0)
+    return {name: seconds for name, seconds in timer.report()["seconds"].items() if name not in (EVALUATION, KEEPING)}
+
+
+def relative_error(found: Tensor, wanted: Tensor) -> float:
+    """||found - wanted|| / ||wanted||, in float64 on the CPU."""
+    a, b = (tensor.detach().cpu().double() for tensor in (found, wanted))
+    return float((a - b).norm() / b.norm())
