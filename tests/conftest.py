@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +46,14 @@ def ivideo() -> Callable[..., Result]:
         return result
 
     return run
+
+
+@pytest.fixture
+def bare_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine where moviepy, imageio-ffmpeg and hpsv2 are not installed."""
+    packages = ("moviepy", "imageio_ffmpeg", "hpsv2")
+    for name in {*packages, *(name for name in sys.modules if name.partition(".")[0] in packages)}:
+        monkeypatch.setitem(sys.modules, name, None)
 
 
 @pytest.fixture(scope="session")

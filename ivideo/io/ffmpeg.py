@@ -1,4 +1,4 @@
-"""The bundled ffmpeg: what it says of a file, and the file's frames through a pipe, one at a time."""
+"""The ffmpeg of imageio-ffmpeg: what it says of a file, and the file's frames through a pipe, one at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,6 +30,10 @@ _ROTATION = re.compile(r"rotation of (-?[\d.]+) degrees")
 _COMMENT = re.compile(r"^ +comment +: (.*)$", re.MULTILINE | re.IGNORECASE)
 
 
+class NoDecoder(IvideoError):
+    """A video that could be read if ffmpeg were there: the machine is at fault, not the video."""
+
+
 @dataclass(frozen=True)
 class StreamInfo:
     """What ffmpeg says of a file's picture: frames per second (to 1/100), size as shown, and the comment."""
@@ -39,6 +42,34 @@ class StreamInfo:
     height: int
     width: int
     comment: str
+
+
+def find_ffmpeg() -> str | None:
+    """The program that imageio-ffmpeg brings or knows; None where the package or the program is not there."""
+    try:
+        from imageio_ffmpeg import get_ffmpeg_exe
+
+        return str(get_ffmpeg_exe())
+    except (ImportError, RuntimeError):
+        return None
+
+
+def find_decoder(path: Path) -> str:
+    """The program that reads a video.
+
+    Args:
+        path: the video.
+
+    Raises:
+        NoDecoder: there is none on this machine.
+    """
+    program = find_ffmpeg()
+    if program is None:
+        raise NoDecoder(
+            f"{path} cannot be read: no decoder of videos is installed (pip install imageio-ffmpeg); "
+            "GIFs and folders of pictures can"
+        )
+    return program
 
 
 def probe(path: Path) -> StreamInfo:
@@ -53,9 +84,9 @@ def probe(path: Path) -> StreamInfo:
         this is lower; None where ffmpeg knows neither.
 
     Raises:
-        IvideoError: not a video, or nothing but sound.
+        IvideoError: not a video, nothing but sound, or no ffmpeg.
     """
-    command = [_ffmpeg(), "-hide_banner", "-nostdin", *_input(path)]
+    command = [find_decoder(path), "-hide_banner", "-nostdin", *_input(path)]
     log = subprocess.run(command, capture_output=True, check=False).stderr.decode("utf-8", "replace")
     if "\nInput #0" not in f"\n{log}":
         raise IvideoError(f"{path} is not a video that can be read: {_why_not(log)}")
@@ -87,9 +118,9 @@ def decode(path: Path, num_frames: int | None = None, options: Sequence[str] = (
         Frames uint8 (height, width, 3), RGB, writable.
 
     Raises:
-        IvideoError: after the last frame that can be read: there is none, or there are fewer than announced.
+        IvideoError: no ffmpeg; after the last frame that can be read: there is none, or there are fewer than announced.
     """
-    command = [_ffmpeg(), "-v", "error", "-nostdin", "-fflags", "+discardcorrupt"]
+    command = [find_decoder(path), "-v", "error", "-nostdin", "-fflags", "+discardcorrupt"]
     command += [] if num_frames else ["-max_error_rate", "0"]
     command += [*options, *_input(path), "-map", "0:V:0", "-fps_mode", "passthrough"]
     command += ["-sws_flags", "bicubic+accurate_rnd+full_chroma_int"]
@@ -132,10 +163,6 @@ def _first_line(log: str) -> str:
     """What went wrong first, in ffmpeg's words, without the part of ffmpeg that says it."""
     lines = [re.sub(r"^(\[.*? @ 0x[0-9a-f]+\] )+", "", line.strip()) for line in log.splitlines()]
     return next(filter(None, lines), "no reason given")
-
-
-def _ffmpeg() -> str:
-    return str(imageio_ffmpeg.get_ffmpeg_exe())
 
 
 def _input(path: Path) -> list[str]:

@@ -16,14 +16,14 @@ from ivideo.io.files import explain_os_error
 
 PAGES = Path(__file__).with_name("pages")
 MAX_EMBEDDED_BYTES = 24_000_000
-MIME_TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm"}
+MIME_TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm", ".gif": "image/gif"}
 
 
 def build_page(template: str, title: str, styles: Sequence[str], scripts: Sequence[str], data: Any) -> str:
     """Put a page together from its parts in `pages/`.
 
-    The page's own policy lets it run this very script and style (by their SHA-256) and load videos from itself or the
-    disk, nothing else; what stands in `data` can't become markup or code.
+    The page's own policy lets it run this very script and style (by their SHA-256) and load videos and pictures
+    from itself or the disk, nothing else; what stands in `data` can't become markup or code.
 
     Args:
         template: name of the HTML, with the places $title, $policy, $style, $data and $script.
@@ -38,7 +38,7 @@ def build_page(template: str, title: str, styles: Sequence[str], scripts: Sequen
     style, script = ("\n".join(_read(name) for name in names) for names in (styles, scripts))
     policy = (
         f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; "
-        "img-src data:; media-src 'self' data: file:; base-uri 'none'; form-action 'none'"
+        "img-src 'self' data: file:; media-src 'self' data: file:; base-uri 'none'; form-action 'none'"
     )
     return Template(_read(template)).substitute(
         title=html.escape(title).encode("ascii", "xmlcharrefreplace").decode(),

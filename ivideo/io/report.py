@@ -8,7 +8,7 @@ from typing import Any
 
 from ivideo.io.files import write_text
 from ivideo.io.page import MAX_EMBEDDED_BYTES, MIME_TYPES, build_page, data_uri, relative_uri
-from ivideo.io.video import read_video, write_video
+from ivideo.io.video import default_suffix, nearest_fps, read_video, write_video
 
 PAGE_NAME = "report.html"
 VIDEOS_NAME = "report_videos"
@@ -61,7 +61,8 @@ def write_report(folder: Path, results: Mapping[str, Any], *, max_embedded_bytes
 def locate_videos(folder: Path, paths: Iterable[str], max_embedded_bytes: int) -> dict[str, str]:
     """Tell where a page in `folder` finds each video that is there.
 
-    What no browser plays (gif and avi, say; pictures of a gif can't be stopped) is written as mp4 to `report_videos/`.
+    What no browser plays (gif and avi, say; pictures of a gif can't be stopped) is written as mp4 to `report_videos/`,
+    or as gif on a machine without an encoder.
 
     Args:
         folder: that the paths are relative to.
@@ -81,9 +82,10 @@ def locate_videos(folder: Path, paths: Iterable[str], max_embedded_bytes: int) -
 
 
 def _make_playable(folder: Path, path: str) -> str:
-    if Path(path).suffix.lower() in MIME_TYPES:
+    suffix, wanted = Path(path).suffix.lower(), default_suffix()
+    if suffix == wanted or (suffix in MIME_TYPES and suffix != ".gif"):
         return path
     video = read_video(folder / path)
-    playable = f"{VIDEOS_NAME}/{path}.mp4"
-    write_video(folder / playable, video.frames, video.fps, video.metadata)
+    playable = f"{VIDEOS_NAME}/{path}{wanted}"
+    write_video(folder / playable, video.frames, nearest_fps(wanted, video.fps), video.metadata)
     return playable

@@ -1,4 +1,4 @@
-"""Clips on disk: written as mp4 (H.264) or gif, with what made them inside or beside the file, and read whole."""
+"""Clips on disk: as mp4 (H.264, by ffmpeg) or gif (by Pillow), with what made them inside or beside, and read whole."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ivideo.errors import UsageError
+from ivideo.io.ffmpeg import find_ffmpeg
 from ivideo.io.files import atomic_path, write_json
+from ivideo.io.gif import write_gif
 from ivideo.io.video_reader import DEFAULT_FPS, Frames, open_video
 
 VIDEO_SUFFIXES = (".mp4", ".gif")
 MIN_FPS, MAX_GIF_FPS = 0.01, 50
+NO_ENCODER = "no encoder of videos is installed (pip install moviepy imageio-ffmpeg)"
 # CRF 12: nearly lossless, because clips may be only 64 pixels wide. BT.709 is named so that players need not guess it.
 _MP4_OPTIONS = (
     "-vf scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int,format=yuv420p -crf 12 "
     "-colorspace bt709 -color_primaries bt709 -color_trc bt709 -color_range tv "
     "-movflags +faststart -fflags +bitexact -flags +bitexact"
 ).split()
-_GIF_OPTIONS = "-vf split[a][b];[a]palettegen=stats_mode=full[p];[b][p]paletteuse -fflags +bitexact".split()
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,21 @@ class Video:
     frames: Frames
     fps: float
     metadata: dict[str, Any]
+
+
+def can_write_mp4() -> bool:
+    """Whether this machine has an encoder: moviepy, and the ffmpeg that it runs. Imports no moviepy."""
+    return find_spec("moviepy") is not None and find_ffmpeg() is not None
+
+
+def default_suffix() -> str:
+    """How a video ends that nobody gave a name: .mp4, or .gif on a machine without an encoder."""
+    return ".mp4" if can_write_mp4() else ".gif"
+
+
+def nearest_fps(suffix: str, fps: float) -> float:
+    """The frame rate nearest to a given one that a file of this suffix can have."""
+    return min(fps, MAX_GIF_FPS) if suffix == ".gif" else fps
 
 
 def write_video(path: Path, frames: Frames, fps: float, metadata: Mapping[str, Any]) -> Path:
@@ -54,7 +72,7 @@ def write_video(path: Path, frames: Frames, fps: float, metadata: Mapping[str, A
         The same path.
 
     Raises:
-        UsageError: another suffix, or a frame rate that the format does not know.
+        UsageError: another suffix, a frame rate that the format does not know, or .mp4 without an encoder.
         IvideoError: the file can't be written.
         ValueError: frames of another shape or type.
     """
@@ -66,7 +84,7 @@ def write_video(path: Path, frames: Frames, fps: float, metadata: Mapping[str, A
             _write_mp4(temporary, frames, fps, metadata)
     else:
         with atomic_path(path) as temporary, atomic_path(path.with_suffix(".json")) as sidecar:
-            _write_gif(temporary, frames, fps)
+            write_gif(temporary, frames, fps)
             write_json(sidecar, dict(metadata))
     return path
 
@@ -79,7 +97,8 @@ def check_video_format(path: Path, fps: float) -> None:
         fps: frames per second.
 
     Raises:
-        UsageError: another suffix than .mp4 and .gif, fps below 0.01, or a .gif of more than 50 frames per second.
+        UsageError: another suffix than .mp4 and .gif, fps below 0.01, a .gif of more than 50 frames per second, or an
+            .mp4 on a machine without an encoder.
     """
     suffix = path.suffix.lower()
     if suffix not in VIDEO_SUFFIXES:
@@ -87,7 +106,10 @@ def check_video_format(path: Path, fps: float) -> None:
     if not (math.isfinite(fps) and fps >= MIN_FPS):
         raise UsageError(f"a video shows at least {MIN_FPS} frames per second, not {fps:g}")
     if suffix == ".gif" and fps > MAX_GIF_FPS:
-        raise UsageError(f"a gif shows at most {MAX_GIF_FPS} frames per second, not {fps:g}; write an .mp4")
+        advice = "write an .mp4" if can_write_mp4() else f"an .mp4 could, but {NO_ENCODER}"
+        raise UsageError(f"a gif shows at most {MAX_GIF_FPS} frames per second, not {fps:g}; {advice}")
+    if suffix == ".mp4" and not can_write_mp4():
+        raise UsageError(f"cannot write {path}: {NO_ENCODER}; a .gif can be written")
 
 
 def read_video(path: Path, folder_fps: float = DEFAULT_FPS) -> Video:
@@ -117,23 +139,17 @@ def _write_mp4(path: Path, frames: Frames, fps: float, metadata: Mapping[str, An
     tags = ["-metadata", f"comment={json.dumps(dict(metadata), allow_nan=False)}"]
     if "prompt" in metadata:
         tags += ["-metadata", "title=" + metadata["prompt"].replace("\0", " ")]
-    _encode(path, even, fps, "libx264", [*_MP4_OPTIONS, *tags])
+    _encode(path, even, fps, [*_MP4_OPTIONS, *tags])
 
 
-def _write_gif(path: Path, frames: Frames, fps: float) -> None:
-    last_start = math.floor(100 * (len(frames) - 1) / fps + 0.5)
-    final_delay = max(round(100 * len(frames) / fps) - last_start, 1)
-    _encode(path, frames, fps, "gif", [*_GIF_OPTIONS, "-final_delay", str(final_delay)])
-
-
-def _encode(path: Path, frames: Frames, fps: float, codec: str, options: list[str]) -> None:
+def _encode(path: Path, frames: Frames, fps: float, options: list[str]) -> None:
     """Encode with moviepy's writer, on one thread: the number of threads would change the bytes."""
     from moviepy.video.io.ffmpeg_writer import FFMPEG_VideoWriter
 
     _, height, width, _ = frames.shape
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         writer = FFMPEG_VideoWriter(
-            f"file:{path}", (width, height), fps, codec=codec, threads=1, logfile=log, ffmpeg_params=options
+            f"file:{path}", (width, height), fps, codec="libx264", threads=1, logfile=log, ffmpeg_params=options
         )
         process = writer.proc
         with suppress(OSError), writer:  # a broken pipe says less than ffmpeg's exit status and log

@@ -13,6 +13,8 @@ Where frames are not announced, one that ffmpeg cannot decode is an error too. W
 never from its name. Frames come upright (a rotation in the file is followed), with the pixels that are coded, whatever
 their aspect, and each exactly once: time stamps, even uneven ones, only decide the average rate, and an edit list hides
 nothing. Damage inside a frame that its decoder patches up is not noticed.
+
+Gifs and pictures are read by Pillow; the others need ffmpeg, and without it are not even opened.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from numpy.typing import NDArray
 
 from ivideo.errors import IvideoError
 from ivideo.io.containers import check_whole
-from ivideo.io.ffmpeg import decode, probe
+from ivideo.io.ffmpeg import decode, find_decoder, probe
 from ivideo.io.files import explain_os_error
 from ivideo.io.frames_folder import PICTURE_SUFFIXES, list_frames, read_picture, read_pictures
 from ivideo.io.gif import SIGNATURE, read_gif_frames, read_gif_header
@@ -120,7 +122,7 @@ def open_video(path: Path, folder_fps: float = DEFAULT_FPS) -> VideoReader:
 
     Raises:
         IvideoError: missing, not a video, nothing but sound, cut off as far as that can be told, a folder without
-            pictures or with videos beside them, or its sidecar isn't a JSON object.
+            pictures or with videos beside them, its sidecar isn't a JSON object, or ffmpeg is missing (NoDecoder).
     """
     try:
         if path.is_dir():
@@ -164,6 +166,7 @@ def _open_gif(path: Path) -> VideoReader:
 
 def _open_mp4(path: Path) -> VideoReader:
     header = read_mp4_header(path)
+    find_decoder(path)
     fps = header.fps or probe(path).fps or DEFAULT_FPS
     metadata = _parse_metadata(path, header.tags.get("©cmt", ""))
     frames = partial(decode, path, header.num_frames, ["-ignore_editlist", "1"])

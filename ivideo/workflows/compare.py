@@ -15,7 +15,7 @@ from ivideo.io.files import check_folder, copy_file, write_json
 from ivideo.io.rating_page import identify_study, write_rating_page
 from ivideo.io.report import write_report
 from ivideo.io.tables import write_csv
-from ivideo.io.video import check_video_format
+from ivideo.io.video import NO_ENCODER, can_write_mp4, check_video_format, default_suffix
 from ivideo.models.judges import load_judges
 from ivideo.models.registry import choose_device
 from ivideo.workflows.comparing.contestants import Contestant, default_prompts
@@ -25,6 +25,7 @@ from ivideo.workflows.comparing.recipes import check_distinct, find_recipe
 from ivideo.workflows.comparing.results import describe_results, list_clips
 from ivideo.workflows.comparing.scoring import score_rows
 from ivideo.workflows.comparing.videos import VideoMaker, make_videos, name_folders
+from ivideo.workflows.generation import tell_of_gifs
 from ivideo.workflows.progress import Progress, Silence
 from ivideo.workflows.resolve import check_prompts
 
@@ -62,7 +63,8 @@ def compare(
         The object of results.json, see `describe_results`.
 
     Raises:
-        UsageError: a contestant twice, seeds where folders say them, or ratings without an output.
+        UsageError: a contestant twice, seeds where folders say them, ratings without an output, or a rating page
+            without an encoder.
         IvideoError: nothing to pair, or bad input.
     """
     progress = progress or Silence()
@@ -73,6 +75,8 @@ def compare(
     recipes = {i: find_recipe(one, settings[i]) for i, one in enumerate(contestants) if not one.folder}
     check_distinct(contestants, recipes)
     tell_of_models(contestants, settings, progress)
+    if output or recipes:
+        tell_of_gifs(progress)
     rows = find_rows(contestants, settings, prompts, num_seeds or 1)
     judge = load_judges(scoring.rewards, choose_device(scoring.device))
     with lend_folder(output) as root:
@@ -96,11 +100,13 @@ def join_ratings(output: Path | None, ratings: Sequence[Path], with_rating_page:
     """What people said of the clips of an earlier call; None where nobody was asked.
 
     Raises:
-        UsageError: there is no output, or there are no answers.
+        UsageError: there is no output, no encoder for the page's videos, or there are no answers.
         IvideoError: a file that holds no answers to that call's rating page.
     """
     if output is None and (ratings or with_rating_page):
         raise UsageError("people rate clips that are kept: give their folder by --output")
+    if with_rating_page and not can_write_mp4():
+        raise UsageError(f"people rate mp4 videos, and {NO_ENCODER}")
     if output is None or not ratings:
         return None
     files = [file for path in ratings for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
@@ -149,7 +155,7 @@ def check_output(
         IvideoError: nothing can be written there.
     """
     for own in settings:
-        check_video_format(Path("clip.mp4"), own.fps)
+        check_video_format(Path(f"clip{default_suffix()}"), own.fps)
     if output is None:
         return
     for one in contestants:

@@ -18,7 +18,6 @@ from ivideo.io.clip_lists import Source
 from ivideo.io.files import atomic_folder, write_text
 from ivideo.io.lock import lock_folder
 from ivideo.io.run_folder import RunFolder, check_new_run
-from ivideo.io.video import check_video_format
 from ivideo.models.compiling import compile_network
 from ivideo.models.judges import runs_code, trained_part
 from ivideo.models.lora import add_lora
@@ -32,7 +31,7 @@ from ivideo.workflows.finetuning.checkpoints import (
     step_of,
 )
 from ivideo.workflows.finetuning.clips import ClipCache, find_clips
-from ivideo.workflows.finetuning.heldout import add_second_judge, split_heldout
+from ivideo.workflows.finetuning.heldout import add_second_judge, check_videos, split_heldout
 from ivideo.workflows.finetuning.loop import TrainingLoop
 from ivideo.workflows.finetuning.onlooker import open_onlooker
 from ivideo.workflows.finetuning.out_of_memory import explain_out_of_memory
@@ -88,7 +87,7 @@ def finetune(
     check_new_run(output)
     check_start(settings, listed, clips)
     ready_clips = find_clips(clips, training, settings) if clips else {}
-    check_video_format(RunFolder(output).videos / "clip.mp4", settings.fps)
+    check_videos(RunFolder(output), kept, settings, progress or Silence())
     settings = add_second_judge(settings, progress or Silence())
     shop = open_workshop(settings, training, kept, join_processes(settings), progress)
     real = prepare_real_clips(shop, listed) if listed else None
@@ -123,6 +122,7 @@ def go_on(found: Resumable, settings: FinetuneSettings, *, progress: Progress | 
     processes = join_processes(settings)
     with lock_run(run, processes):
         training, kept = read_run_prompts(run)
+        check_videos(run, kept, settings, progress or Silence())
         listed = recall_clips(run) if run.clip_records.is_file() else []
         checkpoint = open_checkpoint(found, settings, [clip.prompt for clip in listed] or training)
         processes.wait_for_everyone()

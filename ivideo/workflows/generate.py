@@ -10,10 +10,10 @@ from pathlib import Path
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import UsageError
 from ivideo.io.files import check_folder
-from ivideo.io.video import VIDEO_SUFFIXES, check_video_format, write_video
+from ivideo.io.video import VIDEO_SUFFIXES, check_video_format, default_suffix, write_video
 from ivideo.models.judges import labels_of, load_judges
 from ivideo.models.registry import choose_device
-from ivideo.workflows.generation import describe_generation, generate_clip, open_model, warn_of_prompts
+from ivideo.workflows.generation import describe_generation, generate_clip, open_model, tell_of_gifs, warn_of_prompts
 from ivideo.workflows.progress import Progress, Silence
 from ivideo.workflows.resolve import Adapter, check_prompts
 from ivideo.workflows.scoring import ClipScore, score_clip
@@ -59,13 +59,14 @@ def plan_files(
             raise UsageError(f"--output {output} is one file for {count} videos; give a folder")
         return [(prompts[0], seeds[0], output)]
     planned: list[tuple[str, int, Path]] = []
+    suffix = default_suffix()
     taken: set[Path] = set()
     for prompt in prompts:
         for seed in seeds:
             stem = "_".join(filter(None, (file_stem(prompt), f"seed{seed}", adapter_name)))
-            path, number = output / f"{stem}.mp4", 2
+            path, number = output / f"{stem}{suffix}", 2
             while path in taken:
-                path, number = output / f"{stem}_{number}.mp4", number + 1
+                path, number = output / f"{stem}_{number}{suffix}", number + 1
             taken.add(path)
             planned.append((prompt, seed, path))
     return planned
@@ -107,6 +108,8 @@ def generate(
     for _, _, path in planned:
         check_video_format(path, settings.fps)
     check_folder(planned[0][2].parent)
+    if planned[0][2] != output:
+        tell_of_gifs(progress)
     judge = load_judges(settings.rewards, choose_device(settings.device)) if with_score else None
     model = open_model(settings, adapter)
     warn_of_prompts(model, prompts, progress)

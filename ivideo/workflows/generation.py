@@ -13,6 +13,7 @@ from ivideo.config.settings import GenerationSettings
 from ivideo.core.draws import draw_normal
 from ivideo.core.sampler import run_chain
 from ivideo.errors import UsageError
+from ivideo.io.video import NO_ENCODER, can_write_mp4
 from ivideo.models.lora import load_lora
 from ivideo.models.registry import choose_device, choose_dtype, load_text_to_video
 from ivideo.models.text_to_video import TextToVideoModel
@@ -55,6 +56,12 @@ def warn_of_prompts(model: TextToVideoModel, prompts: Sequence[str], progress: P
     for prompt in prompts:
         for problem in model.find_prompt_problems(prompt):
             progress.warn(f"prompt {prompt!r}: {problem}")
+
+
+def tell_of_gifs(progress: Progress) -> None:
+    """Say that videos without a given name become GIFs, on a machine where they do."""
+    if not can_write_mp4():
+        progress.say(f"{NO_ENCODER}: videos are written as GIF")
 
 
 def draw_initial_noise(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:

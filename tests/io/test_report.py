@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ivideo.errors import IvideoError
@@ -233,3 +234,42 @@ def test_video_that_no_browser_plays_is_shown_as_mp4(
     assert wait_for(browser, "return document.querySelector('.detail video')?.currentTime > 0.2")
     assert texts(browser, ".detail .no-video") == ["This browser can't show this video."]
     assert read_video(tmp_path / "report_videos/videos/mine/clip.gif.mp4").frames.shape == clip.frames.shape
+
+
+def test_a_gif_stays_one_without_an_encoder(
+    make_results: Callable[..., Any], tmp_path: Path, bare_machine: None
+) -> None:
+    data = read_data(write_report(tmp_path, make_gif_results(make_results, tmp_path)))
+    assert [uri.partition(",")[0] for uri in data["sources"].values()] == ["data:image/gif;base64"] * 2
+    linked = read_data(write_report(tmp_path, data["results"], max_embedded_bytes=0))
+    assert linked["sources"] == {path: path for path in ("videos/base/clip.gif", "videos/mine/clip.gif")}
+    assert not (tmp_path / "report_videos").exists()
+
+
+@pytest.mark.needs_browser
+@pytest.mark.parametrize("max_embedded_bytes", [0, 10**7])
+def test_gifs_are_shown_as_pictures_without_an_encoder(
+    make_results: Callable[..., Any],
+    open_page: Callable[..., Any],
+    tmp_path: Path,
+    bare_machine: None,
+    max_embedded_bytes: int,
+) -> None:
+    results = make_gif_results(make_results, tmp_path)
+    browser = open_page(write_report(tmp_path, results, max_embedded_bytes=max_embedded_bytes))
+    click(browser, "#clip-table button.open")
+    pictures = "[...document.querySelectorAll('.detail img')]"
+    assert wait_for(browser, f"return {pictures}.filter((one) => one.naturalWidth === 16).length === 2")
+    assert min(browser.execute_script(f"return {pictures}.map((one) => one.offsetWidth)")) > 100
+    hidden = "return ['.detail .controls', '#play-all'].map((one) => document.querySelector(one).offsetHeight)"
+    assert browser.execute_script(hidden) == [0, 0]
+    assert complaints(browser) == []
+
+
+def make_gif_results(make_results: Callable[..., Any], folder: Path) -> Any:
+    """Results of one row whose two clips are gifs."""
+    results = make_results(["a cat"])
+    for shade, clip in zip((60, 180), results["rows"][0]["clips"], strict=True):
+        clip["video"] = clip["video"].replace(".mp4", ".gif")
+        write_video(folder / clip["video"], np.full((4, 16, 16, 3), shade, np.uint8), 8, {})
+    return results

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,7 @@ from PIL import Image
 
 from ivideo.errors import IvideoError, UsageError
 from ivideo.io.mp4 import read_mp4_header
-from ivideo.io.video import Frames, read_video, write_video
+from ivideo.io.video import Frames, default_suffix, read_video, write_video
 
 Ffmpeg = Callable[..., str]
 
@@ -248,3 +250,44 @@ def test_a_cut_off_gif_is_an_error(tmp_path: Path, share: float) -> None:
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
     assert_fails_in_one_line(path, "is truncated")
+
+
+def test_without_an_encoder_gifs_are_written_and_mp4s_are_refused(tmp_path: Path, bare_machine: None) -> None:
+    assert default_suffix() == ".gif"
+    with pytest.raises(UsageError) as caught:
+        write_video(tmp_path / "a.mp4", make_clip(2), 8, {})
+    assert str(caught.value) == (
+        f"cannot write {tmp_path / 'a.mp4'}: no encoder of videos is installed (pip install moviepy imageio-ffmpeg); "
+        "a .gif can be written"
+    )
+    assert os.listdir(tmp_path) == []
+    assert read_video(write_video(tmp_path / "a.gif", make_clip(2), 8, {"seed": 1})).metadata == {"seed": 1}
+    with pytest.raises(UsageError, match=r"at most 50 frames per second, not 60; an \.mp4 could, but no encoder"):
+        write_video(tmp_path / "b.gif", make_clip(2), 60, {})
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_without_a_decoder_one_line_says_so_but_damage_comes_first(
+    tmp_path: Path, run_ffmpeg: Ffmpeg, request: pytest.FixtureRequest, suffix: str
+) -> None:
+    path = write_video(tmp_path / "a.mp4", make_clip(2), 8, {})
+    run_ffmpeg("-i", path, "-c", "copy", path.with_suffix(suffix))
+    request.getfixturevalue("bare_machine")
+    assert_fails_in_one_line(path.with_suffix(suffix), r"cannot be read: no decoder .*\(pip install imageio-ffmpeg\); ")
+    path.write_bytes(path.read_bytes()[:200])
+    assert_fails_in_one_line(path, "is truncated")
+
+
+def test_a_package_without_its_program_is_no_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def find_none() -> str:
+        raise RuntimeError("No ffmpeg exe could be found.")
+
+    assert default_suffix() == ".mp4"
+    monkeypatch.setattr("imageio_ffmpeg.get_ffmpeg_exe", find_none)
+    assert default_suffix() == ".gif"
+
+
+def test_asking_for_an_encoder_does_not_import_it() -> None:
+    code = "import sys; from ivideo.io.video import default_suffix; print(default_suffix(), 'moviepy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [".mp4", "False"]

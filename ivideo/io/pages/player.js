@@ -34,6 +34,7 @@ class Player {
 
   makeScreen(clip) {
     if (clip.source === null) return el("div", { class: "no-video" }, "This video is missing.");
+    if (isPicture(clip.source)) return this.makePicture(clip);
     const video = el("video", { muted: true, playsinline: true, preload: "auto", "aria-label": clip.label ?? clip.name });
     video.muted = true;
     video.addEventListener("click", () => this.toggle());
@@ -47,6 +48,16 @@ class Player {
       this.videos = this.videos.filter((one) => one !== video);
     });
     return video;
+  }
+
+  // A gif plays by itself, and can't be stopped.
+  makePicture(clip) {
+    const picture = el("img", { src: clip.source, alt: clip.label ?? clip.name });
+    picture.addEventListener("load", () => {
+      picture.classList.toggle("is-small", picture.naturalWidth < 200);
+      this.element.style.setProperty("--aspect", `${picture.naturalWidth} / ${picture.naturalHeight}`);
+    });
+    return picture;
   }
 
   // Browsers hold only some dozens of videos at once, so a player takes its clips when seen and drops them after.
@@ -144,6 +155,10 @@ class Player {
     this.clock.textContent = text;
     this.slider.setAttribute("aria-valuetext", text);
   }
+}
+
+function isPicture(source) {
+  return source.startsWith("data:image/") || source.endsWith(".gif");
 }
 
 function untilReady(video) {

@@ -84,6 +84,7 @@ function showAll() {
   document.getElementById("to-people").hidden = !results.preference;
   place("clip-table", table.element);
   place("reproduce-list", ...makeReproduce(data));
+  document.getElementById("play-all").hidden = Object.values(data.sources).every(isPicture);
   document.getElementById("play-all").addEventListener("click", (event) => playAll(event.currentTarget));
   showChosen();
 }

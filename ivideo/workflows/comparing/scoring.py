@@ -9,7 +9,7 @@ import numpy as np
 
 from ivideo.config.settings import Settings
 from ivideo.io.panels import contact_sheet, label_clip, stack_side_by_side, write_png
-from ivideo.io.video import Video, read_video, write_video
+from ivideo.io.video import Video, default_suffix, nearest_fps, read_video, write_video
 from ivideo.models.judges import Judge
 from ivideo.workflows.comparing.pairing import Row
 from ivideo.workflows.comparing.results import ScoredRow
@@ -53,7 +53,7 @@ def score_rows(
         paths = find_videos(row)
         videos = [read_video(path) for path in paths]
         scores = [score_clip(judge, video.frames, row.prompt, settings, fps=video.fps) for video in videos]
-        joined = output / "side_by_side" / f"{row.name}.mp4" if output else None
+        joined = output / "side_by_side" / f"{row.name}{default_suffix()}" if output else None
         if joined:
             write_side_by_side(joined, row, names, videos, scores)
             if len(sheet) < NUM_SHEET_ROWS:
@@ -74,7 +74,7 @@ def write_side_by_side(
         for name, video, score in zip(names, videos, scores, strict=True)
     ]
     about = {"prompt": row.prompt, "seed": row.seed, "contestants": list(names)}
-    return write_video(path, stack_side_by_side(panels), videos[0].fps, about)
+    return write_video(path, stack_side_by_side(panels), nearest_fps(path.suffix, videos[0].fps), about)
 
 
 def pick_frames(frames: np.ndarray) -> np.ndarray:

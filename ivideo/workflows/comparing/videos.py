@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import IvideoError
-from ivideo.io.video import write_video
+from ivideo.io.video import default_suffix, write_video
 from ivideo.io.video_reader import open_video
 from ivideo.models.lora import adapter_off
 from ivideo.models.text_to_video import TextToVideoModel
@@ -37,8 +37,8 @@ class VideoMaker:
     folder: Path
 
     def path_of(self, row: Row) -> Path:
-        """The file of a row's clip."""
-        return self.folder / f"{row.name}.mp4"
+        """The file of a row's clip; of one kind for all, so that mp4s of another machine are no match for GIFs."""
+        return self.folder / f"{row.name}{default_suffix()}"
 
     @property
     def base(self) -> tuple[object, ...]:

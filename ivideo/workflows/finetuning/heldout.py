@@ -14,13 +14,13 @@ from ivideo.errors import IvideoError
 from ivideo.io.panels import label_clip, stack_side_by_side
 from ivideo.io.prompts import read_prompts
 from ivideo.io.run_folder import RunFolder
-from ivideo.io.video import write_video
+from ivideo.io.video import check_video_format, default_suffix, write_video
 from ivideo.models.judges import Judge, find_second_judge
 from ivideo.models.registry import heldout_prompts_path
 from ivideo.models.text_to_video import TextToVideoModel
 from ivideo.workflows.finetuning.guard import untrained_judges
 from ivideo.workflows.generate import file_stem
-from ivideo.workflows.generation import describe_generation, generate_clip
+from ivideo.workflows.generation import describe_generation, generate_clip, tell_of_gifs
 from ivideo.workflows.parallel import map_on_cores
 from ivideo.workflows.progress import Progress
 from ivideo.workflows.resolve import Adapter, generation_settings
@@ -175,6 +175,17 @@ def evaluate_heldout(
     return Evaluation(step, list(clips), list(scores), indices, watched)
 
 
+def check_videos(run: RunFolder, prompts: Sequence[str], settings: FinetuneSettings, progress: Progress) -> None:
+    """Prove that the held-out prompts' videos can be written, and say so where they become GIFs.
+
+    Raises:
+        UsageError: not at the settings' frame rate.
+    """
+    if prompts:
+        check_video_format(run.videos / f"clip{default_suffix()}", settings.fps)
+        tell_of_gifs(progress)
+
+
 def write_before_after(
     run: RunFolder,
     prompts: Sequence[str],
@@ -188,7 +199,7 @@ def write_before_after(
     `start` is the adapter that training went on from, and that made the clips before.
     """
     generation = generation_settings(settings)
-    joined_paths = []
+    suffix, joined_paths = default_suffix(), []
     for index, prompt in list(enumerate(prompts))[:NUM_SHOWN]:
         seed = settings.seed + index
         stem = f"{index:02d}_{file_stem(prompt)}"
@@ -197,9 +208,9 @@ def write_before_after(
             clip = side.clips[index]
             adapter = Adapter(run.chosen, run.root.name, {}) if side is after else start
             metadata = describe_generation(generation, prompt, seed, clip, adapter)
-            write_video(run.videos / f"{stem}_{moment}.mp4", clip, settings.fps, metadata)
+            write_video(run.videos / f"{stem}_{moment}{suffix}", clip, settings.fps, metadata)
             panels.append(label_clip(clip, f"{moment}: {side.scores[index].reward:.3f}"))
-        path = run.videos / f"{stem}_before_after.mp4"
+        path = run.videos / f"{stem}_before_after{suffix}"
         about = {"prompt": prompt, "seed": seed, "reward": settings.rewards[0]}
         joined_paths.append(write_video(path, stack_side_by_side(panels), settings.fps, about))
     return joined_paths

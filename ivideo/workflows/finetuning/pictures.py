@@ -9,7 +9,7 @@ from ivideo.config.settings import FinetuneSettings
 from ivideo.io.panels import annotate, contact_sheet, label_clip, stack_in_rows, stack_side_by_side, write_png
 from ivideo.io.plots import WatchedCurve, plot_reward_curve
 from ivideo.io.run_folder import RunFolder
-from ivideo.io.video import write_video
+from ivideo.io.video import VIDEO_SUFFIXES, default_suffix, write_video
 from ivideo.workflows.finetuning.guard import Record, untrained_judges
 from ivideo.workflows.finetuning.heldout import Evaluation, spread
 
@@ -87,7 +87,6 @@ def write_grid(
         panels.append(annotate(stack_side_by_side(pair), prompts[index]))
     if not path.exists():
         write_png(path, contact_sheet(rows, ("base", name)))
-    video = path.with_suffix(".mp4")
-    if not video.exists():
+    if not any(path.with_suffix(suffix).exists() for suffix in VIDEO_SUFFIXES):
         about = {"step": now.step, "reward": settings.rewards[0]}
-        write_video(video, stack_in_rows(panels, 2, gap=16), settings.fps, about)
+        write_video(path.with_suffix(default_suffix()), stack_in_rows(panels, 2, gap=16), settings.fps, about)

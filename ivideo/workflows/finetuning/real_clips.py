@@ -17,6 +17,7 @@ from ivideo.errors import IvideoError
 from ivideo.io.cache_folder import find_cache_folder
 from ivideo.io.clip_lists import ListedClip, Source
 from ivideo.io.content_hashes import ContentHashes
+from ivideo.io.ffmpeg import NoDecoder
 from ivideo.io.files import atomic_path, check_folder, write_text
 from ivideo.io.frame_sampling import read_clip
 from ivideo.io.run_folder import RunFolder
@@ -94,8 +95,8 @@ class RealClips:
         """Encode the clips that the cache does not have; those that cannot be used are named and left out.
 
         Raises:
-            IvideoError: more than a tenth of the list cannot be used, or all that is trained on, or the cache cannot be
-                written to.
+            IvideoError: more than a tenth of the list cannot be used, or all that is trained on, or this machine has no
+                decoder for one that the cache does not have, or the cache cannot be written to.
         """
         encoder = self.model.fingerprint_encoder()
         num_encoded, faults = 0, []
@@ -105,6 +106,8 @@ class RealClips:
             try:
                 record = self.describe(clip, encoder)
                 latents = None if self._is_ready(record) else self.encode(clip.video, record.sha256)
+            except NoDecoder:  # so it is with every other video
+                raise
             except IvideoError as error:
                 faults.append(f"{error} ({clip.place})")
                 refuse_many(faults, len(self.listed))

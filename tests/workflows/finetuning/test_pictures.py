@@ -51,6 +51,17 @@ def test_a_grid_shows_four_prompts_and_is_never_written_over(tmp_path: Path) -> 
     assert len(list(run.grids.iterdir())) == 4
 
 
+def test_a_grid_is_a_gif_without_an_encoder_unless_there_is_one(tmp_path: Path, bare_machine: None) -> None:
+    run, settings = RunFolder(tmp_path), make_settings()
+    (run.grids / "step_00024.mp4").parent.mkdir()
+    (run.grids / "step_00024.mp4").touch()  # of the machine that the run was started on
+    for step in (12, 24):
+        write_grid(run, PROMPTS, make_evaluation(0, 60), make_evaluation(step, 180), settings)
+    names = ["step_00012.gif", "step_00012.json", "step_00012.png", "step_00024.mp4", "step_00024.png"]
+    assert sorted(path.name for path in run.grids.iterdir()) == names
+    assert len(read_video(run.grids / "step_00012.gif").frames) == 4
+
+
 def test_motion_and_the_second_judge_are_watched_with_their_floors() -> None:
     evaluations = [{"step": step, "values": {"reward": 0.5, "motion": 2.0 - step, "second": -0.4}} for step in (0, 1)]
     motion, second = watched_curves(evaluations, make_settings(reward=("first", "second")))
