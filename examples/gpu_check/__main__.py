@@ -147,6 +147,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Run the check, or one part of it."""
     arguments = parse_arguments()
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     if arguments.only:
         work_alone(arguments)
     else:

@@ -14,6 +14,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from examples.gpu_check.authors_step import do_as_the_authors
 from examples.gpu_check.models import MODELS, build_reward
 from examples.gpu_check.stepping import PROMPTS, make_trainer
 from ivideo.workflows.finetuning.samples import samples_of_step
@@ -80,6 +81,14 @@ def test_a_step_uploads_its_clips_and_draws_and_nothing_else(trainer: Trainer) -
     assert objective.loss.device == CUDA
     latents = (2, *trainer.model.latents_shape(trainer.settings.num_frames, 64, 64))
     assert sorted(transfers.log) == [("cpu", "cuda", shape) for shape in sorted([latents, latents, (2, 4)])]
+
+
+def test_the_authors_way_runs_on_the_device_too(trainer: Trainer) -> None:
+    trainer.settings = trainer.settings.model_copy(update={"guidance_batching": False})
+    with Transfers() as transfers:
+        objective = do_as_the_authors(trainer).evaluate(SAMPLES[0], {})
+    assert objective.frame_scores.device == CUDA
+    assert ("cuda", "number", ()) not in transfers.log
 
 
 def test_a_generation_uploads_its_noise_and_downloads_its_frames(trainer: Trainer) -> None:
