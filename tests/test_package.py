@@ -27,8 +27,9 @@ def files_under(folder: Path) -> list[Path]:
 
 
 def test_version_is_said_once_everywhere(pyproject: dict[str, Any]) -> None:
-    assert ivideo.__version__ == pyproject["project"]["version"]
-    assert importlib.metadata.version("ivideo") == pyproject["project"]["version"]
+    assert "version" in pyproject["project"]["dynamic"]
+    assert pyproject["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "ivideo.__version__"}
+    assert importlib.metadata.version("ivideo") == ivideo.__version__
 
 
 def test_command_is_installed() -> None:
