@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,40 +52,15 @@ PIPELINE = {
 
 @dataclass(frozen=True)
 class Size:
-    """The networks' configurations and the clip's shape."""
+    """The networks and the clip's shape."""
 
-    unet: Mapping[str, Any] = field(default_factory=lambda: published.UNET)
-    vae: Mapping[str, Any] = field(default_factory=lambda: published.VAE)
-    text: Mapping[str, Any] = field(default_factory=lambda: published.TEXT)
+    networks: published.Networks = published.PUBLISHED
     reward: str = "hpsv2"
     num_frames: int = 16
     side: int = 256
 
 
-TINY = Size(
-    unet={
-        **published.UNET,
-        "block_out_channels": (32, 64),
-        "down_block_types": ("CrossAttnDownBlock3D", "DownBlock3D"),
-        "up_block_types": ("UpBlock3D", "CrossAttnUpBlock3D"),
-        "layers_per_block": 1,
-        "norm_num_groups": 8,
-        "cross_attention_dim": 32,
-        "attention_head_dim": 8,
-    },
-    vae={**published.VAE, "block_out_channels": (8, 16, 16, 16), "norm_num_groups": 4},
-    text={
-        **published.TEXT,
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "projection_dim": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-    },
-    reward="emoji-preference",
-    num_frames=4,
-    side=64,
-)
+TINY = Size(published.TINY, reward="emoji-preference", num_frames=4, side=64)
 
 
 def draw_weights(network: nn.Module, seed: int, dtype: torch.dtype, device: str = "cpu") -> dict[str, Tensor]:
@@ -110,8 +85,8 @@ def write_text_to_video(folder: Path, size: Size) -> None:
     from transformers import CLIPTextConfig, CLIPTextModel
 
     with torch.device("meta"):
-        parts = {"unet": UNet3DConditionModel(**size.unet), "vae": AutoencoderKL(**size.vae)}
-        text_encoder = CLIPTextModel(CLIPTextConfig(**size.text))
+        parts = {"unet": UNet3DConditionModel(**size.networks.unet), "vae": AutoencoderKL(**size.networks.vae)}
+        text_encoder = CLIPTextModel(CLIPTextConfig(**size.networks.text))
     for seed, (name, part) in enumerate(parts.items()):
         part.save_config(folder / name)
         file = folder / name / "diffusion_pytorch_model.safetensors"
@@ -242,8 +217,8 @@ def main() -> None:
         **{"strength": 0.6, "num_inference_steps": 20, "batch_size": 1, "gradient_accumulation": 1, "max_steps": 1},
     }
     settings = resolve_settings(FinetuneSettings, config=None, flags=flags, progress=Silence())
-    spatial_factor = 2 ** (len(size.vae["block_out_channels"]) - 1)
-    write_earlier_run(folder / "earlier", settings, size.unet["in_channels"], spatial_factor)
+    spatial_factor = 2 ** (len(size.networks.vae["block_out_channels"]) - 1)
+    write_earlier_run(folder / "earlier", settings, size.networks.unet["in_channels"], spatial_factor)
     (folder / "prompts.txt").write_text(f"{PROMPT}\n")
     words = [word for name, value in flags.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     environment = {**os.environ, "HPS_ROOT": str(folder / "hps"), "HF_HUB_OFFLINE": "1"}

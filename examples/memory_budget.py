@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from examples import published_sizes as sizes
+from examples.published_sizes import PUBLISHED, Networks
 from ivideo.config.presets import preset_for
 from ivideo.core.objective import segmental_objective
 from ivideo.core.sampler import run_chain
@@ -134,12 +134,12 @@ class Shape:
     batch: int = 1
 
 
-def build_model(dtype: torch.dtype) -> TextToVideoModel:
+def build_model(dtype: torch.dtype, networks: Networks = PUBLISHED) -> TextToVideoModel:
     """ModelScopeT2V with an adapter, without content."""
     from diffusers import AutoencoderKL, UNet3DConditionModel
 
     with META:
-        unet, vae = UNet3DConditionModel(**sizes.UNET), AutoencoderKL(**sizes.VAE)
+        unet, vae = UNet3DConditionModel(**networks.unet), AutoencoderKL(**networks.vae)
     for part in (unet, vae):
         nn.Module.to(part, dtype)
     others: dict[str, Any] = {"text_encoder": None, "tokenizer": None, "scheduler": None}
@@ -148,31 +148,34 @@ def build_model(dtype: torch.dtype) -> TextToVideoModel:
     return model
 
 
-def build_text_encoder(dtype: torch.dtype) -> ClipTextEncoder:
+def build_text_encoder(dtype: torch.dtype, networks: Networks = PUBLISHED) -> ClipTextEncoder:
     """Its text encoder, without content."""
     with META:
-        return ClipTextEncoder(ClipTextConfig.pick(sizes.TEXT)).to(dtype)
+        return ClipTextEncoder(ClipTextConfig.pick(networks.text)).to(dtype)
 
 
-def build_judge() -> ClipJudge:
+def build_judge(networks: Networks = PUBLISHED) -> ClipJudge:
     """HPSv2, without content; it scores in float32."""
     import open_clip
 
     with META:
-        network = open_clip.CLIP(**sizes.JUDGE)
+        network = open_clip.CLIP(**networks.judge)
 
     def tokenize(texts: list[str]) -> Tensor:
         return torch.zeros(len(texts), 77, dtype=torch.int64)
 
-    return ClipJudge("hpsv2", "", network, tokenize, Preprocessing(sizes.JUDGE["vision_cfg"]["image_size"]), META)
+    image_size = networks.judge["vision_cfg"]["image_size"]
+    return ClipJudge("hpsv2", "", network, tokenize, Preprocessing(image_size), META)
 
 
-def measure_step(shape: Shape, dtype: torch.dtype, arrangement: Arrangement) -> dict[str, int]:
+def measure_step(
+    shape: Shape, dtype: torch.dtype, arrangement: Arrangement, networks: Networks = PUBLISHED
+) -> dict[str, int]:
     """Bytes of one step of the last two of a chain, weights left out, by phase: the highest point of each.
 
     Also what the backward pass keeps: `kept by U-Net`, `kept by decoder`, `kept by judge`.
     """
-    model, judge = build_model(dtype), build_judge()
+    model, judge = build_model(dtype, networks), build_judge(networks)
     decode: Callable[[Tensor, Tensor], Tensor] = model.decode_frames
     if arrangement.checkpointing:
         checkpoint_blocks(model.unet)
@@ -231,16 +234,16 @@ def print_table(rows: list[tuple[str, ...]]) -> None:
         print("  ".join([name.ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(cells, widths[1:], strict=True))]))
 
 
-def measure_weights(dtype: torch.dtype) -> dict[str, int]:
+def measure_weights(dtype: torch.dtype, networks: Networks = PUBLISHED) -> dict[str, int]:
     """Bytes that stay on the card for the whole training, and the text encoder's, which leave it before."""
-    model = build_model(dtype)
+    model = build_model(dtype, networks)
     adapter = sum(parameter.nbytes for parameter in lora_parameters(model.unet))
     return {
         "U-Net": count_bytes(model.unet, lambda name: ".lora_" not in name),
         "autoencoder": count_bytes(model.vae),
-        "judge (float32)": count_bytes(build_judge().network),
+        "judge (float32)": count_bytes(build_judge(networks).network),
         "adapter, its gradient, AdamW (float32)": 4 * adapter,
-        "text encoder (gone once prompts are encoded)": count_bytes(build_text_encoder(dtype)),
+        "text encoder (gone once prompts are encoded)": count_bytes(build_text_encoder(dtype, networks)),
     }
 
 

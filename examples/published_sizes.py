@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 UNET: dict[str, Any] = {  # damo-vilab/text-to-video-ms-1.7b, 1.41 B parameters; zeroscope_v2_576w has the same
@@ -49,3 +51,42 @@ SCHEDULE: dict[str, Any] = {
     "clip_sample": False,
     "set_alpha_to_one": False,
 }
+
+
+@dataclass(frozen=True)
+class Networks:
+    """ModelScopeT2V and HPSv2, as the arguments of their classes; the published ones, or others in their place."""
+
+    unet: Mapping[str, Any] = field(default_factory=lambda: UNET)
+    vae: Mapping[str, Any] = field(default_factory=lambda: VAE)
+    text: Mapping[str, Any] = field(default_factory=lambda: TEXT)
+    judge: Mapping[str, Any] = field(default_factory=lambda: JUDGE)
+
+
+PUBLISHED = Networks()
+TINY = Networks(
+    unet={
+        **UNET,
+        "block_out_channels": (32, 64),
+        "down_block_types": ("CrossAttnDownBlock3D", "DownBlock3D"),
+        "up_block_types": ("UpBlock3D", "CrossAttnUpBlock3D"),
+        "layers_per_block": 1,
+        "norm_num_groups": 8,
+        "cross_attention_dim": 32,
+        "attention_head_dim": 8,
+    },
+    vae={**VAE, "block_out_channels": (8, 16, 16, 16), "norm_num_groups": 4},
+    text={
+        **TEXT,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "projection_dim": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    },
+    judge={
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+    },
+)

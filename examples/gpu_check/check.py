@@ -47,17 +47,21 @@ class Check:
         self.results.add(self.part, table, row)
         print(f"{table}: {json.dumps(row)}", file=sys.stderr, flush=True)
 
-    def measure(self, table: str, names: dict[str, Any], function: Callable[[], dict[str, Any]]) -> None:
+    def measure(self, table: str, names: dict[str, Any], function: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Add a row of what a function measures; one that does not fit, fails or has no time left costs itself only.
 
         Args:
             table: title of the row's table; rows of one table are taken to need about the same time.
             names: columns that say what is measured.
             function: gives the measured columns.
+
+        Returns:
+            The row's other columns: those, or a note.
         """
         if self.seconds_left < 1.2 * self._seconds.get(table, 0.0):
-            self.add(table, **names, note="no time left")
-            return
+            found = {"note": "no time left"}
+            self.add(table, **names, **found)
+            return found
         started = time.monotonic()
         try:
             found = function()
@@ -72,6 +76,7 @@ class Check:
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+        return found
 
     def synchronize(self) -> None:
         """Wait until the device has done all that it was given."""

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from examples import published_sizes as published
-from examples.full_size import TINY, Size, draw_weights, write_tokenizer
+from examples.full_size import TINY, draw_weights, write_tokenizer
 from examples.memory_budget import Arrangement, Shape, measure_step, measure_weights
 from ivideo.config.settings import FinetuneSettings
 from ivideo.models.clip_text import build_text_encoder, load_tokenizer
@@ -24,12 +24,6 @@ from ivideo.models.text_to_video import TextToVideoModel
 from ivideo.workflows.progress import Silence
 from ivideo.workflows.resolve import resolve_settings
 
-TINY_REWARD: dict[str, Any] = {
-    "embed_dim": 16,
-    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
-}
-
 
 @dataclass(frozen=True)
 class MeasuredModel:
@@ -39,13 +33,13 @@ class MeasuredModel:
         name: of its preset.
         build: `build(device, dtype, is_small)`: the model with random weights on a device, without an adapter.
         tiny: settings of the small form.
-        predict: `predict(settings, dtype)`: GiB that a step with these settings should take, weights included.
+        predict: `predict(settings, dtype, is_small)`: GiB that such a step should take, weights included.
     """
 
     name: str
     build: Callable[[torch.device, torch.dtype, bool], TextToVideoModel]
     tiny: dict[str, Any]
-    predict: Callable[[FinetuneSettings, torch.dtype], float]
+    predict: Callable[[FinetuneSettings, torch.dtype, bool], float]
 
     def settings(self, device: torch.device, is_small: bool, **flags: Any) -> FinetuneSettings:
         """The settings of its preset, with some of them changed."""
@@ -64,31 +58,31 @@ def build_modelscope(device: torch.device, dtype: torch.dtype, is_small: bool) -
     """ModelScopeT2V: U-Net of 1.41 B parameters, Stable Diffusion 2.1's autoencoder and text tower, CLIP's tokens."""
     from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
 
-    size = TINY if is_small else Size()
+    networks = published.TINY if is_small else published.PUBLISHED
     with torch.device("meta"):
-        parts: list[nn.Module] = [UNet3DConditionModel(**size.unet), AutoencoderKL(**size.vae)]
+        parts: list[nn.Module] = [UNet3DConditionModel(**networks.unet), AutoencoderKL(**networks.vae)]
     for seed, part in enumerate(parts):
         part.load_state_dict(draw_weights(part, seed, dtype, str(device)), assign=True)
     unet, vae = parts
     with tempfile.TemporaryDirectory() as folder:
         write_tokenizer(Path(folder) / "tokenizer")
         tokenizer = load_tokenizer(folder, "tokenizer", 77)
-    text_encoder = build_random_text_encoder(size, dtype, device)
+    text_encoder = build_random_text_encoder(networks, dtype, device)
     scheduler = DDIMScheduler(**published.SCHEDULE)
     return TextToVideoModel("modelscope", unet, vae, text_encoder, tokenizer, scheduler, device)
 
 
-def build_random_text_encoder(size: Size, dtype: torch.dtype, device: torch.device) -> Any:
+def build_random_text_encoder(networks: published.Networks, dtype: torch.dtype, device: torch.device) -> Any:
     """The text tower on a device."""
-    empty, _ = build_text_encoder(size.text, {})
-    return build_text_encoder(size.text, draw_weights(empty, 2, dtype, str(device)))[0]
+    empty, _ = build_text_encoder(networks.text, {})
+    return build_text_encoder(networks.text, draw_weights(empty, 2, dtype, str(device)))[0]
 
 
 def build_reward(device: torch.device, is_small: bool) -> ClipJudge:
     """HPSv2's ViT-H-14 in float32, as it scores."""
     import open_clip
 
-    config = TINY_REWARD if is_small else published.JUDGE
+    config = (published.TINY if is_small else published.PUBLISHED).judge
     with torch.device("meta"):
         empty = open_clip.CLIP(**config)
     network = assemble_network(config, draw_weights(empty, 7, torch.float32, str(device)))
@@ -96,16 +90,17 @@ def build_reward(device: torch.device, is_small: bool) -> ClipJudge:
     return ClipJudge("hpsv2", "random", network, tokenize, Preprocessing(config["vision_cfg"]["image_size"]), device)
 
 
-def predict_modelscope(settings: FinetuneSettings, dtype: torch.dtype) -> float:
+def predict_modelscope(settings: FinetuneSettings, dtype: torch.dtype, is_small: bool) -> float:
     """As the memory page has it: what stays, and the peak of one gradient step."""
     assert settings.height is not None
     assert settings.width is not None
     batch = -(-settings.batch_size // settings.gradient_accumulation)
     shape = Shape(settings.num_frames, settings.height, settings.width, settings.num_segments, batch)
-    weights = measure_weights(dtype)
+    networks = published.TINY if is_small else published.PUBLISHED
+    weights = measure_weights(dtype, networks)
     resident = sum(count for name, count in weights.items() if not name.startswith("text encoder"))
     arrangement = Arrangement(settings.gradient_checkpointing, settings.guidance_batching)
-    steps = measure_step(shape, dtype, arrangement)
+    steps = measure_step(shape, dtype, arrangement, networks)
     return (resident + max(count for name, count in steps.items() if not name.startswith("kept"))) / 2**30
 
 
@@ -113,7 +108,10 @@ MODELS = (
     MeasuredModel(
         "modelscope",
         build_modelscope,
-        tiny={"num_frames": TINY.num_frames, "height": TINY.side, "width": TINY.side, "num_inference_steps": 5},
+        tiny={
+            **{"num_frames": TINY.num_frames, "height": TINY.side, "width": TINY.side, "num_inference_steps": 3},
+            **{"batch_size": 2, "gradient_accumulation": 2},
+        },
         predict=predict_modelscope,
     ),
 )

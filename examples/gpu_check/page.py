@@ -68,8 +68,7 @@ steps, strength .6, reward HPSv2's ViT-H in float32), with random weights. `pred
     "authors_step": """The authors' choices on the same weights, in turn with ours: guidance in two calls, the step and
 its blocks both recomputed, all frames decoded. A ratio below 1 means that ours takes less.""",
     "where_time_goes": """One step of ModelScope at its real size under torch's profiler; its arithmetic against a large
-bfloat16 product on the same card; the lines that make the host wait; batches, and channels-last.""",
-    "compiled": """A step before and after `torch.compile` of the U-Net.""",
+bfloat16 product on the same card; the lines that make the host wait; batches, channels-last, `torch.compile`.""",
 }
 
 

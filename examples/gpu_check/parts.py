@@ -34,7 +34,6 @@ PARTS = (
     Part("main_job", "The README's first command", 170),
     Part("step_cost", "A training step at the paper's size", 100),
     Part("authors_step", "Beside the authors' way of doing the step", 40),
-    Part("where_time_goes", "Where the time of a step goes", 50),
-    Part("compiled", "With torch.compile", 50),
+    Part("where_time_goes", "Where the time of a step goes", 100),
 )
 BY_NAME = {part.name: part for part in PARTS}

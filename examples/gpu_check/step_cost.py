@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from examples.gpu_check.check import Check
 from examples.gpu_check.models import MODELS, MeasuredModel, build_reward
 from examples.gpu_check.stepping import PROMPTS, make_trainer, time_phases, time_steps
+from ivideo.config.settings import FinetuneSettings
 from ivideo.models.judges.clip_judge import ClipJudge
 from ivideo.models.text_to_video import TextToVideoModel
 
@@ -26,16 +27,16 @@ CASES: dict[torch.dtype, tuple[tuple[str, dict[str, Any]], ...]] = {
         ("recomputed, guidance in turn", {**ONE, "guidance_batching": False}),
         ("recomputed, batch 2", {"batch_size": 2, "gradient_accumulation": 1}),
         ("recomputed, batch 4", {"batch_size": 4, "gradient_accumulation": 1}),
-        ("preset: batch 8, a clip at a time", {}),
+        ("preset, a clip at a time", {}),
     ),
-    torch.float16: (("nothing recomputed", KEPT), ("recomputed", ONE)),
+    torch.float16: (("recomputed", ONE),),
 }
 
 
 def measure(check: Check) -> None:
     """Every model in every case."""
     # A fresh process: one that was forked may not use the GPU.
-    with ProcessPoolExecutor(1 if check.is_small else 2, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         for model in MODELS:
             for dtype, cases in CASES.items():
                 measure_model(check, model, dtype, cases, pool)
@@ -50,9 +51,8 @@ def measure_model(
 ) -> None:
     """One model of one type in every case."""
     settings = {name: row.settings(check.device, check.is_small, **changes) for name, changes in cases}
-    # The count takes seconds, also for small clips: one is enough to rehearse.
-    counted = list(settings)[: 1 if check.is_small and dtype == torch.bfloat16 else 0 if check.is_small else None]
-    predicted = {name: pool.submit(row.predict, settings[name], dtype) for name in counted}
+    counted = list(settings)[: 1 if check.is_small else None]
+    predicted = {name: pool.submit(row.predict, settings[name], dtype, check.is_small) for name in counted}
     started = time.perf_counter()
     reward = build_reward(check.device, check.is_small)
     model = row.build_with_adapter(check.device, dtype, check.is_small)
@@ -60,9 +60,14 @@ def measure_model(
     names = {"model": row.name, "type": str(dtype).removeprefix("torch.")}
     check.add("loading", **names, seconds=time.perf_counter() - started, parameters=count_parameters(model))
     check.measure("text", names, partial(time_text, check, model))
+    peaks = {}
     for name in settings:
-        work = partial(time_case, check, model, reward, settings[name], predicted.get(name))
-        check.measure("a step", {**names, "case": name}, work)
+        found = check.measure(
+            "a step", {**names, "case": name}, partial(time_case, check, model, reward, settings[name])
+        )
+        peaks[name] = found.get("peak_gib")
+    for name, future in predicted.items():
+        check.add("memory", **names, case=name, peak_gib=peaks[name], predicted_gib=round(future.result(), 2))
 
 
 def time_text(check: Check, model: TextToVideoModel) -> dict[str, Any]:
@@ -74,13 +79,9 @@ def time_text(check: Check, model: TextToVideoModel) -> dict[str, Any]:
     return {"seconds a prompt": (time.perf_counter() - started) / len(PROMPTS), "peak_gib": check.read_peak()}
 
 
-def time_case(
-    check: Check, model: TextToVideoModel, reward: ClipJudge, settings: Any, predicted: Future[float] | None
-) -> dict[str, Any]:
-    """A step's seconds in all and by phase, and its memory, measured and predicted."""
-    found = time_steps(check, make_trainer(model, reward, settings))
-    phases = time_phases(model, reward, settings)
-    return {**found, "predicted_gib": round(predicted.result(), 2) if predicted else None, **phases}
+def time_case(check: Check, model: TextToVideoModel, reward: ClipJudge, settings: FinetuneSettings) -> dict[str, Any]:
+    """A step's seconds in all and by phase, and its peak of memory."""
+    return {**time_steps(check, make_trainer(model, reward, settings)), **time_phases(model, reward, settings)}
 
 
 def count_parameters(model: TextToVideoModel) -> int:

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: kernels, idle time, transfers, and what batch and layout change."""
+"""Where the time of a step goes: kernels, idle time, transfers; and what batch, layout and torch.compile change."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from examples.gpu_check.check import Check
 from examples.gpu_check.models import MODELS, MeasuredModel, build_reward
 from examples.gpu_check.stepping import make_trainer, time_steps
+from ivideo.models.compiling import compile_network
 from ivideo.models.judges.clip_judge import ClipJudge
 from ivideo.models.text_to_video import TextToVideoModel
 from ivideo.workflows.finetuning.trainer import Trainer
@@ -39,7 +40,10 @@ def measure(check: Check) -> None:
 
 
 def measure_model(check: Check, row: MeasuredModel) -> None:
-    """One model: a profile of a step, the card's use, its transfers; then batches, and channels-last."""
+    """One model: a profile of a step, the card's use, its transfers; then batches, channels-last and torch.compile.
+
+    Compiling comes last: it may take all the time that is left.
+    """
     reward = build_reward(check.device, check.is_small)
     model = row.build_with_adapter(check.device, DTYPE, check.is_small)
     settings = row.settings(check.device, check.is_small, batch_size=1, gradient_accumulation=1)
@@ -49,15 +53,27 @@ def measure_model(check: Check, row: MeasuredModel) -> None:
     profile_step(check, trainer, names)
     check.measure("use of the device", names, partial(measure_use, check, trainer, seconds))
     check.measure("waits of the host", names, partial(count_waits, check, trainer))
-    for batch in BATCHES:
+    for batch in BATCHES[: 2 if check.is_small else None]:
         work = partial(time_variant, check, row, model, reward, batch)
         check.measure("variants", {**names, "layout": "as it is", "batch": batch}, work)
-    for layer in model.unet.modules():
-        if isinstance(layer, nn.Conv2d):
-            layer.to(memory_format=torch.channels_last)
+    arrange(model, torch.channels_last)
     for batch in BATCHES[:2]:
         work = partial(time_variant, check, row, model, reward, batch)
         check.measure("variants", {**names, "layout": "channels last", "batch": batch}, work)
+    arrange(model, torch.contiguous_format)
+    check.measure("torch.compile", {**names, "blocks": "recomputed"}, partial(time_compiled, check, row, model, reward))
+    if not check.is_small:
+        del model, trainer
+        fresh = row.build_with_adapter(check.device, DTYPE, check.is_small)
+        work = partial(time_compiled, check, row, fresh, reward, gradient_checkpointing=False)
+        check.measure("torch.compile", {**names, "blocks": "kept"}, work)
+
+
+def arrange(model: TextToVideoModel, order: torch.memory_format) -> None:
+    """Put the weights of 2-d convolutions in an order; others have no such orders."""
+    for layer in model.unet.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.to(memory_format=order)
 
 
 def time_variant(
@@ -67,6 +83,34 @@ def time_variant(
     settings = row.settings(check.device, check.is_small, batch_size=batch, gradient_accumulation=1)
     found = time_steps(check, make_trainer(model, reward, settings))
     return {"seconds a clip": found["seconds"] / batch, "peak_gib": found["peak_gib"]}
+
+
+def time_compiled(
+    check: Check, row: MeasuredModel, model: TextToVideoModel, reward: ClipJudge, **flags: Any
+) -> dict[str, Any]:
+    """A step before and after compiling the U-Net, and the seconds of compiling.
+
+    The rehearsal runs one step of the chain, and compiles nothing of the graphs that it captures: a CPU takes minutes.
+    """
+    flags |= {"num_inference_steps": 1} if check.is_small else {}
+    settings = row.settings(check.device, check.is_small, batch_size=1, gradient_accumulation=1, **flags)
+    trainer = make_trainer(model, reward, settings)
+    plain = time_steps(check, trainer)
+    started = time.perf_counter()
+    backend = "eager" if check.is_small else "inductor"
+    reason = compile_network(model.unet, lambda: trainer.train_step(10), backend=backend)
+    compiling = time.perf_counter() - started
+    if reason:
+        return {"plain": plain["seconds"], "compiling": compiling, "note": f"not compiled: {reason}"}
+    found = time_steps(check, trainer)
+    return {
+        "plain": plain["seconds"],
+        "compiling": compiling,
+        "compiled": found["seconds"],
+        "ratio": found["seconds"] / plain["seconds"],
+        "plain peak_gib": plain["peak_gib"],
+        "compiled peak_gib": found["peak_gib"],
+    }
 
 
 def profile_step(check: Check, trainer: Trainer, names: dict[str, Any]) -> None:

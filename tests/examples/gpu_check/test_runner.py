@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from examples.gpu_check.__main__ import run_part
 from examples.gpu_check.check import Check
 from examples.gpu_check.parts import BY_NAME, PARTS
 from examples.gpu_check.results import Results, describe_machine, format_cell
+from examples.gpu_check.runner import run_part
 
 PART = PARTS[0]
-FIND = "from pathlib import Path; from examples.gpu_check.results import Results; import os, sys, time\n"
-FIND += "Results(Path(sys.argv[1])).add('numerics', 'found', {'a': 1})\n"
+FIND = "from examples.gpu_check.results import Results; import os, subprocess, time\n"
+FIND += "Results(folder).add('numerics', 'found', {'a': 1})\n"
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def results(tmp_path: Path) -> Results:
 
 def run(results: Results, code: str, seconds: float = 60.0) -> dict:
     folder = results.path.parent
-    run_part(PART, [sys.executable, "-c", FIND + code, str(folder)], folder, seconds)
+    run_part(PART, seconds, folder, exec, FIND + code, {"folder": folder})
     return results.read()["parts"][PART.name]
 
 
@@ -54,9 +53,7 @@ def test_a_part_says_how_it_ended_and_keeps_its_rows(results: Results, code: str
 
 def test_a_part_that_hangs_is_ended_with_what_it_started(results: Results) -> None:
     started = time.monotonic()
-    code = (
-        "import subprocess; child = subprocess.Popen(['sleep', '100']); print(child.pid, flush=True); time.sleep(100)"
-    )
+    code = "child = subprocess.Popen(['sleep', '100']); print(child.pid, flush=True); time.sleep(100)"
     part = run(results, code, seconds=8.0)
     assert part["state"] == "out of time"
     assert part["tables"] == {"found": [{"a": 1}]}

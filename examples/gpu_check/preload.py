@@ -1,0 +1,22 @@
+"""What every part imports, in the process that the parts are forked off; nothing here may touch the GPU."""
+
+import accelerate
+import open_clip
+import peft
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
+from peft import LoraConfig
+
+import ivideo.workflows.finetuning.trainer
+
+__all__ = [
+    "AutoencoderKL",
+    "DDIMScheduler",
+    "LoraConfig",
+    "UNet3DConditionModel",
+    "accelerate",
+    "ivideo",
+    "open_clip",
+    "peft",
+    "torch",
+]
