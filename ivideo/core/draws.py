@@ -53,8 +53,8 @@ def draw_normal(
         Noise (len(sample_indices), *shape_per_sample), float32, on the CPU (so that every device sees the same).
     """
     rows = [
-        torch.randn(*shape_per_sample, generator=generator_for(seed, step, sample_index, purpose), dtype=torch.float32)
-        for sample_index in sample_indices
+        torch.randn(*shape_per_sample, generator=generator, dtype=torch.float32, device=generator.device)
+        for generator in (generator_for(seed, step, sample_index, purpose) for sample_index in sample_indices)
     ]
     return torch.stack(rows)
 
@@ -96,7 +96,7 @@ def epoch_order(num_items: int, seed: int, epoch: int) -> list[int]:
         Item indices in the order of their use.
     """
     generator = generator_for(seed, epoch, 0, "epoch_order")
-    order: list[int] = torch.randperm(num_items, generator=generator).tolist()
+    order: list[int] = torch.randperm(num_items, generator=generator, device=generator.device).tolist()
     return order
 
 

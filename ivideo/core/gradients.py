@@ -51,7 +51,8 @@ def draw_late_step(num_steps: int, num_grad_steps: int, generator: torch.Generat
     Source: Xu et al. 2023 (ImageReward), "Reward Feedback Learning" (ReFL), among the last 10 of 40 steps there.
     """
     _check_grad_steps(num_steps, num_grad_steps)
-    return num_steps - num_grad_steps + int(torch.randint(num_grad_steps, (), generator=generator))
+    offset = int(torch.randint(num_grad_steps, (), generator=generator, device=generator.device))
+    return num_steps - num_grad_steps + offset
 
 
 def draw_spread_steps(num_steps: int, num_grad_steps: int, generator: torch.Generator) -> list[int]:
@@ -74,7 +75,7 @@ def draw_spread_steps(num_steps: int, num_grad_steps: int, generator: torch.Gene
     Source: Wu et al. 2024, "Deep Reward Supervisions for Tuning Text-to-Image Diffusion Models" (DRTune), method.
     """
     _check_grad_steps(num_steps, num_grad_steps)
-    offset = int(torch.randint(num_steps, (), generator=generator))
+    offset = int(torch.randint(num_steps, (), generator=generator, device=generator.device))
     return [(j * num_steps + offset) // num_grad_steps for j in range(num_grad_steps)]
 
 

@@ -23,7 +23,7 @@ def first_frame_indices(num_frames: int, num_segments: int) -> Tensor:
     """
     if not 1 <= num_segments <= num_frames:
         raise ValueError(f"num_segments must be from 1 to num_frames ({num_frames}), got {num_segments}")
-    return torch.arange(num_segments) * (num_frames // num_segments)
+    return torch.arange(num_segments, device="cpu") * (num_frames // num_segments)
 
 
 def spread_frame_indices(num_frames: int, num_segments: int, max_frames: int) -> Tensor:
@@ -46,9 +46,9 @@ def spread_frame_indices(num_frames: int, num_segments: int, max_frames: int) ->
     """
     starts = first_frame_indices(num_frames, num_segments)
     if num_frames <= max_frames:
-        return torch.arange(num_frames)
+        return torch.arange(num_frames, device="cpu")
     per_segment = max(1, max_frames // num_segments)
-    offsets = torch.arange(per_segment) * (num_frames // num_segments) // per_segment
+    offsets = torch.arange(per_segment, device="cpu") * (num_frames // num_segments) // per_segment
     return (starts[:, None] + offsets).flatten()
 
 
@@ -73,5 +73,6 @@ def sample_frame_indices(num_frames: int, num_segments: int, generator: torch.Ge
     Source: InstructVideo, "Segmental Video Reward". The authors' code draws from the process-wide generator.
     """
     starts = first_frame_indices(num_frames, num_segments)
-    offsets = torch.randint(num_frames // num_segments, (batch_size, num_segments), generator=generator)
+    shape = (batch_size, num_segments)
+    offsets = torch.randint(num_frames // num_segments, shape, generator=generator, device=generator.device)
     return starts + offsets

@@ -38,7 +38,7 @@ def add_lora(unet: nn.Module, rank: int, alpha: float, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     for layer in _lora_layers(unet):
         for down in layer.lora_A.values():
-            weight = torch.randn(down.weight.shape, generator=generator) / rank
+            weight = torch.randn(down.weight.shape, generator=generator, device=generator.device) / rank
             down.weight.data.copy_(weight)
 
 

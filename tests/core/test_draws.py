@@ -49,6 +49,13 @@ def test_process_state_is_neither_used_nor_changed(draw):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_another_default_device_changes_nothing(draw):
+    expected = draw([0, 1])
+    with torch.device("meta"):  # as `torch.set_default_device("cuda")` would: draws are of the CPU's generator
+        assert torch.equal(draw([0, 1]), expected)
+        assert sorted(epoch_order(5, seed=0, epoch=0)) == [0, 1, 2, 3, 4]
+
+
 def test_a_resumed_run_sees_what_the_unbroken_run_saw(draw):
     def run(first_step, last_step):
         return [draw(range(4 * step, 4 * step + 4), step=step) for step in range(first_step, last_step)]

@@ -67,7 +67,7 @@ class OwnFunction:
             raise IvideoError(f"reward {self.name} returned a {kind} tensor {tuple(scores.shape)} instead of {wanted}")
 
     def _gives_gradients(self) -> bool:
-        frames = torch.rand(TRIAL_SHAPE, generator=torch.Generator().manual_seed(0)).to(self.device)
+        frames = torch.rand(TRIAL_SHAPE, generator=torch.Generator().manual_seed(0), device="cpu").to(self.device)
         with torch.enable_grad():
             scores = self.score_frames(frames.requires_grad_(), [TRIAL_PROMPT])[self.name]
             if not scores.requires_grad:
