@@ -35,8 +35,8 @@ CASES: dict[torch.dtype, tuple[tuple[str, dict[str, Any]], ...]] = {
 
 def measure(check: Check) -> None:
     """Every model in every case."""
-    # A fresh process: one that was forked may not use the GPU.
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    # Fresh processes: none may be forked off one that uses the GPU.
+    with ProcessPoolExecutor(1 if check.is_small else 4, mp_context=get_context("spawn")) as pool:
         for model in MODELS:
             for dtype, cases in CASES.items():
                 is_slow = check.is_small and dtype == torch.float16  # on a CPU, in which one case rehearses it

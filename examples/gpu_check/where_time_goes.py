@@ -50,7 +50,7 @@ def measure_model(check: Check, row: MeasuredModel) -> None:
     trainer = make_trainer(model, reward, settings)
     seconds = time_steps(check, trainer)["seconds"]
     names = {"model": row.name}
-    profile_step(check, trainer, names)
+    check.measure("busy and idle", names, partial(profile_step, check, trainer, names))
     check.measure("use of the device", names, partial(measure_use, check, trainer, seconds))
     check.measure("waits of the host", names, partial(count_waits, check, trainer))
     for batch in BATCHES[: 2 if check.is_small else None]:
@@ -113,47 +113,32 @@ def time_compiled(
     }
 
 
-def profile_step(check: Check, trainer: Trainer, names: dict[str, Any]) -> None:
-    """The ten kernels (on a CPU: operators) that take longest, transfers by kind, and the share of time without any."""
+def profile_step(check: Check, trainer: Trainer, names: dict[str, Any]) -> dict[str, Any]:
+    """The share of a step's time without any kernel, and its copies by kind; adds a table of the longest kernels."""
     is_cuda = check.device.type == "cuda"
     check.synchronize()
     with profile(activities=[ProfilerActivity.CUDA if is_cuda else ProfilerActivity.CPU], acc_events=True) as found:
         started = time.perf_counter()
         trainer.train_step(10)
         check.synchronize()
-        wall = time.perf_counter() - started
-    work = "self_device_time_total" if is_cuda else "self_cpu_time_total"
-    averages = sorted(found.key_averages(), key=lambda one: -getattr(one, work))
-    total = sum(getattr(one, work) for one in averages)
-    for one in averages[:NUM_TOP]:
-        spent = getattr(one, work)
+        seconds = time.perf_counter() - started
+    events = [event for event in found.events() if not event.is_user_annotation]
+    kernels = [event for event in events if (event.device_type == torch.autograd.DeviceType.CUDA) == is_cuda]
+    add_top_kernels(check, found.key_averages(), names)
+    idle = 1 - cover((event.time_range.start, event.time_range.end) for event in kernels) / 1e6 / seconds
+    copies = Counter(event.name for event in kernels if event.name.startswith("Memcpy"))
+    return {"seconds": seconds, "idle share": idle, "kernels": len(kernels), **copies}
+
+
+def add_top_kernels(check: Check, averages: Iterable[Any], names: dict[str, Any]) -> None:
+    """The kernels (on a CPU: operators) that take longest."""
+    own_time = "self_device_time_total" if check.device.type == "cuda" else "self_cpu_time_total"
+    microseconds = {one: getattr(one, own_time) for one in averages}
+    for one in sorted(microseconds, key=microseconds.__getitem__, reverse=True)[:NUM_TOP]:
+        found = {"calls": one.count, "milliseconds": microseconds[one] / 1e3}
         check.add(
-            "top kernels",
-            **names,
-            kernel=one.key[:100],
-            calls=one.count,
-            milliseconds=spent / 1e3,
-            share=spent / total,
+            "top kernels", **names, kernel=one.key[:100], **found, share=microseconds[one] / sum(microseconds.values())
         )
-    copies = Counter[str]()
-    for one in averages:
-        if one.key.startswith("Memcpy"):
-            copies[one.key] += one.count
-    intervals = [
-        (event.time_range.start, event.time_range.end)
-        for event in found.events()
-        if (event.device_type == torch.autograd.DeviceType.CUDA) == is_cuda and not event.is_user_annotation
-    ]
-    check.add(
-        "busy and idle",
-        **names,
-        **{
-            "seconds": wall,
-            "idle share": 1 - cover(intervals) / 1e6 / wall,
-            "kernels": len(intervals),
-        },
-        **copies,
-    )
 
 
 def cover(intervals: Iterable[tuple[float, float]]) -> float:
