@@ -33,7 +33,8 @@ def run_check(arguments: argparse.Namespace) -> int:
     parts = [BY_NAME[name] for name in arguments.parts.split(",")]
     arguments.folder.mkdir(parents=True, exist_ok=True)
     results = Results(arguments.folder)
-    results.begin(describe_machine(device, arguments.size, arguments.commit), [part.name for part in parts])
+    machine = describe_machine(device, arguments.size, arguments.commit, arguments.note)
+    results.begin(machine, [part.name for part in parts])
     deadline = time.monotonic() + arguments.seconds
     for index, part in enumerate(parts):
         left = deadline - time.monotonic() - GRACE_SECONDS
@@ -57,6 +58,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="cuda, cuda:1, cpu; default: cuda where it is there")
     parser.add_argument("--size", choices=("full", "small"), help="default: full on a GPU, small on a CPU")
     parser.add_argument("--commit", help="of the code, where its repository is not there to ask")
+    parser.add_argument("--note", help="what a reader must know besides, such as other work on the machine")
     arguments = parser.parse_args()
     if unknown := set(arguments.parts.split(",")) - set(names):
         parser.error(f"unknown parts: {', '.join(sorted(unknown))}; there are {', '.join(names)}")

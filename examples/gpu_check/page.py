@@ -17,7 +17,19 @@ from examples.gpu_check.results import format_cell
 
 EXAMPLES = Path(__file__).resolve().parents[1]
 KEPT, PAGE = EXAMPLES / "gpu", EXAMPLES / "guides" / "gpu.md"
-MACHINE = ("card", "memory_gib", "driver", "cuda", "processor", "python", "torch", "diffusers", "date", "commit")
+MACHINE = (
+    "card",
+    "memory_gib",
+    "driver",
+    "cuda",
+    "processor",
+    "python",
+    "torch",
+    "diffusers",
+    "date",
+    "commit",
+    "note",
+)
 NOT_MEASURED = "Not measured on a GPU yet."
 
 HEAD = """# ivideo on a GPU

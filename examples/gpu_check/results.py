@@ -59,13 +59,14 @@ class Results:
         write_json(self.path, whole)
 
 
-def describe_machine(device: torch.device, size: str, commit: str | None) -> dict[str, Any]:
+def describe_machine(device: torch.device, size: str, commit: str | None, note: str | None = None) -> dict[str, Any]:
     """What a number depends on: card, driver, versions, processor, date and commit.
 
     Args:
         device: what is measured.
         size: `full` or `small`.
         commit: of the code, where there is no repository to ask.
+        note: what a reader must know besides.
     """
     return {
         **describe_card(device),
@@ -77,6 +78,7 @@ def describe_machine(device: torch.device, size: str, commit: str | None) -> dic
         **{name: find_version(name) for name in PACKAGES},
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "commit": commit or find_commit(),
+        "note": note,
     }
 
 

@@ -10,6 +10,16 @@ from torch import Tensor
 
 from ivideo.errors import IvideoError
 
+# Those whose betas are all there is to their noise levels. Not so: CogVideoX's, which shift them; LCM's, for distilled
+# models, which DDIM does not sample.
+KNOWN_SCHEDULERS = (
+    *("DDIMScheduler", "DDIMParallelScheduler", "DDPMScheduler", "DDPMParallelScheduler", "PNDMScheduler"),
+    *("DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler", "DEISMultistepScheduler"),
+    *("UniPCMultistepScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler"),
+    *("HeunDiscreteScheduler", "LMSDiscreteScheduler", "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler"),
+)
+PREDICTIONS = ("epsilon", "v_prediction", "sample")
+
 
 def to_ddim(scheduler: Any) -> Any:
     """The DDIM scheduler with the betas, spacing and prediction type of another diffusers scheduler.
@@ -18,13 +28,20 @@ def to_ddim(scheduler: Any) -> Any:
     would spoil latents.
 
     Raises:
-        IvideoError: the scheduler has no betas (flow matching).
+        IvideoError: it has no betas, is of a class that is not known, or is set to flow matching.
     """
     from diffusers import DDIMScheduler
 
+    found = type(scheduler).__name__
     if not hasattr(scheduler, "betas"):
-        found = type(scheduler).__name__
         raise IvideoError(f"scheduler {found} has no noise schedule of betas; supported: the DDIM/DDPM family")
+    if found not in KNOWN_SCHEDULERS:
+        raise IvideoError(f"scheduler {found} is not supported; supported: {', '.join(KNOWN_SCHEDULERS)}")
+    prediction = scheduler.config.get("prediction_type", "epsilon")
+    if scheduler.config.get("use_flow_sigmas") or prediction not in PREDICTIONS:
+        raise IvideoError(
+            f"scheduler {found} is set to flow matching; supported: predictions of {', '.join(PREDICTIONS)}"
+        )
     return build_scheduler(DDIMScheduler, {"clip_sample": False, **scheduler.config})
 
 

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ivideo.core.sampler import edit
 from ivideo.errors import IvideoError
-from ivideo.models.stepper import DDIMStepper
+from ivideo.models.stepper import KNOWN_SCHEDULERS, DDIMStepper
 
 DATA = Path(__file__).parents[1] / "core" / "data"
 GOLDEN = json.loads((DATA / "partial_ddim.json").read_text())
@@ -157,6 +157,31 @@ def test_takes_the_schedule_of_others_without_clipping(name, stepper):
 def test_flow_matching_is_refused():
     with pytest.raises(IvideoError, match=r"^scheduler FlowMatchEulerDiscreteScheduler has no noise schedule of betas"):
         DDIMStepper(diffusers.FlowMatchEulerDiscreteScheduler(), 20)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("UniPCMultistepScheduler", {"prediction_type": "flow_prediction", "use_flow_sigmas": True}, "flow matching"),
+        (
+            "UniPCMultistepScheduler",
+            {"prediction_type": "flow_prediction"},
+            "set to flow matching; supported: .*epsilon",
+        ),
+        ("DPMSolverMultistepScheduler", {"use_flow_sigmas": True}, "set to flow matching"),
+        ("CogVideoXDDIMScheduler", {"snr_shift_scale": 3.0}, "is not supported; supported: DDIMScheduler, "),
+        ("LCMScheduler", {}, "is not supported"),
+    ],
+)
+def test_betas_that_do_not_say_all_are_refused(name, changes, message):
+    with pytest.raises(IvideoError, match=rf"^scheduler {name} .*{message}"):
+        DDIMStepper(getattr(diffusers, name)(**changes), 20)
+
+
+def test_every_known_scheduler_lends_its_betas():
+    for name in KNOWN_SCHEDULERS:
+        stepper = DDIMStepper(getattr(diffusers, name)(**BETAS), 20)
+        assert len(stepper.timesteps) == 20, name
 
 
 @pytest.mark.parametrize("num_inference_steps", [1000, 1001, 5000])
