@@ -68,6 +68,8 @@ def do_as_the_authors(trainer: Trainer, autocast: torch.dtype | None = None) -> 
         return frames[torch.arange(len(frames), device=device)[:, None], frame_indices]
 
     trainer.denoise, trainer.decode_frames = denoise_again, decode_all
+    if autocast == torch.float16:
+        trainer.scaler = torch.amp.GradScaler(device.type)
     return trainer
 
 
