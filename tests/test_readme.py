@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -99,10 +100,10 @@ SCRIPTS = [(page, script) for page in PAGES for script in find_scripts(read(page
 CALLS = [(page, call) for page in PAGES for call in find_calls(read(page))]
 
 
-def label(value: object) -> str:
+def label(value: Any) -> str:
     if isinstance(value, Path):
         return value.stem
-    return ast.unparse(value) if isinstance(value, ast.AST) else " ".join(map(str, value))  # type: ignore[call-overload]
+    return ast.unparse(value) if isinstance(value, ast.AST) else " ".join(map(str, value))
 
 
 def test_commands_are_found() -> None:
