@@ -21,7 +21,8 @@ import torch
 
 from examples.gpu_check.parts import BY_NAME, PARTS
 from examples.gpu_check.results import Results, describe_machine
-from examples.gpu_check.runner import GRACE_SECONDS, measure_part, run_part
+from examples.gpu_check.runner import GRACE_SECONDS, measure_part, run_part, start_processes
+from ivideo.errors import UsageError
 from ivideo.models.registry import choose_device
 
 SECONDS = 480
@@ -29,12 +30,13 @@ SECONDS = 480
 
 def run_check(arguments: argparse.Namespace) -> int:
     """Run the parts one after the other; gives the exit code, 0 if each was done."""
-    device = choose_device(arguments.device)
+    device = torch.device(arguments.device)
     parts = [BY_NAME[name] for name in arguments.parts.split(",")]
     arguments.folder.mkdir(parents=True, exist_ok=True)
     results = Results(arguments.folder)
     machine = describe_machine(device, arguments.size, arguments.commit, arguments.note)
     results.begin(machine, [part.name for part in parts])
+    context = start_processes(is_forked=arguments.fork)
     deadline = time.monotonic() + arguments.seconds
     for index, part in enumerate(parts):
         left = deadline - time.monotonic() - GRACE_SECONDS
@@ -43,7 +45,7 @@ def run_check(arguments: argparse.Namespace) -> int:
             results.update(part.name, state="no time left")
         else:
             own = (part.name, arguments.folder, arguments.device, arguments.size, seconds)
-            run_part(part, seconds, arguments.folder, measure_part, *own)
+            run_part(context, part, seconds, arguments.folder, measure_part, *own)
     print(results.path)
     return 0 if all(part["state"] == "done" for part in results.read()["parts"].values()) else 1
 
@@ -57,13 +59,19 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=SECONDS, help=f"for all together; default: {SECONDS}")
     parser.add_argument("--device", default="auto", help="cuda, cuda:1, cpu; default: cuda where it is there")
     parser.add_argument("--size", choices=("full", "small"), help="default: full on a GPU, small on a CPU")
+    fork = {"action": argparse.BooleanOptionalAction, "help": "parts are forked off one process; default: on a CPU"}
+    parser.add_argument("--fork", **fork)
     parser.add_argument("--commit", help="of the code, where its repository is not there to ask")
     parser.add_argument("--note", help="what a reader must know besides, such as other work on the machine")
     arguments = parser.parse_args()
     if unknown := set(arguments.parts.split(",")) - set(names):
         parser.error(f"unknown parts: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
-    if arguments.device == "auto":
-        arguments.device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        arguments.device = str(choose_device(arguments.device))
+    except UsageError as error:
+        parser.error(str(error))
+    if arguments.fork is None:
+        arguments.fork = arguments.device == "cpu"
     arguments.size = arguments.size or ("small" if arguments.device == "cpu" else "full")
     return arguments
 

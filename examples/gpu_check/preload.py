@@ -1,4 +1,4 @@
-"""What every part imports, in the process that the parts are forked off; nothing here may touch the GPU."""
+"""What every part imports, in the process that the parts of a rehearsal are forked off."""
 
 import accelerate
 import open_clip

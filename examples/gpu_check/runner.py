@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.context
 import os
 import signal
 import sys
@@ -17,15 +18,34 @@ from examples.gpu_check.results import Results, print_table
 from ivideo.models.registry import choose_device
 
 GRACE_SECONDS = 5.0  # between asking a part to end and ending it
-# Parts are forked off a process that has imported what they need and never touched the GPU: once instead of for each.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["examples.gpu_check.preload"])
+PRELOAD = ["examples.gpu_check.preload"]
 
 
-def run_part(part: Part, seconds: float, folder: Path, work: Callable[..., object], *arguments: object) -> None:
+def start_processes(is_forked: bool) -> multiprocessing.context.BaseContext:
+    """How parts get processes of their own.
+
+    Args:
+        is_forked: off one that has imported what they need, which saves each the time for it. Not where they use a GPU:
+            diffusers asks for one when it is imported, and what is forked after that may not use any.
+    """
+    context = multiprocessing.get_context("forkserver" if is_forked else "spawn")
+    if is_forked:
+        context.set_forkserver_preload(PRELOAD)
+    return context
+
+
+def run_part(
+    context: multiprocessing.context.BaseContext,
+    part: Part,
+    seconds: float,
+    folder: Path,
+    work: Callable[..., object],
+    *arguments: object,
+) -> None:
     """Run one part in a process of its own, and note how it ended.
 
     Args:
+        context: see `start_processes`.
         part: which one.
         seconds: after which it is ended.
         folder: has the results; its log goes there.
@@ -36,7 +56,7 @@ def run_part(part: Part, seconds: float, folder: Path, work: Callable[..., objec
     print(f"{part.name}: {part.title} (at most {seconds:.0f} s)", file=sys.stderr, flush=True)
     results.update(part.name, state="cut off")  # unless it says otherwise
     started = time.monotonic()
-    process = PROCESSES.Process(target=be_alone, args=(log, work, *arguments))
+    process = context.Process(target=be_alone, args=(log, work, *arguments))
     process.start()
     try:
         process.join(seconds)
