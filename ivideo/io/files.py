@@ -108,7 +108,7 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
             os.rename(path, old)
         os.rename(temporary, path)
         _flush(path.parent)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise explain_os_error("write", path, error) from error
     finally:
         if old.exists() and not path.exists():

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from ivideo.errors import IvideoError
 from ivideo.io.files import explain_os_error
@@ -27,15 +28,18 @@ def lock_folder(folder: Path) -> Iterator[None]:
         IvideoError: another process is in it, with its number; or the folder can't be written to.
     """
     path = folder / LOCK_FILE
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise explain_os_error("lock", folder, error) from error
-    try:
-        _claim(descriptor, folder)
+    with ExitStack() as held:
+        try:
+            folder.stat()  # filelock would create a missing one
+            held.enter_context(FileLock(path, blocking=False, preserve_lock_file=True))
+            path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
+        except Timeout:
+            holder = path.read_text(encoding="utf-8", errors="replace").strip() or "another process"
+            raise IvideoError(f"{folder} is in use by {holder}: wait for it, or choose another folder") from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS_HERE:
+                raise explain_os_error("lock", folder, error) from error
         yield
-    finally:
-        os.close(descriptor)
 
 
 def check_unlocked(folder: Path) -> None:
@@ -47,19 +51,3 @@ def check_unlocked(folder: Path) -> None:
     if (folder / LOCK_FILE).exists():
         with lock_folder(folder):
             pass
-
-
-def _claim(descriptor: int, folder: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
-        raise IvideoError(f"{folder} is in use by {holder}: wait for it, or choose another folder") from None
-    except OSError as error:
-        if error.errno not in NO_LOCKS_HERE:
-            raise explain_os_error("lock", folder, error) from error
-    try:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-    except OSError as error:
-        raise explain_os_error("write", folder / LOCK_FILE, error) from error

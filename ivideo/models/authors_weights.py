@@ -6,19 +6,17 @@ size must hold. The released fine-tuned file holds the LoRA pairs beside the U-N
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ivideo.errors import IvideoError, UsageError
+from ivideo.models.loading import PICKLE_SUFFIXES, explain_damage, read_weights
 
-SUFFIXES = {".pth", ".pt", ".ckpt"}
-WRAPPERS = ("state_dict", "model", "module")  # tables in which training code puts the weights
-PARALLEL_PREFIX = "module."  # what DistributedDataParallel puts before every name
 ZIP_MAGIC = b"PK\x03\x04"  # torch.save writes zip files
 
 ENDS = {
@@ -114,7 +112,7 @@ def name_lora(unet: Any) -> dict[str, str]:
 
 def is_checkpoint(path: Path) -> bool:
     """Whether a path names a file that looks like one of the authors'."""
-    return path.suffix.lower() in SUFFIXES and path.is_file()
+    return path.suffix.lower() in PICKLE_SUFFIXES and path.is_file()
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
@@ -126,28 +124,21 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise UsageError(f"--unet {path}: {'is a folder; give a file' if path.is_dir() else 'no such file'}")
-    try:
+    with explain_damage(f"{path} is truncated or no checkpoint of torch"):
         with path.open("rb") as file:
             is_zip = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
         if not is_zip:
             raise IvideoError(
                 f"{path} is no checkpoint of torch; wanted is a .pth file of the authors (VGen, ModelScope)"
             )
-        content: Any = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    except pickle.UnpicklingError:
-        raise IvideoError(f"{path} holds other things than weights and is not loaded, for safety") from None
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise IvideoError(f"{path} is truncated or no checkpoint of torch: {reason}") from None
-    while isinstance(content, dict) and (inner := [content[name] for name in WRAPPERS if _is_table(content, name)]):
-        content = inner[0]
-    if not (isinstance(content, dict) and content and all(isinstance(value, Tensor) for value in content.values())):
-        raise IvideoError(f"{path} holds no table of weights; wanted is a U-Net of the authors (VGen, ModelScope)")
-    return {str(name).removeprefix(PARALLEL_PREFIX): tensor for name, tensor in content.items()}
-
-
-def _is_table(content: Mapping[Any, Any], name: str) -> bool:
-    return isinstance(content.get(name), dict)
+        try:
+            return read_weights(path)
+        except UnpicklingError:
+            raise IvideoError(f"{path} holds other things than weights and is not loaded, for safety") from None
+        except TypeError:
+            raise IvideoError(
+                f"{path} holds no table of weights; wanted is a U-Net of the authors (VGen, ModelScope)"
+            ) from None
 
 
 def find_lora_rank(path: Path) -> int | None:

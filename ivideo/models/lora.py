@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ivideo.errors import IvideoError
 from ivideo.models.authors_weights import read_authors_lora
+from ivideo.models.loading import explain_damage
 
 TARGET_MODULES = ["to_q", "to_k", "to_v", "to_out.0"]
 PEFT_PREFIX = "base_model.model."  # where PeftModel keeps the network that it wraps
@@ -113,10 +114,8 @@ def read_unet_file(folder: Path) -> str | None:
     """
     if not (folder / BASE_FILE).is_file():
         return None
-    try:
+    with explain_damage(f"adapter {folder} is damaged: {BASE_FILE} names no U-Net", tell_reason=False):
         return str(json.loads((folder / BASE_FILE).read_text(encoding="utf-8"))["unet"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise IvideoError(f"adapter {folder} is damaged: {BASE_FILE} names no U-Net") from None
 
 
 def load_lora(unet: nn.Module, path: Path, scale: float = 1.0) -> None:
@@ -131,21 +130,17 @@ def load_lora(unet: nn.Module, path: Path, scale: float = 1.0) -> None:
         IvideoError: no adapter there, a damaged one, or one whose weights do not fit this model (then parts of it may
             be left in the U-Net).
     """
-    from peft import LoraConfig, set_peft_model_state_dict
+    from peft import LoraConfig
 
     if path.is_file():
         rank, weights = read_authors_lora(unet, path)
         config = LoraConfig(r=rank, lora_alpha=rank, target_modules=TARGET_MODULES)
     else:
         config, weights = _read_lora(path)
-    try:
+    misfit = f"adapter {path} was trained on another model: its weights do not fit this one"
+    with explain_damage(misfit, tell_reason=False):
         _inject(unet, config)
-        unexpected = set_peft_model_state_dict(unet, weights).unexpected_keys
-        fits = not unexpected and len(weights) == len(lora_parameters(unet))
-    except (ValueError, RuntimeError, TypeError, KeyError):  # what PEFT makes of other shapes and places
-        fits = False
-    if not fits:
-        raise IvideoError(f"adapter {path} was trained on another model: its weights do not fit this one")
+        _set_weights(unet, weights)
     for layer in _lora_layers(unet):
         layer.scale_layer(scale)
 
@@ -156,16 +151,17 @@ def restore_lora(unet: nn.Module, folder: Path) -> None:
     Raises:
         IvideoError: no adapter there, a damaged one, or one of another shape.
     """
+    weights = _read_lora(folder)[1]
+    with explain_damage(f"adapter {folder} has other weights than the adapter of this run", tell_reason=False):
+        _set_weights(unet, weights)
+
+
+def _set_weights(unet: nn.Module, weights: dict[str, Tensor]) -> None:
     from peft import set_peft_model_state_dict
 
-    weights = _read_lora(folder)[1]
-    try:
-        unexpected = set_peft_model_state_dict(unet, weights).unexpected_keys
-        fits = not unexpected and len(weights) == len(lora_parameters(unet))
-    except (RuntimeError, KeyError):
-        fits = False
-    if not fits:
-        raise IvideoError(f"adapter {folder} has other weights than the adapter of this run")
+    unexpected = set_peft_model_state_dict(unet, weights).unexpected_keys
+    if unexpected or len(weights) != len(lora_parameters(unet)):
+        raise ValueError("weights of other places")
 
 
 def merge_lora(unet: nn.Module) -> None:
@@ -185,19 +181,16 @@ def merge_lora(unet: nn.Module) -> None:
 
 def _read_lora(folder: Path) -> tuple[Any, dict[str, Tensor]]:
     from peft import LoraConfig
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         if not (folder / name).is_file():
             raise IvideoError(f"no adapter in {folder}: {name} is missing")
-    try:
+    with explain_damage(f"adapter {folder} is damaged"):
         fields = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         if not isinstance(fields, dict) or fields.get("peft_type") != "LORA":
             raise IvideoError(f"no LoRA adapter in {folder}: {CONFIG_FILE} does not describe one")
         config = LoraConfig.from_pretrained(str(folder))
         weights = load_file(folder / WEIGHTS_FILE)
-    except (OSError, SafetensorError, ValueError, TypeError) as error:
-        raise IvideoError(f"adapter {folder} is damaged: {error}") from None
     config.inference_mode = False
     return config, {key.removeprefix(PEFT_PREFIX): value for key, value in weights.items()}

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from ivideo.errors import IvideoError, UsageError
 from ivideo.models.authors_weights import load_authors_unet
 from ivideo.models.clip_text import load_text_encoder, load_tokenizer
 from ivideo.models.cpu_layout import arrange_for_cpu
 from ivideo.models.lean_imports import import_diffusers
+from ivideo.models.loading import explain_damage
 from ivideo.models.stepper import build_scheduler, to_ddim
 from ivideo.models.text_to_video import TextToVideoModel
 
@@ -105,14 +105,14 @@ def load_text_to_video(
     other_dtype = torch.float32 if device.type == "cpu" else dtype
     unet = load_unet(name, location, dtype, unet_file)
     vae = _load_network(diffusers.AutoencoderKL, name, location, "vae", other_dtype)
-    with _explain_failure(name, "text_encoder"):
+    with _explain_part(name, "text_encoder"):
         text_encoder, missing = load_text_encoder(location, "text_encoder")
     _check_complete(name, "text_encoder", missing)
-    with _explain_failure(name, "tokenizer"):
+    with _explain_part(name, "tokenizer"):
         tokenizer = load_tokenizer(location, "tokenizer", text_encoder.context_length)
     if len(tokenizer) < NUM_BYTE_TOKENS:  # transformers makes an empty one where there are no files
         raise IvideoError(f"model {name!r}: its tokenizer is incomplete: it has no vocabulary")
-    with _explain_failure(name, "scheduler"):
+    with _explain_part(name, "scheduler"):
         kind = getattr(diffusers, index["scheduler"][1])
         scheduler = to_ddim(build_scheduler(kind, kind.load_config(location, subfolder="scheduler")))
     return TextToVideoModel(
@@ -146,7 +146,7 @@ def build_empty_unet(name: str, location: str) -> Any:
         IvideoError: its configuration is damaged.
     """
     kind = import_diffusers().UNet3DConditionModel
-    with _explain_failure(name, "unet"), torch.device("meta"):
+    with _explain_part(name, "unet"), torch.device("meta"):
         return kind.from_config(kind.load_config(location, subfolder="unet"))
 
 
@@ -162,7 +162,7 @@ def download_parts(name: str, location: str, parts: Collection[str]) -> Path:
     from huggingface_hub import snapshot_download
 
     wanted = ["model_index.json", "unet/config.json", *(f"{part}/*" for part in parts)]
-    with _explain_failure(name, "folder"):
+    with _explain_part(name, "folder"):
         return Path(snapshot_download(location, allow_patterns=wanted))
 
 
@@ -198,13 +198,11 @@ def read_index(name: str, location: str) -> dict[str, Any]:
     folder = Path(location)
     if folder.is_dir() and not (folder / "model_index.json").is_file():
         raise IvideoError(f"model {name!r} is no diffusers folder: {folder / 'model_index.json'} is missing")
-    try:
+    cure = "" if folder.is_dir() else " (is this machine online? a local folder can be named instead)"
+    with explain_damage(f"model {name!r} cannot be loaded", cure):
         index: Any = PipelineIndex.load_config(location)
-    except OSError as error:
-        cure = "" if folder.is_dir() else " (is this machine online? a local folder can be named instead)"
-        raise IvideoError(f"model {name!r} cannot be loaded: {_first_line(error)}{cure}") from error
-    if not isinstance(index, dict):
-        raise IvideoError(f"model {name!r} cannot be loaded: its model_index.json is no table of parts")
+        if not isinstance(index, dict):
+            raise ValueError("its model_index.json is no table of parts")
     family = f"it is a {index.get('_class_name')}"
     found = {part: names[1] for part, names in index.items() if isinstance(names, (list, tuple)) and len(names) == 2}
     missing = [part for part in PARTS if not found.get(part)]
@@ -219,7 +217,7 @@ def read_index(name: str, location: str) -> dict[str, Any]:
 
 
 def _load_network(kind: Any, name: str, location: str, part: str, dtype: torch.dtype) -> Any:
-    with _explain_failure(name, part):
+    with _explain_part(name, part):
         network, report = kind.from_pretrained(location, subfolder=part, output_loading_info=True, torch_dtype=dtype)
     _check_complete(name, part, report["missing_keys"])
     return network
@@ -233,14 +231,5 @@ def _check_complete(name: str, part: str, missing: Collection[str]) -> None:
         )
 
 
-@contextmanager
-def _explain_failure(name: str, part: str) -> Iterator[None]:
-    """Turn what diffusers and transformers raise on files that they cannot use into one line."""
-    try:
-        yield
-    except (OSError, ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
-        raise IvideoError(f"model {name!r}: its {part} is damaged or incomplete: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+def _explain_part(name: str, part: str) -> AbstractContextManager[None]:
+    return explain_damage(f"model {name!r}: its {part} is damaged or incomplete")

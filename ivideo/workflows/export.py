@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from ivideo.config.settings import GenerationSettings
@@ -76,10 +75,7 @@ def merge_adapter(adapter: Adapter, output: Path, settings: GenerationSettings, 
         config, weights = (folder / "unet" / name for name in UNET_FILES)
         shutil.copyfile(source / "unet" / config.name, config)
         tensors = {name: weight.contiguous() for name, weight in unet.state_dict().items()}
-        try:
-            save_file(tensors, weights, metadata={"format": "pt"})
-        except SafetensorError as error:  # a full disk, say
-            raise IvideoError(f"cannot write {output}: {error}") from None
+        save_file(tensors, weights, metadata={"format": "pt"})
     return output
 
 

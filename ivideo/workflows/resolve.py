@@ -18,6 +18,7 @@ from ivideo.errors import IvideoError, UsageError
 from ivideo.io.run_folder import RunFolder, open_run_folder
 from ivideo.models.authors_weights import find_lora_rank, is_checkpoint
 from ivideo.models.judges import runs_code
+from ivideo.models.loading import explain_damage
 from ivideo.models.lora import CONFIG_FILE, read_unet_file
 from ivideo.models.registry import ADAPTERS, choose_device, choose_model
 from ivideo.workflows.progress import Progress
@@ -114,10 +115,8 @@ def read_adapter_defaults(folder: Path) -> dict[str, str]:
     Raises:
         IvideoError: its configuration is damaged.
     """
-    try:
+    with explain_damage(f"adapter {folder} is damaged: {CONFIG_FILE} is no JSON object", tell_reason=False):
         base = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")).get("base_model_name_or_path")
-    except (ValueError, AttributeError):
-        raise IvideoError(f"adapter {folder} is damaged: {CONFIG_FILE} is no JSON object") from None
     found = {"model": base, "unet": read_unet_file(folder)}
     return {name: str(value) for name, value in found.items() if value}
 

@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors import SafetensorError
@@ -55,14 +56,12 @@ def test_atomic_path_leaves_the_old_file_on_any_error(tmp_path: Path, error: typ
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("No space left on device")])
-def test_atomic_path_reports_a_full_disk_in_one_line(tmp_path: Path, error: Exception) -> None:
-    def fill_disk() -> None:
-        with atomic_path(tmp_path / "a.txt"):
-            raise error
-
-    with pytest.raises(IvideoError) as caught:
-        fill_disk()
+@pytest.mark.parametrize("lend", [atomic_path, atomic_folder])
+def test_a_full_disk_is_reported_in_one_line(tmp_path: Path, lend: Any, error: Exception) -> None:
+    with pytest.raises(IvideoError) as caught, lend(tmp_path / "a.txt"):
+        raise error
     assert str(caught.value) == f"cannot write {tmp_path / 'a.txt'}: No space left on device"
+    assert os.listdir(tmp_path) == []
 
 
 def test_written_files_get_the_usual_permissions(tmp_path: Path) -> None:

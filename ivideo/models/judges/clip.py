@@ -11,7 +11,7 @@ import torch
 from ivideo.errors import IvideoError, UsageError
 from ivideo.models.judges.clip_judge import ClipJudge
 from ivideo.models.judges.preprocessing import Preprocessing
-from ivideo.models.judges.weight_files import UNREADABLE, WEIGHT_SUFFIXES
+from ivideo.models.loading import WEIGHT_SUFFIXES, explain_damage
 
 DEFAULT_SOURCE = "ViT-B-32/laion2b_s34b_b79k"
 CONFIG_FILE = "open_clip_config.json"
@@ -36,13 +36,10 @@ def load_clip(name: str, source: str, device: torch.device) -> ClipJudge:
 
     source = source or DEFAULT_SOURCE
     architecture, options = find_network(name, source)
-    try:
+    with explain_damage(f"reward {name}: cannot be loaded by open_clip"):
         network = open_clip.create_model(architecture, require_pretrained=True, **options)
         tokenize = open_clip.get_tokenizer(architecture)
         preprocessing = read_preprocessing(open_clip.get_model_preprocess_cfg(network))
-    except UNREADABLE as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise IvideoError(f"reward {name}: cannot be loaded by open_clip: {lines[0]}") from error
     return ClipJudge(name, f"CLIP {source}, cosine", network, tokenize, preprocessing, device)
 
 
@@ -102,18 +99,17 @@ def find_tag(name: str, architecture: str, tag: str) -> dict[str, Any]:
     if tag not in tags:
         raise UsageError(f"reward {name}: {architecture} has no weights {tag!r}: one of {', '.join(tags)}")
     config = open_clip.get_pretrained_cfg(architecture, tag)
-    try:
+    hub = config.get("hf_hub", "").rstrip("/")
+    home = f"https://huggingface.co/{hub}" if hub else config.get("url")
+    same = f"{architecture}-quickgelu" if config.get("quick_gelu") else architecture
+    architecture = same if same in open_clip.list_models() else architecture
+    with explain_damage(
+        f"reward {name}: its weights are not on this machine",
+        "; fetch the weights file for open_clip (open_clip_model.safetensors or open_clip_pytorch_model.bin) "
+        f"from {home} and name it: clip:{architecture}:FILE",
+        tell_reason=False,
+    ):
         checkpoint = open_clip.download_pretrained(config)
-    except (OSError, RuntimeError, ValueError):
-        hub = config.get("hf_hub", "").rstrip("/")
-        home = f"https://huggingface.co/{hub}" if hub else config.get("url")
-        same = f"{architecture}-quickgelu" if config.get("quick_gelu") else architecture
-        architecture = same if same in open_clip.list_models() else architecture
-        raise IvideoError(
-            f"reward {name}: its weights are not on this machine; fetch the weights file for open_clip "
-            f"(open_clip_model.safetensors or open_clip_pytorch_model.bin) from {home} and name it: "
-            f"clip:{architecture}:FILE"
-        ) from None
     # open_clip only warns where a tag was trained with another activation than the architecture's.
     return {
         "pretrained": str(checkpoint),

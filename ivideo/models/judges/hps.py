@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from ivideo.errors import IvideoError, UsageError
 from ivideo.models.judges.clip_judge import ClipJudge
 from ivideo.models.judges.preprocessing import Preprocessing
-from ivideo.models.judges.weight_files import UNREADABLE, find_on_hub, read_state_dict
+from ivideo.models.loading import explain_damage, read_weights
 
 ARCHITECTURE = "ViT-H-14"
 HPS_REPOSITORY = "xswu/HPSv2"
@@ -43,13 +44,12 @@ def load_hps(name: str, source: str, device: torch.device) -> ClipJudge:
     version = find_version(name, source)
     checkpoint = find_given_file(name, source) if source else find_hps_checkpoint(version)
     config = open_clip.get_model_config(ARCHITECTURE)
-    try:
+    with explain_damage(
+        f"reward {name}: {checkpoint} is damaged or no checkpoint of HPSv2",
+        f"; fetch it anew from https://huggingface.co/{HPS_REPOSITORY}",
+        tell_reason=False,
+    ):
         network = build_network(config, checkpoint)
-    except UNREADABLE:
-        raise IvideoError(
-            f"reward {name}: {checkpoint} is damaged or no checkpoint of HPSv2; "
-            f"fetch it anew from https://huggingface.co/{HPS_REPOSITORY}"
-        ) from None
     label = f"HPSv2 {HPS_VERSIONS[version]}, cosine" + (f" ({checkpoint})" if source else "")
     preprocessing = Preprocessing(config["vision_cfg"]["image_size"], clamp=False)
     return ClipJudge(name, label, network, open_clip.get_tokenizer(ARCHITECTURE), preprocessing, device)
@@ -104,13 +104,23 @@ def find_hps_checkpoint(version: str) -> Path:
     return found
 
 
+def find_on_hub(repository: str, file_name: str) -> Path | None:
+    """A file of a Hugging Face repository: in the cache, else from the hub; None if it is in neither."""
+    from huggingface_hub import hf_hub_download
+
+    for cached_only in (True, False):
+        with suppress(OSError):  # not there, or no hub to be reached
+            return Path(hf_hub_download(repository, file_name, local_files_only=cached_only))
+    return None
+
+
 def build_network(config: dict[str, object], checkpoint: Path) -> nn.Module:
     """open_clip's network over the checkpoint's own memory: no random weights, no second copy.
 
     Raises:
-        OSError, RuntimeError, ...: see UNREADABLE.
+        OSError, RuntimeError, ...: see `ivideo.models.loading.UNREADABLE`.
     """
-    return assemble_network(config, read_state_dict(checkpoint)).float()
+    return assemble_network(config, read_weights(checkpoint)).float()
 
 
 def assemble_network(config: Mapping[str, object], state: Mapping[str, Tensor]) -> nn.Module:

@@ -17,7 +17,7 @@ from ivideo.models.judges.jury import Jury
 from ivideo.models.judges.own_function import load_own_function
 from ivideo.models.judges.pickscore import load_pickscore
 from ivideo.models.judges.spelling import parse_rewards
-from ivideo.models.judges.weight_files import WEIGHT_SUFFIXES
+from ivideo.models.loading import WEIGHT_SUFFIXES
 
 Loader = Callable[[str, str, torch.device], Judge]
 """`load(name, source, device)`: the whole name, what follows its colon, and where to put it."""

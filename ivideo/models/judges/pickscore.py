@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ivideo.errors import IvideoError
 from ivideo.models.clip_text import import_transformers, load_tokenizer
 from ivideo.models.judges.clip_judge import ClipJudge
 from ivideo.models.judges.preprocessing import Preprocessing
+from ivideo.models.loading import explain_damage
 from ivideo.models.registry import NUM_BYTE_TOKENS
 
 REPOSITORY = "yuvalkirstain/PickScore_v1"
@@ -63,19 +62,19 @@ def load_pickscore(name: str, source: str, device: torch.device) -> ClipJudge:
         if not (folder / "config.json").is_file():
             raise IvideoError(f"reward {name}: {folder / 'config.json'} is missing")
     transformers = import_transformers()
-    with explain_failure(name, location, "weights"):
+    with explain_part(name, location, "weights"):
         clip, report = transformers.CLIPModel.from_pretrained(
             location, dtype=torch.float32, output_loading_info=True, attn_implementation="sdpa"
         )
     if report["missing_keys"]:
         lacking = sorted(report["missing_keys"])
         raise IvideoError(f"reward {name}: {location} holds no CLIP: {lacking[0]} is one of {len(lacking)} missing")
-    with explain_failure(name, find_home(location, TOKENIZER_FILES), "tokenizer files"):
+    with explain_part(name, find_home(location, TOKENIZER_FILES), "tokenizer files"):
         context_length = clip.config.text_config.max_position_embeddings
         tokenize = load_tokenizer(find_home(location, TOKENIZER_FILES), "", context_length)
         if len(tokenize) < NUM_BYTE_TOKENS:  # transformers makes an empty one where there are no files
             raise OSError("no vocabulary")
-    with explain_failure(name, find_home(location, PROCESSOR_FILES), "preprocessing files"):
+    with explain_part(name, find_home(location, PROCESSOR_FILES), "preprocessing files"):
         processor = transformers.CLIPImageProcessor.from_pretrained(find_home(location, PROCESSOR_FILES))
         preprocessing = read_preprocessing(processor)
     label = "PickScore v1, cosine without logit scale" + (f" ({source})" if source else "")
@@ -101,18 +100,14 @@ def read_preprocessing(processor: Any) -> Preprocessing:
     return Preprocessing(side, fit="shortest", round_offset=int, mean=mean, std=std)
 
 
-@contextmanager
-def explain_failure(name: str, location: str, part: str) -> Iterator[None]:
-    """Turn what transformers raises where a part is missing or damaged into one line."""
-    try:
-        yield
-    except (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, SafetensorError) as error:
-        if Path(location).is_dir():
-            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise IvideoError(f"reward {name}: the {part} in {location} are damaged or missing: {first}") from error
-        raise IvideoError(
-            f"reward {name}: the {part} of {location} are not on this machine; put config.json and model.safetensors "
-            f"from https://huggingface.co/{REPOSITORY} and tokenizer.json, tokenizer_config.json and "
-            f"preprocessor_config.json from https://huggingface.co/{PROCESSOR_REPOSITORY} into a folder and name it: "
-            "pickscore:FOLDER"
-        ) from error
+def explain_part(name: str, location: str, part: str) -> AbstractContextManager[None]:
+    """Say in one line that a part is damaged, or how it is fetched."""
+    if Path(location).is_dir():
+        return explain_damage(f"reward {name}: the {part} in {location} are damaged or missing")
+    return explain_damage(
+        f"reward {name}: the {part} of {location} are not on this machine",
+        f"; put config.json and model.safetensors from https://huggingface.co/{REPOSITORY} and tokenizer.json, "
+        f"tokenizer_config.json and preprocessor_config.json from https://huggingface.co/{PROCESSOR_REPOSITORY} "
+        "into a folder and name it: pickscore:FOLDER",
+        tell_reason=False,
+    )

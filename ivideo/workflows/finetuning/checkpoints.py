@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from ivideo.config.settings import FinetuneSettings
 from ivideo.errors import IvideoError
 from ivideo.io.files import atomic_folder, remove_folder
 from ivideo.io.run_folder import RunFolder
+from ivideo.models.loading import explain_damage
 from ivideo.models.lora import restore_lora, save_lora
 from ivideo.workflows.finetuning.guard import judge_progress
 from ivideo.workflows.finetuning.trainer import Trainer
@@ -124,7 +124,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     if not path.is_dir():
         raise IvideoError(f"checkpoint {path} does not exist{_name_older(path)}")
-    try:
+    with explain_damage(f"checkpoint {path} is damaged", _name_older(path)):
         content = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
         state = content["state"]
         if _digest(_canonical(state)) != content["digest"] or state["step"] != step_of(path):
@@ -132,11 +132,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         for name, digest in state["files"].items():
             if _digest((path / name).read_bytes()) != digest:
                 raise ValueError(f"{name} is not what was written")
-    except FileNotFoundError as error:
-        raise _damaged(path, f"{Path(error.filename).name} is missing") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _damaged(path, str(error)) from None
-    return Checkpoint(path, state["step"], state["counters"], state["settings"], state["prompts"])
+        return Checkpoint(path, state["step"], state["counters"], state["settings"], state["prompts"])
 
 
 def restore_checkpoint(checkpoint: Checkpoint, trainer: Trainer) -> None:
@@ -146,10 +142,8 @@ def restore_checkpoint(checkpoint: Checkpoint, trainer: Trainer) -> None:
         IvideoError: the checkpoint is of another adapter.
     """
     restore_lora(trainer.model.unet, checkpoint.path)
-    try:
+    with explain_damage(f"checkpoint {checkpoint.path} does not fit this run"):
         trainer.restore(load((checkpoint.path / OPTIMIZER_FILE).read_bytes()), checkpoint.counters)
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
-        raise IvideoError(f"checkpoint {checkpoint.path} does not fit this run: {error}") from None
 
 
 def copy_adapter(checkpoint: Path, folder: Path) -> None:
@@ -195,10 +189,6 @@ def remove_later_checkpoints(run: RunFolder, step: int) -> None:
     for path in list_checkpoints(run):
         if step_of(path) > step:
             remove_folder(path)
-
-
-def _damaged(path: Path, reason: str) -> IvideoError:
-    return IvideoError(f"checkpoint {path} is damaged: {reason}{_name_older(path)}")
 
 
 def _name_older(path: Path) -> str:

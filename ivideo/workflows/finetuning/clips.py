@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -16,6 +16,7 @@ from ivideo.core.draws import generator_for
 from ivideo.errors import IvideoError
 from ivideo.io.files import atomic_path
 from ivideo.io.run_folder import open_run_folder
+from ivideo.models.loading import explain_damage
 from ivideo.models.text_to_video import TextToVideoModel
 from ivideo.workflows.generation import generate_latents, latents_shape
 from ivideo.workflows.resolve import generation_settings, read_run_settings
@@ -73,8 +74,12 @@ class ClipCache:
         return len(taken)
 
     def load(self, item: int) -> Tensor:
-        """Latents (channels, num_frames, height, width), float32, on the CPU."""
-        return load_file(self.path_of(item))["latents"]
+        """The latents of a prompt's clip.
+
+        Raises:
+            IvideoError: see `read_latents`.
+        """
+        return read_latents(self.path_of(item))
 
 
 def find_clips(path: Path, prompts: Sequence[str], settings: FinetuneSettings) -> dict[str, Path]:
@@ -104,7 +109,7 @@ def read_prompt(clip: Path) -> str:
     Raises:
         IvideoError: it is no such file.
     """
-    with explain_damage(clip), safe_open(clip, framework="pt") as file:
+    with _explain_clip(clip), safe_open(clip, framework="pt") as file:
         return str((file.metadata() or {}).get("prompt", ""))
 
 
@@ -114,16 +119,21 @@ def check_clip(clip: Path, shape: tuple[int, ...]) -> None:
     Raises:
         IvideoError: another shape, or a damaged file.
     """
-    with explain_damage(clip), safe_open(clip, framework="pt") as file:
+    with _explain_clip(clip), safe_open(clip, framework="pt") as file:
         found = tuple(file.get_slice("latents").get_shape())
     if found != shape:
         raise IvideoError(f"clip {clip} has latents of the shape {found}, not {shape}")
 
 
-@contextmanager
-def explain_damage(clip: Path) -> Iterator[None]:
-    """Turn what safetensors raises on a file that it cannot read into one line."""
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        raise IvideoError(f"clip {clip} is damaged: {error}") from None
+def read_latents(clip: Path) -> Tensor:
+    """A clip's latents (channels, num_frames, height, width), float32, on the CPU.
+
+    Raises:
+        IvideoError: a damaged file, or none.
+    """
+    with _explain_clip(clip):
+        return load_file(clip)["latents"]
+
+
+def _explain_clip(clip: Path) -> AbstractContextManager[None]:
+    return explain_damage(f"clip {clip} is damaged")

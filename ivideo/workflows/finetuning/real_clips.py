@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from ivideo.config.settings import FinetuneSettings
@@ -22,8 +22,9 @@ from ivideo.io.files import atomic_path, check_folder, write_text
 from ivideo.io.frame_sampling import read_clip
 from ivideo.io.run_folder import RunFolder
 from ivideo.io.video_reader import open_video
+from ivideo.models.loading import explain_damage
 from ivideo.models.text_to_video import TextToVideoModel
-from ivideo.workflows.finetuning.clips import check_clip, explain_damage
+from ivideo.workflows.finetuning.clips import check_clip, read_latents
 from ivideo.workflows.generation import latents_shape
 from ivideo.workflows.progress import Progress
 from ivideo.workflows.resolve import generation_settings
@@ -162,9 +163,7 @@ class RealClips:
         Raises:
             IvideoError: the cache has lost them.
         """
-        path = self.path_of(self.records[item])
-        with explain_damage(path):
-            return load_file(path)["latents"]
+        return read_latents(self.path_of(self.records[item]))
 
     def path_of(self, record: ClipRecord) -> Path:
         """The file of a clip's latents in the cache."""
@@ -232,11 +231,9 @@ def recall_clips(run: RunFolder) -> list[ListedClip]:
     """
     hashes = ContentHashes(find_cache_folder() / "hashes")
     listed = []
-    try:
+    with explain_damage(f"{run.clip_records} is missing or damaged"):
         lines = run.clip_records.read_text(encoding="utf-8").split("\n")[:-1]
         records = [ClipRecord(**json.loads(line)) for line in lines]
-    except (OSError, ValueError, TypeError) as error:
-        raise IvideoError(f"{run.clip_records} is missing or damaged: {error}") from None
     for record in records:
         video = Path(record.video)
         if hashes.find(video) != record.sha256:

@@ -16,6 +16,7 @@ from ivideo.io.clip_lists import Source
 from ivideo.io.files import read_json_lines, remove_folder, sweep_temporaries, write_json_lines
 from ivideo.io.run_folder import RunFolder, open_run_folder
 from ivideo.models.judges import runs_code
+from ivideo.models.loading import explain_damage
 from ivideo.models.registry import choose_model
 from ivideo.workflows.finetuning.checkpoints import (
     FREE_SETTINGS,
@@ -155,10 +156,8 @@ def read_run_prompts(run: RunFolder) -> tuple[list[str], list[str]]:
     Raises:
         IvideoError: they cannot be read.
     """
-    try:
+    with explain_damage(f"the prompts of {run.root} cannot be read"):
         texts = [path.read_text(encoding="utf-8") for path in (run.prompts, run.heldout)]
-    except (OSError, UnicodeDecodeError) as error:
-        raise IvideoError(f"the prompts of {run.root} cannot be read: {error}") from None
     training, kept = (text.removesuffix("\n").split("\n") if text else [] for text in texts)
     return training, kept
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 
 from ivideo.config.settings import FinetuneSettings
 from ivideo.errors import IvideoError
 from ivideo.io.run_folder import RunFolder
-from ivideo.workflows.finetuning.clips import find_clips
+from ivideo.workflows.finetuning.clips import find_clips, read_latents
 from ivideo.workflows.resolve import read_run_settings
 
 PROMPTS = ["a dog running", "an owl", "a cat surfing"]
@@ -70,6 +70,15 @@ def test_a_run_takes_over_clips_and_makes_the_others(ivideo, trained_run: Path, 
         )
         assert ours.read_bytes() == theirs.read_bytes()
     assert load_file(run / "clips" / "00001.safetensors")["latents"].shape == (8, 4, 8, 8)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", save({"z": torch.zeros(1)})])
+def test_latents_that_cannot_be_read_are_one_line(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "00000.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(IvideoError, match=f"^clip {path} is damaged: [^\n]+$"):
+        read_latents(path)
 
 
 @pytest.mark.parametrize(

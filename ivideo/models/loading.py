@@ -1,0 +1,83 @@
+"""How weights are read without running what a file holds, and how damage is told in one line."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ivideo.errors import IvideoError
+
+PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
+WEIGHT_SUFFIXES = (*PICKLE_SUFFIXES, ".safetensors")
+WRAPPERS = ("state_dict", "model", "module")  # tables in which training code puts the weights
+PARALLEL_PREFIX = "module."  # what DistributedDataParallel puts before every name
+UNREADABLE = (
+    OSError,
+    EOFError,
+    UnpicklingError,
+    SafetensorError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+)
+"""What diffusers, transformers, PEFT, open_clip, torch, safetensors and hubs raise on files that they cannot use."""
+
+
+@contextmanager
+def explain_damage(trouble: str, cure: str = "", *, tell_reason: bool = True) -> Iterator[None]:
+    """Turn what libraries raise on missing, damaged or foreign files into one line; memory that ran out is not theirs.
+
+    Args:
+        trouble: what is wrong with which part or file; the line begins with it.
+        cure: what can be done about it; the line ends with it.
+        tell_reason: whether a colon and the first line of the library's words stand between them.
+
+    Raises:
+        IvideoError: one of UNREADABLE came out of the block.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except UNREADABLE as error:
+        reason = f": {_first_line(error)}" if tell_reason else ""
+        raise IvideoError(f"{trouble}{reason}{cure}") from error
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError) and error.filename:
+        return f"{Path(error.filename).name} is missing"
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Weights by name, of a safetensors file or a torch pickle; they stay on disk until they are used.
+
+    Args:
+        path: a pickle holds the weights themselves, or holds them in a table of WRAPPERS.
+
+    Raises:
+        UnpicklingError: a pickle of other things than tensors, or none.
+        TypeError: no weights by name.
+        OSError, EOFError, RuntimeError, ValueError, SafetensorError: damaged, or no such file.
+    """
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    # Only torch's own zip format can be mapped; what was saved before torch 1.6 is read whole.
+    content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    while isinstance(content, dict) and (tables := [name for name in WRAPPERS if isinstance(content.get(name), dict)]):
+        content = content[tables[0]]
+    if not (isinstance(content, dict) and content and all(isinstance(value, Tensor) for value in content.values())):
+        raise TypeError("no weights by name")
+    return {str(name).removeprefix(PARALLEL_PREFIX): weight for name, weight in content.items()}
