@@ -24,6 +24,7 @@ import ivideo
 PROMPTS = ["a cat surfing", "a dog running", "a cow"]
 SETTINGS = {
     "model": "emoji-world",
+    "device": "cpu",  # runs are forked, which a GPU does not take; and only a CPU promises the same bits
     "num_frames": 4,
     "num_inference_steps": 2,
     "generation_num_inference_steps": 2,
