@@ -143,10 +143,11 @@ def open_collectors(
     collectors: dict[Path, VBenchResults | RewardPlot] = {}
     if export is not None:
         from ivideo.io.vbench import NEEDS_EVERY_FRAME, VBenchResults
-        from ivideo.metrics.registry import METRICS
 
         if temporal is False:
             raise UsageError(NEEDS_EVERY_FRAME)
+        from ivideo.metrics.registry import METRICS
+
         collectors[export[1]] = VBenchResults({one.vbench: name for name, one in METRICS.items() if one.vbench})
     if plot is not None:
         if plot.suffix.lower() != ".png":
