@@ -12,20 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ivideo.cli import options as o
-from ivideo.cli.output import Records, Reporter, chosen_format, known_errors
+from ivideo.cli.output import JUDGE, REWARDS, Records, Reporter, chosen_format, known_errors
 from ivideo.errors import IvideoError, UsageError
 
 if TYPE_CHECKING:
     from ivideo.io.reward_plot import RewardPlot
     from ivideo.io.vbench import VBenchResults
-
-FIGURES = ("motion", "flicker", "motion_smoothness_proxy", "dynamic_degree", "is_dynamic", "consistency")
-COLUMNS = (
-    *("path", "prompt", "num_frames", "fps", "width", "height", "reward", "rewards", "attenuated_reward"),
-    *FIGURES,
-    *("error", "judge"),
-)
-TABLE_COLUMNS = ("path", "prompt", "reward", "rewards", "motion", "flicker", "consistency", "error", "judge")
 
 
 class Export(StrEnum):
@@ -109,7 +101,7 @@ def score_cli(
     collectors = open_collectors(export, plot, temporal)
     from ivideo.api import iterate_scores
 
-    columns = TABLE_COLUMNS if chosen_format(format) is o.Format.table else COLUMNS
+    columns = pick_columns(chosen_format(format))
     num_videos = num_failed = 0
     with Reporter(quiet) as reporter, Records(format, columns) as records:
         settings = o.pick_settings(context.params)
@@ -125,6 +117,16 @@ def score_cli(
             collector.write(path)
     if num_failed:
         raise IvideoError(f"{num_failed} of {num_videos} videos could not be scored")
+
+
+def pick_columns(format: o.Format) -> list[str]:
+    """What a table shows, or every other format with columns."""
+    from ivideo.metrics.registry import METRICS
+
+    is_table = format is o.Format.table
+    first, *others = [name for name, metric in METRICS.items() if metric.in_table or not is_table]
+    shape = () if is_table else ("num_frames", "fps", "width", "height")
+    return ["path", "prompt", *shape, first, REWARDS, *others, "error", JUDGE]
 
 
 def open_collectors(
@@ -144,7 +146,9 @@ def open_collectors(
 
         if temporal is False:
             raise UsageError(NEEDS_EVERY_FRAME)
-        collectors[export[1]] = VBenchResults()
+        from ivideo.metrics.registry import METRICS
+
+        collectors[export[1]] = VBenchResults({one.vbench: name for name, one in METRICS.items() if one.vbench})
     if plot is not None:
         if plot.suffix.lower() != ".png":
             raise UsageError(f"--plot {plot}: a plot ends in .png")

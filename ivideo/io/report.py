@@ -12,20 +12,15 @@ from ivideo.io.video import default_suffix, nearest_fps, read_video, write_video
 
 PAGE_NAME = "report.html"
 VIDEOS_NAME = "report_videos"
-MEANINGS = {
-    "reward": "Mean score of the first frame of each segment by the first judge. Compare it only for the same prompt, "
-    "the same judge and the same version. Single frames are judged, so a frozen clip can have a high reward.",
-    "attenuated_reward": "The same scores, each weighted by exp(-rate * |frame - centre|): what training maximises.",
-    "motion": "Mean optical flow in pixels a frame; 0 for a frozen clip. More is not better, but a fall from the "
-    "baseline tells that a higher reward may be bought with stillness.",
-    "flicker": "VBench's temporal flickering, in [0, 1]: 1 for a frozen clip, less the more frames change.",
-    "motion_smoothness_proxy": "How well a frame is foretold by its neighbours, in [0, 1]: 1 for a frozen clip.",
-    "dynamic_degree": "Share of pairs of neighbouring frames with fast pixels, in [0, 1]: 0 for a frozen clip.",
-    "consistency": "How alike a frame's features are to the first and the previous one's, 1 for a frozen clip.",
-}
 
 
-def write_report(folder: Path, results: Mapping[str, Any], *, max_embedded_bytes: int = MAX_EMBEDDED_BYTES) -> Path:
+def write_report(
+    folder: Path,
+    results: Mapping[str, Any],
+    meanings: Mapping[str, str],
+    *,
+    max_embedded_bytes: int = MAX_EMBEDDED_BYTES,
+) -> Path:
     """Write `report.html` beside the results of a comparison.
 
     The videos are inside the page while they are small enough together; else the page links to them by relative paths,
@@ -34,6 +29,7 @@ def write_report(folder: Path, results: Mapping[str, Any], *, max_embedded_bytes
     Args:
         folder: where the comparison was written; the videos' paths are relative to it.
         results: of the comparison (schema_version 2), with `preference` where people were asked.
+        meanings: what each metric is, by its name.
         max_embedded_bytes: how much video the page holds at most.
 
     Returns:
@@ -52,7 +48,7 @@ def write_report(folder: Path, results: Mapping[str, Any], *, max_embedded_bytes
         {
             "results": results,
             "sources": locate_videos(folder, sorted(paths), max_embedded_bytes),
-            "meanings": {name: text for name, text in MEANINGS.items() if name in results["metrics"]},
+            "meanings": meanings,
         },
     )
     return write_text(folder / PAGE_NAME, page)

@@ -12,17 +12,6 @@ from ivideo.errors import UsageError
 from ivideo.io.files import write_json
 
 NEEDS_EVERY_FRAME = "--export vbench needs every frame: leave --no-temporal (temporal = false) out"
-DIMENSIONS = {
-    "temporal_flickering": "flicker",
-    "motion_smoothness_proxy": "motion_smoothness_proxy",
-    "dynamic_degree": "is_dynamic",
-    "subject_consistency_by_judge": "consistency",
-}
-"""VBench's dimension, and the field of a record that it is.
-
-Temporal flickering is VBench's own. The others have its definition with something else in its network's place: a mean
-of neighbours for AMT-S, Farneback's optical flow for RAFT's, and the judge's image features for DINO's.
-"""
 
 
 class VBenchResults:
@@ -32,9 +21,14 @@ class VBenchResults:
     consistency weighs videos by their length; here every mean is over videos.
     """
 
-    def __init__(self) -> None:
-        """Begin without a record."""
-        self._rows: dict[str, list[dict[str, Any]]] = {dimension: [] for dimension in DIMENSIONS}
+    def __init__(self, dimensions: Mapping[str, str]) -> None:
+        """Begin without a record.
+
+        Args:
+            dimensions: VBench's dimension, and the field of a record that it is.
+        """
+        self._fields = dimensions
+        self._rows: dict[str, list[dict[str, Any]]] = {dimension: [] for dimension in dimensions}
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Take a record; a video that could not be scored is left out, and so is a figure that is null.
@@ -42,9 +36,9 @@ class VBenchResults:
         Raises:
             UsageError: not every frame was read, so that there are no figures over time.
         """
-        if record["error"] is None and record["flicker"] is None:
+        if record["error"] is None and all(record[name] is None for name in self._fields.values()):
             raise UsageError(NEEDS_EVERY_FRAME)
-        for dimension, name in DIMENSIONS.items():
+        for dimension, name in self._fields.items():
             if record[name] is not None:
                 self._rows[dimension].append({"video_path": record["path"], "video_results": record[name]})
 

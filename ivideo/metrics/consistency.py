@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ivideo.metrics.rewards import JudgedFrames
+
 
 def consistency(features: ArrayLike) -> float:
     """Measure how alike the frames' features are to the previous frame's and to the first frame's.
@@ -38,3 +40,8 @@ def consistency(features: ArrayLike) -> float:
     to_previous = (rows[1:] * rows[:-1]).sum(axis=1)
     to_first = rows[1:] @ rows[0]
     return float(np.clip([to_previous, to_first], 0, 1).mean())
+
+
+def judged_consistency(judged: JudgedFrames) -> float | None:
+    """The same of a judge's own features, where there are any."""
+    return None if judged.features is None else consistency(judged.features)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import pairwise
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -35,19 +32,3 @@ def pixel_speeds(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray
         first, second, start, pyr_scale=0.5, levels=3, winsize=15, iterations=3, poly_n=5, poly_sigma=1.1, flags=0
     )
     return np.asarray(np.linalg.norm(flow, axis=-1), dtype=np.float32)
-
-
-def motion(frames: Iterable[NDArray[np.uint8]]) -> float:
-    """Measure the mean optical flow, in pixels per frame, over all pixels and all pairs of neighbouring frames.
-
-    motion = mean over t, y, x of |flow_t(y, x)|. A texture that is shifted by 2 pixels a frame gives about 2. It is
-    per frame: another fps tag on the same frames changes nothing.
-
-    Args:
-        frames: (num_frames, height, width, 3), uint8, RGB, or an iterator of such frames.
-
-    Returns:
-        Pixels per frame, below 0.01 for a frozen clip and 0 for one of fewer than 2 frames.
-    """
-    means = [float(pixel_speeds(first, second).mean()) for first, second in pairwise(map(to_grey, frames))]
-    return float(np.mean(means)) if means else 0.0

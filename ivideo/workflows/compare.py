@@ -16,6 +16,7 @@ from ivideo.io.rating_page import identify_study, write_rating_page
 from ivideo.io.report import write_report
 from ivideo.io.tables import write_csv
 from ivideo.io.video import NO_ENCODER, can_write_mp4, check_video_format, default_suffix
+from ivideo.metrics.registry import METRICS
 from ivideo.models.judges import load_judges
 from ivideo.models.registry import choose_device
 from ivideo.workflows.comparing.contestants import Contestant, default_prompts
@@ -125,7 +126,8 @@ def write_results(output: Path, results: dict[str, Any], *, with_rating_page: bo
             raise IvideoError(f"the ratings are of other clips than those in {output}: ask for new ones with --rate")
     write_csv(output / "results.csv", *list_clips(results))
     write_json(output / "results.json", results)
-    write_report(output, results)
+    meanings = {name: METRICS[name].meaning for name in results["metrics"] if name in METRICS}
+    write_report(output, results, meanings)
     if with_rating_page:
         write_rating_page(output, results, seed=seed)
 

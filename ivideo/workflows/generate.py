@@ -14,9 +14,10 @@ from ivideo.io.video import VIDEO_SUFFIXES, check_video_format, default_suffix, 
 from ivideo.models.judges import labels_of, load_judges
 from ivideo.models.registry import choose_device
 from ivideo.workflows.generation import describe_generation, generate_clip, open_model, tell_of_gifs, warn_of_prompts
+from ivideo.workflows.judging import ClipScore
 from ivideo.workflows.progress import Progress, Silence
 from ivideo.workflows.resolve import Adapter, check_prompts
-from ivideo.workflows.scoring import ClipScore, score_clip
+from ivideo.workflows.scoring import score_clip
 
 
 @dataclass(frozen=True)

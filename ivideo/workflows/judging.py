@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ivideo.core.attenuation import attenuated_mean, frame_weights
+from ivideo.core.attenuation import frame_weights
 from ivideo.core.segments import first_frame_indices, spread_frame_indices
-from ivideo.metrics.consistency import consistency
+from ivideo.metrics.registry import measures
+from ivideo.metrics.rewards import ByJudge, JudgedFrames
 from ivideo.models.judges import Judge, score_with_features, sees_frames_alone
 
 Frame = NDArray[np.uint8]
@@ -21,27 +24,32 @@ MAX_BATCH_BYTES = 2**26  # of uint8 pixels, four times as much once they are flo
 
 
 @dataclass(frozen=True)
-class FrameRewards:
-    """What the judges say of a clip.
+class ClipScore:
+    """How a clip fares: what the judges say of its frames, and what it does over time.
 
     Attributes:
-        reward: mean score of the first frame of each segment, by the first judge.
-        rewards: the same by every judge that was asked for, sums and their parts included.
-        attenuated_reward: those scores weighted as in training (TAR).
+        figures: each metric by its name, of those that were measured; None where its judge does not tell.
+        rewards: mean score of the first frame of each segment, by every judge that was asked for, sums and their parts
+            included.
         frame_indices: the frames that were scored.
         frame_rewards: their scores by the first judge.
         segment_indices: the first frame of each segment, which `reward` is the mean of.
-        consistency: how alike the scored frames' image features are, in [0, 1], 1 for a frozen clip; None where only
-            the segments' frames were scored, and where the judge has no image features.
     """
 
-    reward: float
+    figures: dict[str, Any]
     rewards: dict[str, float]
-    attenuated_reward: float
     frame_indices: list[int]
     frame_rewards: list[float]
     segment_indices: list[int]
-    consistency: float | None
+
+    def __getitem__(self, name: str) -> Any:
+        """A metric, or the reward by a judge of that name."""
+        return self.figures[name] if name in self.figures else self.rewards[name]
+
+    @property
+    def reward(self) -> float:
+        """The reward by the first judge."""
+        return float(self["reward"])
 
 
 @dataclass
@@ -78,26 +86,27 @@ class JudgedClip:
         if features is not None and self.has_curve:
             self.features[index] = features
 
-    def rewards(self, name: str, attenuation_rate: float | None) -> FrameRewards:
+    def score(
+        self, name: str, attenuation_rate: float | None, over_time: Mapping[str, float] | None = None
+    ) -> ClipScore:
         """Sum up, once every frame is scored.
 
         Args:
             name: the judge whose scores are the reward.
             attenuation_rate: of the attenuated reward, per frame; None: no attenuation.
+            over_time: the metrics that the judge has no part in; None if they were not measured.
         """
         segments = self.segment_indices
         weights = frame_weights(torch.tensor(segments), self.num_frames, attenuation_rate)
         drawn = {judge: torch.tensor([scores[i] for i in segments]) for judge, scores in self.scores.items()}
-        rewards = {judge: scores.mean().item() for judge, scores in drawn.items()}
-        features = [self.features[i] for i in self.frame_indices] if self.features else []
-        return FrameRewards(
-            reward=rewards[name],
-            rewards=rewards,
-            attenuated_reward=attenuated_mean(drawn[name][None], weights[None]).item(),
+        features = np.stack([self.features[i] for i in self.frame_indices]) if self.features else None
+        judged = JudgedFrames(drawn[name], weights, features)
+        return ClipScore(
+            figures={**{metric: by.ask(judged) for metric, by in measures(ByJudge).items()}, **(over_time or {})},
+            rewards={judge: scores.mean().item() for judge, scores in drawn.items()},
             frame_indices=self.frame_indices,
             frame_rewards=[self.scores[name][i] for i in self.frame_indices],
             segment_indices=segments,
-            consistency=consistency(np.stack(features)) if features else None,
         )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,20 @@ from ivideo.config.settings import ScoreSettings
 from ivideo.errors import IvideoError, UsageError
 from ivideo.io.find_videos import find_videos
 from ivideo.io.video_reader import open_video
-from ivideo.metrics.temporal import TemporalFigures
+from ivideo.metrics.pairs import OverPairs
+from ivideo.metrics.registry import measures
+from ivideo.metrics.rewards import ByJudge
 from ivideo.models.judges import Judge, labels_of, load_judges
 from ivideo.models.registry import choose_device
-from ivideo.workflows.judging import Bench, FrameRewards
+from ivideo.workflows.judging import Bench
 from ivideo.workflows.parallel import read_ahead
 from ivideo.workflows.progress import Progress, Silence
 from ivideo.workflows.video_parts import VideoToScore, read_parts
 
 SCHEMA_VERSION = 2
 NUM_PARTS_AHEAD = 2
-REWARDS, FIGURES = (tuple(field.name for field in fields(kind)) for kind in (FrameRewards, TemporalFigures))
+SHAPE = ("num_frames", "fps", "width", "height")
+FRAMES = ("frame_indices", "frame_rewards", "segment_indices")  # what `ClipScore` knows of single frames
 
 
 def list_videos(paths: Sequence[Path | tuple[Path, str | None]], prompt: str | None = None) -> list[VideoToScore]:
@@ -67,9 +69,9 @@ def score(
         progress: is told what happens.
 
     Yields:
-        schema_version, path, prompt, num_frames, fps, width, height, the fields of `FrameRewards`, those of
-        `TemporalFigures` (null where not every frame is read), error (null), judge (how the reward is to be read) and
-        judges (the same by name). Of a video that can't be scored `error` says why, and every number is null.
+        schema_version, path, prompt, num_frames, fps, width, height, the fields of `ClipScore`, every metric among
+        them (null where not every frame is read, for those over time), error (null), judge (how the reward is to be
+        read) and judges (the same by name). Of a video that can't be scored `error` says why, and every number is null.
 
     Raises:
         UsageError, IvideoError: a judge that cannot be loaded, or that breaks its contract.
@@ -104,13 +106,13 @@ def is_done(video: VideoToScore) -> bool:
 def describe(video: VideoToScore, judge: Judge, settings: ScoreSettings) -> dict[str, Any]:
     """A video's record."""
     labels = labels_of(judge)
-    known: dict[str, Any] = dict.fromkeys(("num_frames", "fps", "width", "height", *REWARDS, *FIGURES))
+    known: dict[str, Any] = dict.fromkeys((*SHAPE, "reward", "rewards", "attenuated_reward", *FRAMES))
+    known |= dict.fromkeys((*measures(ByJudge), *measures(OverPairs)))
     known["rewards"] = dict.fromkeys(labels)
     if video.error is None and video.clip and video.reader:
-        reader = video.reader
-        known |= {"num_frames": video.clip.num_frames, "fps": reader.fps, "width": reader.width}
-        known |= {"height": reader.height, **vars(video.clip.rewards(judge.name, settings.attenuation_rate))}
-        known |= vars(video.figures) if video.figures else {}
+        score = video.clip.score(judge.name, settings.attenuation_rate, video.figures)
+        known |= {"num_frames": video.clip.num_frames} | {name: getattr(video.reader, name) for name in SHAPE[1:]}
+        known |= {name: getattr(score, name) for name in ("rewards", *FRAMES)} | score.figures
     return {
         "schema_version": SCHEMA_VERSION,
         "path": str(video.path),

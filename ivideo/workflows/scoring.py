@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import numpy as np
 
 from ivideo.config.settings import Settings
 from ivideo.metrics.dynamic_degree import REFERENCE_FPS
+from ivideo.metrics.registry import compared
 from ivideo.metrics.statistics import group_by_prompt, paired_difference
-from ivideo.metrics.temporal import TemporalFigures, measure_temporal
+from ivideo.metrics.temporal import measure_temporal
 from ivideo.models.judges import Judge
-from ivideo.workflows.judging import Bench, FrameRewards, plan_clip
-
-METRICS = ("reward", "attenuated_reward", "motion", "flicker", "motion_smoothness_proxy", "dynamic_degree")
-
-
-@dataclass(frozen=True)
-class ClipScore(TemporalFigures, FrameRewards):
-    """How a clip fares: what the judges say of its frames, and what it does over time."""
+from ivideo.workflows.judging import Bench, ClipScore, plan_clip
 
 
 def score_clip(
@@ -46,13 +40,12 @@ def score_clip(
     for index in clip.frame_indices:
         bench.add(clip, index, frames[index])
     bench.judge_waiting()
-    rewards = clip.rewards(judge.name, settings.attenuation_rate)
-    return ClipScore(**vars(rewards), **vars(measure_temporal(frames, fps)))
+    return clip.score(judge.name, settings.attenuation_rate, measure_temporal(frames, fps))
 
 
 def mean_of(scores: Sequence[ClipScore], metric: str) -> float:
     """Mean of one metric over clips."""
-    return float(np.mean([getattr(score, metric) for score in scores]))
+    return float(np.mean([score[metric] for score in scores]))
 
 
 def compare_scores(
@@ -60,8 +53,8 @@ def compare_scores(
 ) -> dict[str, dict[str, float]]:
     """Each metric's paired change with its interval; several clips of a prompt count as one observation."""
     return {
-        metric: compare_values(prompts, *([getattr(score, metric) for score in side] for side in (before, after)))
-        for metric in METRICS
+        metric: compare_values(prompts, *([score[metric] for score in side] for side in (before, after)))
+        for metric in compared()
     }
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from ivideo.config.settings import ScoreSettings
 from ivideo.errors import IvideoError
 from ivideo.io.video_reader import VideoReader, open_video
-from ivideo.metrics.temporal import TemporalFigures, TemporalMeter
+from ivideo.metrics.temporal import TemporalMeter
 from ivideo.workflows.judging import MAX_BATCH_BYTES, Frame, JudgedClip, plan_clip
 
 MAX_PART_BYTES = MAX_BATCH_BYTES // 2
@@ -33,7 +33,7 @@ class VideoToScore:
     prompt: str | None = None
     reader: VideoReader | None = None
     clip: JudgedClip | None = None
-    figures: TemporalFigures | None = None
+    figures: dict[str, float] | None = None
     error: str | None = None
 
 

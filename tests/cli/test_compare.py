@@ -19,10 +19,10 @@ from ivideo.cli.app import app
 from ivideo.cli.compare import describe_change, print_results
 from ivideo.cli.options import Format, spell_command
 from ivideo.io.video import read_video, write_video
+from ivideo.metrics.registry import compared
 from ivideo.workflows import generation
-from ivideo.workflows.scoring import METRICS
 
-COMPARED = [*METRICS, "emoji-clip"]  # the run's second judge looks on here, too
+COMPARED = [*compared(), "emoji-clip"]  # the run's second judge looks on here, too
 NUMBERS = (
     "metric a b mean_a mean_b difference ci_low ci_high n wins ties losses win_share sign_p sign_p_corrected "
     "wilcoxon_p wilcoxon_p_corrected effect_size"

@@ -12,8 +12,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from ivideo.io.video import read_video
+from ivideo.metrics.registry import compared
 from ivideo.models.registry import MODEL_SOURCES
-from ivideo.workflows.scoring import METRICS
 
 FILES = [
     *(".lock", "adapter", "checkpoints", "clips", "config.toml", "curve.png", "heldout.txt", "metrics.jsonl"),
@@ -66,7 +66,7 @@ def test_metrics_have_their_fields(trained_run: Path) -> None:
 def test_the_summary_says_what_changed_and_where_it_is(trained_run: Path) -> None:
     summary = json.loads((trained_run / "summary.json").read_text())
     assert (summary["schema_version"], summary["num_steps"], summary["model"]) == (1, 2, "emoji-world")
-    assert list(summary["heldout"]) == list(METRICS)
+    assert list(summary["heldout"]) == compared()
     assert summary["heldout"]["reward"]["n"] == 2
     assert summary["reward_label"] == "emoji preference (simulated)"
     assert summary["heldout_rewards"].keys() == {"emoji-preference", "emoji-clip"}  # the second is not trained on

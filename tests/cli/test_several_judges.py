@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ivideo.workflows.scoring import METRICS
+from ivideo.metrics.registry import compared
 
 JUDGE = """
 import torch
@@ -83,7 +83,7 @@ def test_generate_reports_every_judge(ivideo, small, tmp_path: Path) -> None:
 def test_compare_reports_every_judge(ivideo, base_videos: Path, tmp_path: Path) -> None:
     other = shutil.copytree(base_videos, tmp_path / "other")
     results = json.loads(ivideo("compare", base_videos, other, *ASKED).stdout)
-    metrics = [*METRICS, *NAMES[1:]]
+    metrics = [*compared(), *NAMES[1:]]
     assert (list(results["metrics"]), list(results["judges"])) == (metrics, NAMES)
     assert results["metrics"]["judge.py:even"]["higher_is_better"] is True
     for row in results["rows"]:

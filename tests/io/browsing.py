@@ -7,7 +7,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ivideo.io import report
+
 LONG_WORD = "w" * 200
+MEANINGS = {"reward": "Mean score by the first judge.", "motion": "Mean optical flow."}
+
+
+def write_report(folder: Path, results: dict[str, Any], **options: Any) -> Path:
+    """The package's own, with those meanings."""
+    return report.write_report(folder, results, MEANINGS, **options)
 
 
 def read_data(page: Path) -> dict[str, Any]:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from ivideo.errors import IvideoError
-from ivideo.io.report import MEANINGS, locate_videos, write_report
+from ivideo.io.report import locate_videos
 from ivideo.io.video import read_video, write_video
-from tests.io.browsing import LONG_WORD, click, complaints, read_data, texts, wait_for
+from tests.io.browsing import LONG_WORD, MEANINGS, click, complaints, read_data, texts, wait_for, write_report
 
 HOSTILE = "</script><script>window.hit=1</script><img src=x onerror=window.hit=1> <!--<script> \"'&amp; 猫"
 
@@ -24,7 +24,7 @@ def test_page_holds_results_and_videos(make_results: Callable[..., Any], tmp_pat
     assert data["results"] == results
     assert {*data["sources"]} == {"videos/base/clip.mp4", "videos/mine/clip.mp4"}
     assert all(uri.startswith("data:video/mp4;base64,") for uri in data["sources"].values())
-    assert data["meanings"] == {name: MEANINGS[name] for name in ("reward", "motion")}
+    assert data["meanings"] == MEANINGS
 
 
 def test_same_results_give_the_same_page(make_results: Callable[..., Any], tmp_path: Path) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from ivideo.io.report import write_report
-from tests.io.browsing import LONG_WORD, click, complaints, texts, wait_for
+from tests.io.browsing import LONG_WORD, click, complaints, texts, wait_for, write_report
 
 
 @pytest.mark.needs_browser

@@ -11,6 +11,13 @@ import pytest
 from ivideo.errors import UsageError
 from ivideo.io.vbench import VBenchResults
 
+DIMENSIONS = {
+    "temporal_flickering": "flicker",
+    "motion_smoothness_proxy": "motion_smoothness_proxy",
+    "dynamic_degree": "is_dynamic",
+    "subject_consistency_by_judge": "consistency",
+}
+
 
 def make_record(path: str, value: float | None, is_dynamic: bool | None) -> dict[str, Any]:
     return {
@@ -25,7 +32,7 @@ def make_record(path: str, value: float | None, is_dynamic: bool | None) -> dict
 
 
 def test_the_shape_the_means_and_the_honest_names(tmp_path: Path) -> None:
-    results = VBenchResults()
+    results = VBenchResults(DIMENSIONS)
     for record in (
         make_record("a.mp4", 0.5, True),
         make_record("bad.mp4", None, None),
@@ -45,8 +52,8 @@ def test_the_shape_the_means_and_the_honest_names(tmp_path: Path) -> None:
 
 def test_a_video_without_figures_over_time_is_an_error() -> None:
     with pytest.raises(UsageError, match="needs every frame"):
-        VBenchResults().add({**make_record("a.mp4", None, None), "error": None})
+        VBenchResults(DIMENSIONS).add({**make_record("a.mp4", None, None), "error": None})
 
 
 def test_no_video_gives_no_dimension() -> None:
-    assert VBenchResults().results() == {}
+    assert VBenchResults(DIMENSIONS).results() == {}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ivideo.metrics.dynamic_degree import DynamicDegree, dynamic_degree, top_speed
+from ivideo.metrics import pairs
+from ivideo.metrics.dynamic_degree import is_dynamic, moves, top_speed
+from ivideo.metrics.pairs import Pair
 
 
 def test_top_speed_is_the_mean_of_the_fastest_twentieth() -> None:
@@ -19,23 +21,33 @@ def test_top_speed_of_few_pixels_is_the_fastest(shape: tuple[int, int]) -> None:
     assert top_speed(speeds) == speeds.max()
 
 
-def test_share_by_hand() -> None:
-    assert dynamic_degree([2, 1, 2], 64, 64) == DynamicDegree(2 / 3, True)
-    assert dynamic_degree([2, 1, 2], 256, 100) == DynamicDegree(0.0, False)
-    assert dynamic_degree([1.5, 1.5, 1.6], 64, 200) == DynamicDegree(1 / 3, True)
+@pytest.mark.parametrize(
+    ("speed", "shape", "fps", "expected"),
+    [
+        (2, (64, 64), 8, True),
+        (1, (64, 64), 8, False),
+        (2, (256, 100), 8, False),
+        (1.5, (64, 200), 8, False),
+        (1.6, (64, 200), 8, True),
+        (4, (256, 256), 8, False),
+        (4, (256, 256), 16, True),
+        (7, (256, 256), 8, True),
+        (7, (256, 256), 4, False),
+    ],
+)
+def test_a_pair_moves_by_hand(
+    speed: float, shape: tuple[int, int], fps: float, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pairs, "pixel_speeds", lambda *greys: np.full(shape, speed, np.float32))
+    frame, grey = np.zeros((*shape, 3), np.uint8), np.zeros(shape, np.uint8)
+    assert moves(Pair(frame, frame, None, 1, fps, (grey, grey))) is expected
 
 
-@pytest.mark.parametrize(("num_moving", "is_dynamic"), [(3, False), (4, True)])
-def test_a_quarter_of_the_frames_must_move(num_moving: int, is_dynamic: bool) -> None:
-    degree = dynamic_degree([9.0] * num_moving + [0.0] * (15 - num_moving), 256, 256)
-    assert degree == DynamicDegree(num_moving / 15, is_dynamic)
+@pytest.mark.parametrize(("num_moving", "expected"), [(3, False), (4, True)])
+def test_a_quarter_of_the_frames_must_move(num_moving: int, expected: bool) -> None:
+    assert is_dynamic([True] * num_moving + [False] * (15 - num_moving)) is expected
 
 
-def test_two_still_frames_are_not_dynamic() -> None:
-    assert dynamic_degree([0.0], 64, 64) == DynamicDegree(0.0, False)
-    assert dynamic_degree([], 64, 64) == DynamicDegree(0.0, False)
-
-
-@pytest.mark.parametrize(("fps", "share"), [(4, 0.0), (8, 0.5), (16, 1.0)])
-def test_speed_counts_in_time(fps: float, share: float) -> None:
-    assert dynamic_degree([4.0, 7.0], 256, 256, fps).share == share
+@pytest.mark.parametrize("moving", [[False], []])
+def test_still_frames_are_not_dynamic(moving: list[bool]) -> None:
+    assert is_dynamic(moving) is False

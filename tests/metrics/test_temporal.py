@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
-from dataclasses import asdict
 
 import cv2
 import numpy as np
 import pytest
 
-from ivideo.metrics import temporal
-from ivideo.metrics.temporal import TemporalFigures, flicker, measure_temporal, motion
+from ivideo.metrics import pairs
+from ivideo.metrics.temporal import measure_temporal
 
-FROZEN = TemporalFigures(motion=0.0, flicker=1.0, motion_smoothness_proxy=1.0, dynamic_degree=0.0, is_dynamic=False)
+FROZEN = {"motion": 0.0, "flicker": 1.0, "motion_smoothness_proxy": 1.0, "dynamic_degree": 0.0, "is_dynamic": False}
 
 
 def make_shifting_texture(pixels: int, size: int, num_frames: int = 6) -> np.ndarray:
@@ -33,36 +32,34 @@ def make_flat_frames(*levels: int) -> np.ndarray:
 @pytest.mark.parametrize("size", [64, 128, 256])
 @pytest.mark.parametrize("pixels", [1, 2, 3])
 def test_motion_of_a_shifted_texture_is_its_shift(pixels: int, size: int) -> None:
-    assert motion(make_shifting_texture(pixels, size)) == pytest.approx(pixels, rel=0.15)
+    assert measure_temporal(make_shifting_texture(pixels, size))["motion"] == pytest.approx(pixels, rel=0.15)
 
 
 def test_a_frozen_clip_neither_moves_nor_flickers() -> None:
     frozen = np.repeat(make_shifting_texture(1, 64)[:1], 5, axis=0)
-    assert motion(frozen) == pytest.approx(0.0, abs=0.01)
-    assert flicker(frozen) == 1.0
     figures = measure_temporal(frozen)
-    assert asdict(figures) == asdict(FROZEN) | {"motion": motion(frozen)}
+    assert figures["motion"] == pytest.approx(0.0, abs=0.01)
+    assert figures == FROZEN | {"motion": figures["motion"]}
 
 
 @pytest.mark.parametrize("num_frames", [0, 1])
 def test_fewer_than_two_frames_neither_move_nor_flicker(num_frames: int) -> None:
     frames = np.zeros((num_frames, 64, 64, 3), np.uint8)
-    assert (motion(frames), flicker(frames)) == (0.0, 1.0)
     assert measure_temporal(frames) == FROZEN
 
 
 def test_flicker_by_hand() -> None:
-    assert flicker(make_flat_frames(10, 40, 40)) == pytest.approx(1 - 15 / 255, abs=1e-12)
+    assert measure_temporal(make_flat_frames(10, 40, 40))["flicker"] == pytest.approx(1 - 15 / 255, abs=1e-12)
 
 
 def test_flicker_counts_falling_values_too() -> None:
-    assert flicker(make_flat_frames(255, 0)) == 0.0
+    assert measure_temporal(make_flat_frames(255, 0))["flicker"] == 0.0
 
 
 def test_flicker_is_exact_on_any_pixels() -> None:
     frames = np.random.default_rng(0).integers(0, 256, (5, 33, 47, 3), np.uint8)
     by_hand = 1 - np.abs(np.diff(frames.astype(float), axis=0)).mean() / 255
-    assert flicker(frames) == pytest.approx(by_hand, abs=1e-14)
+    assert measure_temporal(frames)["flicker"] == pytest.approx(by_hand, abs=1e-14)
 
 
 @pytest.mark.parametrize(
@@ -80,15 +77,15 @@ def test_flicker_is_exact_on_any_pixels() -> None:
 )
 def test_smoothness_by_hand(levels: tuple[int, ...], error: float) -> None:
     figures = measure_temporal(make_flat_frames(*levels))
-    assert figures.motion_smoothness_proxy == pytest.approx(1 - error / 255, abs=1e-12)
+    assert figures["motion_smoothness_proxy"] == pytest.approx(1 - error / 255, abs=1e-12)
 
 
 def test_a_flickering_clip_is_told_from_a_moving_one() -> None:
     flickering = measure_temporal(make_flat_frames(*[0, 255] * 4))
-    assert (flickering.flicker, flickering.motion_smoothness_proxy) == (0.0, 0.0)
+    assert (flickering["flicker"], flickering["motion_smoothness_proxy"]) == (0.0, 0.0)
     moving = measure_temporal(make_shifting_texture(2, 64, 8))
-    assert moving.flicker > 0.8
-    assert moving.motion_smoothness_proxy > 0.9
+    assert moving["flicker"] > 0.8
+    assert moving["motion_smoothness_proxy"] > 0.9
 
 
 @pytest.mark.parametrize(
@@ -98,20 +95,18 @@ def test_a_flickering_clip_is_told_from_a_moving_one() -> None:
 def test_dynamic_degree_counts_pixels_an_eighth_of_a_second(pixels: int, fps: float, share: float) -> None:
     """At 64 x 64 the threshold is 1.5 pixels per 1/8 second."""
     figures = measure_temporal(make_shifting_texture(pixels, 64), fps)
-    assert (figures.dynamic_degree, figures.is_dynamic) == (share, share == 1.0)
+    assert (figures["dynamic_degree"], figures["is_dynamic"]) == (share, share == 1.0)
 
 
 def test_only_dynamic_degree_depends_on_the_fps_tag() -> None:
     frames = make_shifting_texture(1, 64)
-    slow, fast = asdict(measure_temporal(frames, 8)), asdict(measure_temporal(frames, 30))
+    slow, fast = measure_temporal(frames, 8), measure_temporal(frames, 30)
     assert {name for name in slow if slow[name] != fast[name]} == {"dynamic_degree", "is_dynamic"}
 
 
 def test_one_pass_over_an_iterator_gives_the_same_as_an_array() -> None:
     frames = make_shifting_texture(2, 64)
-    figures = measure_temporal(iter(frames))
-    assert figures == measure_temporal(frames)
-    assert (figures.motion, figures.flicker) == (motion(iter(frames)), flicker(iter(frames)))
+    assert measure_temporal(iter(frames)) == measure_temporal(frames)
 
 
 def test_a_long_clip_keeps_few_frames_alive() -> None:
@@ -126,14 +121,14 @@ def test_a_long_clip_keeps_few_frames_alive() -> None:
             most = max(most, sum(reference() is not None for reference in given))
             yield frame
 
-    assert measure_temporal(stream()).flicker == pytest.approx(1 - 1 / 255)
+    assert measure_temporal(stream())["flicker"] == pytest.approx(1 - 1 / 255)
     assert most <= 4
 
 
 def test_the_flow_of_a_pair_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    original = temporal.pixel_speeds
-    monkeypatch.setattr(temporal, "pixel_speeds", lambda *pair: calls.append(pair) or original(*pair))
+    original = pairs.pixel_speeds
+    monkeypatch.setattr(pairs, "pixel_speeds", lambda *pair: calls.append(pair) or original(*pair))
     measure_temporal(make_shifting_texture(1, 64, 5))
     assert len(calls) == 4
 

@@ -57,9 +57,9 @@ def test_the_batch_changes_no_score(emoji_judge) -> None:
     for number, frames in enumerate(clips):
         expected = emoji_judge.score_frames(frames_to_tensor(frames)[None], [PROMPTS[number]])["emoji-preference"][0]
         for judged in (one, few, all_at_once):
-            rewards = judged[number].rewards("emoji-preference", 1.0)
-            assert rewards.frame_rewards == pytest.approx(expected.tolist(), abs=1e-5)
-            assert rewards.reward == pytest.approx(expected[rewards.segment_indices].mean().item(), abs=1e-5)
+            score = judged[number].score("emoji-preference", 1.0)
+            assert score.frame_rewards == pytest.approx(expected.tolist(), abs=1e-5)
+            assert score.reward == pytest.approx(expected[score.segment_indices].mean().item(), abs=1e-5)
 
 
 def test_frames_of_several_clips_go_in_one_forward(emoji_judge, monkeypatch) -> None:
@@ -86,16 +86,16 @@ def test_consistency_is_that_of_the_judges_own_features(emoji_judge) -> None:
     (clip,) = judge_clips(emoji_judge, [frames], 4)
     with torch.no_grad():
         features = emoji_judge.encode_frames(frames_to_tensor(frames)[None])[0]
-    assert clip.rewards("emoji-preference", 1.0).consistency == pytest.approx(consistency(features), abs=1e-5)
+    assert clip.score("emoji-preference", 1.0)["consistency"] == pytest.approx(consistency(features), abs=1e-5)
     (frozen,) = judge_clips(emoji_judge, [frames[:1].repeat(5, axis=0)], 4)
-    assert frozen.rewards("emoji-preference", 1.0).consistency == pytest.approx(1, abs=1e-6)
+    assert frozen.score("emoji-preference", 1.0)["consistency"] == pytest.approx(1, abs=1e-6)
 
 
 def test_without_a_curve_only_the_segments_are_seen_and_nothing_is_said_of_consistency(emoji_judge) -> None:
     (clip,) = judge_clips(emoji_judge, [make_frames(9, 0)], 4, max_frames=0)
-    rewards = clip.rewards("emoji-preference", 1.0)
-    assert rewards.frame_indices == rewards.segment_indices == [0, 2, 4, 6]
-    assert rewards.consistency is None
+    score = clip.score("emoji-preference", 1.0)
+    assert score.frame_indices == score.segment_indices == [0, 2, 4, 6]
+    assert score["consistency"] is None
 
 
 def test_a_function_of_ones_own_sees_one_clip_at_a_time_and_the_segments_together() -> None:
@@ -103,12 +103,10 @@ def test_a_function_of_ones_own_sees_one_clip_at_a_time_and_the_segments_togethe
     clips = [make_frames(9, 0), make_frames(6, 1)]
     for clip, frames in zip(judge_clips(judge, clips, 3), clips, strict=True):
         means = (frames / 255).mean((1, 2, 3))
-        rewards = clip.rewards("own", None)
-        assert rewards.frame_rewards == pytest.approx(means, abs=1e-6)
-        assert (
-            rewards.reward == rewards.attenuated_reward == pytest.approx(means[clip.segment_indices].mean(), abs=1e-6)
-        )
-        assert rewards.consistency is None
+        score = clip.score("own", None)
+        assert score.frame_rewards == pytest.approx(means, abs=1e-6)
+        assert score.reward == score["attenuated_reward"] == pytest.approx(means[clip.segment_indices].mean(), abs=1e-6)
+        assert score["consistency"] is None
     cat, owl = [[prompt] for prompt in PROMPTS[:2]]
     assert sorted(judge.calls) == sorted([(1, 4, cat), (1, 3, cat), (1, 2, cat), (1, 4, owl), (1, 2, owl)])
 
@@ -119,13 +117,13 @@ def test_several_judges_and_their_sums_are_all_there(emoji_judge) -> None:
     )
     frames = make_frames(5, 0)
     (clip,) = judge_clips(jury, [frames], 3)
-    rewards = clip.rewards(jury.name, 1.0)
-    assert list(rewards.rewards) == ["emoji-preference=1,own=2", "own", "emoji-preference"]
-    expected = rewards.rewards["emoji-preference"] + 2 * rewards.rewards["own"]
-    assert rewards.reward == pytest.approx(expected, abs=1e-6)
+    score = clip.score(jury.name, 1.0)
+    assert list(score.rewards) == ["emoji-preference=1,own=2", "own", "emoji-preference"]
+    expected = score.rewards["emoji-preference"] + 2 * score.rewards["own"]
+    assert score.reward == pytest.approx(expected, abs=1e-6)
     (alone,) = judge_clips(emoji_judge, [frames], 3)
-    own = alone.rewards("emoji-preference", 1.0)
-    assert rewards.rewards["emoji-preference"] == pytest.approx(own.reward, abs=1e-5)
-    assert rewards.consistency == pytest.approx(own.consistency, abs=1e-5)
+    own = alone.score("emoji-preference", 1.0)
+    assert score.rewards["emoji-preference"] == pytest.approx(own.reward, abs=1e-5)
+    assert score["consistency"] == pytest.approx(own["consistency"], abs=1e-5)
     last = Jury(parse_rewards(["own", "emoji-preference"]), jury.judges)
-    assert judge_clips(last, [frames], 3)[0].rewards("own", 1.0).consistency is None
+    assert judge_clips(last, [frames], 3)[0].score("own", 1.0)["consistency"] is None

@@ -12,7 +12,9 @@ from torch import Tensor
 import ivideo
 from ivideo.config.settings import Settings
 from ivideo.errors import UsageError
-from ivideo.workflows.scoring import METRICS, ClipScore, compare_scores, score_clip
+from ivideo.metrics.registry import compared
+from ivideo.workflows.judging import ClipScore
+from ivideo.workflows.scoring import compare_scores, score_clip
 
 
 class Brightness:
@@ -40,13 +42,13 @@ def test_the_first_frame_of_each_segment_is_scored() -> None:
     assert score.frame_rewards == pytest.approx([0, 40 / 255, 80 / 255, 120 / 255])
     assert score.reward == pytest.approx(60 / 255)
     weights = np.exp(-np.abs(np.array([0, 4, 8, 12]) - 8))
-    assert score.attenuated_reward == pytest.approx((weights * np.array([0, 40, 80, 120]) / 255).mean())
-    assert score.flicker == pytest.approx(245 / 255)
+    assert score["attenuated_reward"] == pytest.approx((weights * np.array([0, 40, 80, 120]) / 255).mean())
+    assert score["flicker"] == pytest.approx(245 / 255)
 
 
 def test_no_attenuation_is_the_plain_mean() -> None:
     score = score_clip(Brightness(), make_clip(0, 51, 102, 153), "a cat", make_settings(attenuation_rate=None))
-    assert score.attenuated_reward == pytest.approx(score.reward) == pytest.approx(76.5 / 255)
+    assert score["attenuated_reward"] == pytest.approx(score.reward) == pytest.approx(76.5 / 255)
 
 
 def test_all_frames_of_a_clip_with_fewer_than_segments_are_scored() -> None:
@@ -57,24 +59,11 @@ def test_all_frames_of_a_clip_with_fewer_than_segments_are_scored() -> None:
 
 def test_changes_are_counted_by_prompt() -> None:
     def scored(reward: float) -> ClipScore:
-        return ClipScore(
-            reward=reward,
-            rewards={},
-            attenuated_reward=0.0,
-            frame_indices=[],
-            frame_rewards=[],
-            segment_indices=[],
-            consistency=None,
-            motion=1.0,
-            flicker=1.0,
-            motion_smoothness_proxy=1.0,
-            dynamic_degree=0.5,
-            is_dynamic=True,
-        )
+        return ClipScore(dict.fromkeys(compared(), 1.0) | {"reward": reward}, {}, [], [], [])
 
     before, after = [scored(r) for r in (0, 2, 4)], [scored(r) for r in (1, 3, 4)]
     changes = compare_scores(["a cat", "a cat", "a dog"], before, after)
-    assert list(changes) == list(METRICS)
+    assert list(changes) == compared()
     reward = changes["reward"]
     assert (reward["mean_a"], reward["mean_b"], reward["difference"], reward["n"]) == (2.5, 3.0, 0.5, 2)
     assert reward["win_share"] == 0.75  # a win and a tie

@@ -79,7 +79,7 @@ def measure_clips(
         features = verdict.features.float().cpu().numpy()
         for clip, prompt, words, row in zip(clips[batch], prompts[batch], seen, features, strict=True):
             score = score_clip(judge, clip, prompt, settings)
-            values = {"reward": score.reward, "motion": score.motion, "flicker": score.flicker}
+            values = {name: score[name] for name in ("reward", "motion", "flicker")}
             further = [other for name, other in score.rewards.items() if name != judge.name]
             values |= {"second_judge": further[0]} if further else {}
             records.append(ClipRecord(prompt, {**values, **accuracies(prompt, *words)}, row))

@@ -11,20 +11,13 @@ from typing import Any
 from ivideo import __version__
 from ivideo.config.settings import GenerationSettings
 from ivideo.metrics.contest import Comparison, compare_contestants
+from ivideo.metrics.registry import METRICS, compared
 from ivideo.models.judges import Judge, labels_of
 from ivideo.workflows.comparing.contestants import Contestant
 from ivideo.workflows.comparing.pairing import Row
-from ivideo.workflows.scoring import METRICS, ClipScore
+from ivideo.workflows.judging import ClipScore
 
 SCHEMA_VERSION = 2
-REWARDS = ("reward", "attenuated_reward")  # of these, and of every judge, more is better
-UNITS = {
-    "motion": "pixels a frame",
-    "flicker": "1 is frozen",
-    "motion_smoothness_proxy": "1 is frozen",
-    "dynamic_degree": "share of pairs of frames, 0 is frozen",
-    "consistency": "cosine, 1 is frozen",
-}
 
 
 @dataclass(frozen=True)
@@ -90,15 +83,8 @@ def collect_values(rows: Sequence[Sequence[ClipScore]]) -> dict[str, list[list[f
     """Every metric's values, [contestant][row], the rewards of further judges by their names."""
     further = list(rows[0][0].rewards)[1:]
     return {
-        name: [[value_of(scores[i], name) for scores in rows] for i in range(len(rows[0]))]
-        for name in (*METRICS, *further)
+        name: [[scores[i][name] for scores in rows] for i in range(len(rows[0]))] for name in (*compared(), *further)
     }
-
-
-def value_of(score: ClipScore, name: str) -> float | None:
-    """A metric of a clip, or a judge's reward."""
-    value: float | None = getattr(score, name) if name in METRICS else score.rewards[name]
-    return value
 
 
 def describe_contestant(contestant: Contestant, settings: GenerationSettings) -> dict[str, Any]:
@@ -116,11 +102,10 @@ def describe_contestant(contestant: Contestant, settings: GenerationSettings) ->
 
 
 def describe_metric(name: str) -> dict[str, Any]:
-    """How a metric is to be read; more of it is better, or neither (None): a frozen clip has the least or the most."""
+    """How a metric is to be read; what is no metric is a further judge's name, whose scores are read as the reward."""
+    metric = METRICS.get(name, METRICS["reward"])
     label = name.replace("_", " ") if name in METRICS else name
-    if name in REWARDS or name not in METRICS:
-        return {"label": label, "unit": "as its judge gives it", "higher_is_better": True}
-    return {"label": label, "unit": UNITS.get(name, ""), "higher_is_better": None}
+    return {"label": label, "unit": metric.unit, "higher_is_better": metric.higher_is_better}
 
 
 def describe_comparison(comparison: Comparison) -> dict[str, Any]:
@@ -141,7 +126,7 @@ def describe_row(one: ScoredRow, names: Sequence[str], root: Path | None) -> dic
     clips = [
         {
             "video": path.relative_to(root).as_posix() if root else None,
-            "scores": {name: value_of(score, name) for name in names},
+            "scores": {name: score[name] for name in names},
             "frame_indices": score.frame_indices,
             "frame_rewards": score.frame_rewards,
         }

@@ -13,8 +13,9 @@ from ivideo.io.video import Video, default_suffix, nearest_fps, read_video, writ
 from ivideo.models.judges import Judge
 from ivideo.workflows.comparing.pairing import Row
 from ivideo.workflows.comparing.results import ScoredRow
+from ivideo.workflows.judging import ClipScore
 from ivideo.workflows.progress import Progress
-from ivideo.workflows.scoring import ClipScore, score_clip
+from ivideo.workflows.scoring import score_clip
 
 NUM_SHEET_ROWS = 12
 NUM_SHEET_PICKS = 4

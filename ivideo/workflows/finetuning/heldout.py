@@ -15,16 +15,18 @@ from ivideo.io.panels import label_clip, stack_side_by_side
 from ivideo.io.prompts import read_prompts
 from ivideo.io.run_folder import RunFolder
 from ivideo.io.video import check_video_format, default_suffix, write_video
+from ivideo.metrics.registry import compared
 from ivideo.models.judges import Judge, find_second_judge
 from ivideo.models.registry import heldout_prompts_path
 from ivideo.models.text_to_video import TextToVideoModel
 from ivideo.workflows.finetuning.guard import untrained_judges
 from ivideo.workflows.generate import file_stem
 from ivideo.workflows.generation import describe_generation, generate_clip, tell_of_gifs
+from ivideo.workflows.judging import ClipScore
 from ivideo.workflows.parallel import map_on_cores
 from ivideo.workflows.progress import Progress
 from ivideo.workflows.resolve import Adapter, generation_settings
-from ivideo.workflows.scoring import METRICS, ClipScore, mean_of, score_clip
+from ivideo.workflows.scoring import mean_of, score_clip
 
 Item = TypeVar("Item")
 NUM_SHOWN = 6  # held-out prompts whose before / after videos are kept
@@ -52,9 +54,9 @@ class Evaluation:
 
     @property
     def by_prompt(self) -> dict[str, list[float]]:
-        """Each watched prompt's reward, motion and flicker, and its reward by each judge's name."""
+        """Each watched prompt's value of each compared metric, and its reward by each judge's name."""
         scores = [score for index, score in zip(self.indices, self.scores, strict=True) if index in set(self.watched)]
-        values = {metric: [getattr(score, metric) for score in scores] for metric in METRICS}
+        values = {metric: [score[metric] for score in scores] for metric in compared()}
         return values | {name: [score.rewards[name] for score in scores] for name in scores[0].rewards}
 
     @property

@@ -10,6 +10,7 @@ from ivideo.io.panels import annotate, contact_sheet, label_clip, stack_in_rows,
 from ivideo.io.plots import WatchedCurve, plot_reward_curve
 from ivideo.io.run_folder import RunFolder
 from ivideo.io.video import VIDEO_SUFFIXES, default_suffix, write_video
+from ivideo.metrics.registry import METRICS
 from ivideo.workflows.finetuning.guard import Record, untrained_judges
 from ivideo.workflows.finetuning.heldout import Evaluation, spread
 
@@ -57,7 +58,7 @@ def watched_curves(evaluations: Sequence[Record], settings: FinetuneSettings) ->
     for name, share in shares.items():
         values = [record["values"][name] for record in evaluations]
         floor = values[0] - (1 - share) * abs(values[0])
-        label = "motion\n(pixels a frame)" if name == "motion" else name
+        label = f"{name}\n({METRICS[name].unit})" if name in METRICS else name
         curves.append(WatchedCurve(label, values, floor if share else None))
     return curves
 

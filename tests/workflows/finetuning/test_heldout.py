@@ -12,12 +12,11 @@ import torch
 from ivideo.config.presets import PRESETS
 from ivideo.config.settings import FinetuneSettings
 from ivideo.errors import IvideoError
-from ivideo.metrics.temporal import TemporalFigures
+from ivideo.metrics.registry import compared
 from ivideo.workflows.finetuning import heldout
 from ivideo.workflows.finetuning.heldout import add_second_judge, evaluate_heldout, split_heldout, spread
-from ivideo.workflows.judging import FrameRewards
+from ivideo.workflows.judging import ClipScore
 from ivideo.workflows.progress import Silence
-from ivideo.workflows.scoring import ClipScore
 
 PROMPTS = [f"prompt {i}" for i in range(25)]
 
@@ -88,8 +87,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     def score(judge: Any, clip: np.ndarray, prompt: str, generation: Any, *, fps: float) -> ClipScore:
         assert fps == generation.fps
         value = float(clip[0, 0, 0, 0])
-        rewards = FrameRewards(value, {"judge": value, "second": -value}, 0.0, [0], [value], [0], None)
-        return ClipScore(**vars(rewards), **vars(TemporalFigures(2 * value, 1.0, 1.0, 0.0, False)))
+        figures = dict.fromkeys(compared(), 1.0) | {"reward": value, "motion": 2 * value}
+        return ClipScore(figures, {"judge": value, "second": -value}, [0], [value], [0])
 
     monkeypatch.setattr(heldout, "generate_clip", make)
     monkeypatch.setattr(heldout, "score_clip", score)

@@ -12,11 +12,10 @@ from ivideo.config.presets import PRESETS
 from ivideo.config.settings import FinetuneSettings
 from ivideo.io.run_folder import RunFolder
 from ivideo.io.video import read_video
-from ivideo.metrics.temporal import TemporalFigures
+from ivideo.metrics.registry import compared
 from ivideo.workflows.finetuning.heldout import Evaluation
 from ivideo.workflows.finetuning.pictures import draw_curve, watched_curves, write_grid
-from ivideo.workflows.judging import FrameRewards
-from ivideo.workflows.scoring import ClipScore
+from ivideo.workflows.judging import ClipScore
 
 PROMPTS = [f"prompt {index}" for index in range(6)]
 
@@ -28,8 +27,7 @@ def make_settings(**values: object) -> FinetuneSettings:
 def make_evaluation(step: int, level: int) -> Evaluation:
     """Grey clips of six prompts."""
     clips = [np.full((4, 64, 64, 3), level, np.uint8)] * 6
-    rewards, figures = FrameRewards(0.5, {"judge": 0.5}, 0.5, [0], [0.5], [0], None), TemporalFigures(1, 1, 1, 0, False)
-    score = ClipScore(**vars(rewards), **vars(figures))
+    score = ClipScore(dict.fromkeys(compared(), 0.5), {"judge": 0.5}, [0], [0.5], [0])
     return Evaluation(step, clips, [score] * 6, list(range(6)), [0, 1, 2, 3, 4])
 
 

@@ -1,0 +1,124 @@
+"""Every metric of a clip, a row each: records, tables, VBench's files, comparisons, reports and evaluations follow.
+
+A new metric is a file with what measures it, and a row here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ivideo.metrics.consistency import judged_consistency
+from ivideo.metrics.dynamic_degree import is_dynamic, moves
+from ivideo.metrics.flickering import mean_change
+from ivideo.metrics.motion import mean_speed
+from ivideo.metrics.pairs import OverPairs, likeness
+from ivideo.metrics.rewards import ByJudge, attenuated_reward, mean_reward
+from ivideo.metrics.smoothness import prediction_error
+
+Measure = TypeVar("Measure", OverPairs, ByJudge)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number of a clip: how it is measured, and how it is to be read.
+
+    Attributes:
+        name: its key in every record and file.
+        measure: how it is measured, over the clip's frames or by what a judge says of them.
+        unit: what it counts, or which end of it means what; "" where the meaning says all.
+        meaning: what it is, for those who read a report.
+        higher_is_better: True or False; None where neither end is better by itself.
+        vbench: VBench's dimension that it is in an exported file; None leaves it out.
+        is_compared: whether evaluations and comparisons have it, for which every clip must have a number.
+        in_table: whether the table of `ivideo score` has a column of it, as other formats have in any case.
+    """
+
+    name: str
+    measure: OverPairs | ByJudge
+    unit: str
+    meaning: str
+    higher_is_better: bool | None = None
+    vbench: str | None = None
+    is_compared: bool = True
+    in_table: bool = True
+
+
+# Temporal flickering is VBench's own. The other dimensions have its definition with something else in its network's
+# place: a mean of neighbours for AMT-S, Farneback's optical flow for RAFT's, and the judge's image features for DINO's.
+_ROWS = (
+    Metric(
+        name="reward",
+        measure=ByJudge(mean_reward),
+        unit="as its judge gives it",
+        meaning="Mean score of the first frame of each segment by the first judge. Compare it only for the same "
+        "prompt, the same judge and the same version. Single frames are judged, so a frozen clip can have a high "
+        "reward.",
+        higher_is_better=True,
+    ),
+    Metric(
+        name="attenuated_reward",
+        measure=ByJudge(attenuated_reward),
+        unit="as its judge gives it",
+        meaning="The same scores, each weighted by exp(-rate * |frame - centre|): what training maximises.",
+        higher_is_better=True,
+        in_table=False,
+    ),
+    Metric(
+        name="motion",
+        measure=OverPairs(mean_speed),
+        unit="pixels a frame",
+        meaning="Mean optical flow in pixels a frame; 0 for a frozen clip. More is not better, but a fall from the "
+        "baseline tells that a higher reward may be bought with stillness.",
+    ),
+    Metric(
+        name="flicker",
+        measure=OverPairs(mean_change, likeness),
+        unit="1 is frozen",
+        meaning="VBench's temporal flickering, in [0, 1]: 1 for a frozen clip, less the more frames change.",
+        vbench="temporal_flickering",
+    ),
+    Metric(
+        name="motion_smoothness_proxy",
+        measure=OverPairs(prediction_error, likeness),
+        unit="1 is frozen",
+        meaning="How well a frame is foretold by its neighbours, in [0, 1]: 1 for a frozen clip.",
+        vbench="motion_smoothness_proxy",
+        in_table=False,
+    ),
+    Metric(
+        name="dynamic_degree",
+        measure=OverPairs(moves),
+        unit="share of pairs of frames, 0 is frozen",
+        meaning="Share of pairs of neighbouring frames with fast pixels, in [0, 1]: 0 for a frozen clip.",
+        in_table=False,
+    ),
+    Metric(
+        name="is_dynamic",
+        measure=OverPairs(moves, is_dynamic),
+        unit="",
+        meaning="Whether VBench would call the clip dynamic: enough pairs of its frames have fast pixels.",
+        vbench="dynamic_degree",
+        is_compared=False,
+        in_table=False,
+    ),
+    Metric(
+        name="consistency",
+        measure=ByJudge(judged_consistency),
+        unit="cosine, 1 is frozen",
+        meaning="How alike a frame's features are to the first and the previous one's, 1 for a frozen clip.",
+        vbench="subject_consistency_by_judge",
+        is_compared=False,
+    ),
+)
+METRICS = {metric.name: metric for metric in _ROWS}
+
+
+def measures(kind: type[Measure]) -> dict[str, Measure]:
+    """The measures of one kind, by their metrics' names."""
+    return {name: metric.measure for name, metric in METRICS.items() if isinstance(metric.measure, kind)}
+
+
+def compared() -> list[str]:
+    """Names of the metrics that evaluations and comparisons have."""
+    return [name for name, metric in METRICS.items() if metric.is_compared]
