@@ -178,7 +178,7 @@ def test_betas_that_do_not_say_all_are_refused(name, changes, message):
         DDIMStepper(getattr(diffusers, name)(**changes), 20)
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation")  # of NumPy, in the constructors of some
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of NumPy, in the constructors of some
 def test_every_known_scheduler_lends_its_betas():
     for name in KNOWN_SCHEDULERS:
         stepper = DDIMStepper(getattr(diffusers, name)(**BETAS), 20)
