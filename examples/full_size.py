@@ -31,10 +31,10 @@ from torch import Tensor, nn
 from examples import published_sizes as published
 from ivideo.config.merge import write_toml
 from ivideo.config.settings import FinetuneSettings
-from ivideo.io.run_folder import RunFolder, create_run_folder
-from ivideo.io.video import write_video
-from ivideo.workflows.progress import Silence
-from ivideo.workflows.resolve import resolve_settings
+from ivideo.files.run_folder import RunFolder, create_run_folder
+from ivideo.inputs.settings import resolve_settings
+from ivideo.progress import Silence
+from ivideo.video.writer import write_video
 
 PROMPT = "a cat is surfing on a wave"
 DTYPE = torch.bfloat16

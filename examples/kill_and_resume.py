@@ -44,9 +44,7 @@ SETTINGS = {
 SAME = ("adapter/adapter_model.safetensors", "best/adapter_model.safetensors", "evaluations.jsonl")
 WALL_CLOCK = "seconds"
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(
-    ["ivideo.workflows.finetune", "ivideo.workflows.finetuning.resume", "diffusers", "peft"]
-)
+PROCESSES.set_forkserver_preload(["ivideo.training.run", "ivideo.training.resume", "diffusers", "peft"])
 
 
 def train(run: Path) -> None:

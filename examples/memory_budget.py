@@ -29,11 +29,11 @@ from examples.published_sizes import PUBLISHED, Networks
 from ivideo.config.presets import preset_for
 from ivideo.core.objective import segmental_objective
 from ivideo.core.sampler import run_chain
-from ivideo.models.checkpointing import checkpoint_blocks
-from ivideo.models.clip_text import ClipTextConfig, ClipTextEncoder
-from ivideo.models.judges import ClipJudge, Preprocessing
 from ivideo.models.lora import add_lora, lora_parameters
-from ivideo.models.text_to_video import FRAMES_AT_ONCE, Conditioning, TextToVideoModel
+from ivideo.models.unet3d.blocks import checkpoint_blocks
+from ivideo.models.unet3d.clip_text import ClipTextConfig, ClipTextEncoder
+from ivideo.models.unet3d.model import FRAMES_AT_ONCE, Conditioning, TextToVideoModel
+from ivideo.rewards.cosine import CosineReward, Preprocessing
 
 META = torch.device("meta")
 GIB = 2**30
@@ -154,7 +154,7 @@ def build_text_encoder(dtype: torch.dtype, networks: Networks = PUBLISHED) -> Cl
         return ClipTextEncoder(ClipTextConfig.pick(networks.text)).to(dtype)
 
 
-def build_judge(networks: Networks = PUBLISHED) -> ClipJudge:
+def build_judge(networks: Networks = PUBLISHED) -> CosineReward:
     """HPSv2, without content; it scores in float32."""
     import open_clip
 
@@ -165,7 +165,7 @@ def build_judge(networks: Networks = PUBLISHED) -> ClipJudge:
         return torch.zeros(len(texts), 77, dtype=torch.int64)
 
     image_size = networks.judge["vision_cfg"]["image_size"]
-    return ClipJudge("hpsv2", "", network, tokenize, Preprocessing(image_size), META)
+    return CosineReward("hpsv2", "", network, tokenize, Preprocessing(image_size), META)
 
 
 def measure_step(

@@ -26,13 +26,15 @@ from examples.emoji_world.evaluate import open_referee
 from examples.emoji_world.evaluation.records import Referee, measure_clips
 from examples.emoji_world.evaluation.sources import collect_clips, model_source
 from ivideo.cli.output import Reporter, print_table
-from ivideo.io.prompts import read_prompts
-from ivideo.io.run_folder import RunFolder
-from ivideo.models.judges import load_judges
-from ivideo.models.registry import choose_device
-from ivideo.workflows.finetuning.checkpoints import checkpoint_path
-from ivideo.workflows.progress import Progress
-from ivideo.workflows.resolve import find_adapter, generation_settings, read_run_settings
+from ivideo.config.merge import read_run_settings
+from ivideo.config.settings import generation_settings
+from ivideo.files.run_folder import RunFolder
+from ivideo.inputs.adapters import find_adapter
+from ivideo.inputs.prompts import read_prompts
+from ivideo.models.devices import choose_device
+from ivideo.progress import Progress
+from ivideo.rewards.registry import load_rewards
+from ivideo.training.checkpoints import checkpoint_path
 
 PROMPTS = Path(__file__).parent / "prompts.txt"
 UNGUARDED = {"patience": 0, "min_motion": 0.0, "min_judge": 0.0}
@@ -93,7 +95,7 @@ def tabulate(
     generation = generation_settings(settings)
     prompts = unguarded.heldout.read_text(encoding="utf-8").splitlines()
     wanted = [(prompt, settings.seed + index) for index, prompt in enumerate(prompts)]
-    judge = load_judges((*settings.rewards[:1], WATCHER), choose_device(settings.device))
+    judge = load_rewards((*settings.rewards[:1], WATCHER), choose_device(settings.device))
     verdict, rows = read_summary(guarded), []
     for step in (evaluation["step"] for evaluation in read_summary(unguarded)["evaluations"]):
         adapter = find_adapter(checkpoint_path(unguarded, step)) if step else None

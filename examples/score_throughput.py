@@ -25,11 +25,11 @@ import numpy as np
 import torch
 
 import ivideo
-from ivideo.io.video import read_video, write_video
-from ivideo.io.video_reader import open_video
 from ivideo.metrics.temporal import measure_temporal
-from ivideo.models.judges import load_judge
-from ivideo.workflows.judging import frames_to_tensor
+from ivideo.rewards.registry import load_reward
+from ivideo.scoring.clips import frames_to_tensor
+from ivideo.video.reader import open_video, read_video
+from ivideo.video.writer import write_video
 
 PROMPTS = [
     "a cat surfing",
@@ -70,7 +70,7 @@ class Run:
 
 def run_bare_loop(paths: list[Path]) -> Run:
     """Read, judge and measure each clip, and nothing else."""
-    judge = load_judge(JUDGE, torch.device("cpu"))
+    judge = load_reward(JUDGE, torch.device("cpu"))
     judge.score_frames(torch.rand(1, 16, 3, 64, 64), PROMPTS[:1])  # the first forward is slower
     start, processor_start = time.perf_counter(), processor_seconds()
     with torch.no_grad():

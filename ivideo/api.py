@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from ivideo.config.settings import DtypeName, FinetuneSettings, GenerationSettings, ScoreSettings
 from ivideo.errors import UsageError
-from ivideo.workflows.progress import Progress, Silence
-from ivideo.workflows.resolve import Adapter, adapter_of_unet, find_adapter, resolve_settings
+from ivideo.inputs.adapters import Adapter, adapter_of_unet, find_adapter
+from ivideo.inputs.settings import resolve_settings
+from ivideo.progress import Progress, Silence
 
 # Each function imports its own workflow: making a video does not wait for the plots of a training.
 if TYPE_CHECKING:
-    from ivideo.io.clip_lists import Source
-    from ivideo.workflows.generate import GeneratedVideo
+    from ivideo.generating import GeneratedVideo
+    from ivideo.inputs.clip_lists import Source
 
 PathLike = str | Path
 ScorePath = PathLike | tuple[PathLike, str | None]
@@ -60,9 +61,9 @@ def finetune(
         IvideoError: bad input; its message is one line.
         Interrupted: SIGINT or SIGTERM came; the run can be resumed.
     """
-    from ivideo.io.clip_lists import gather_source
-    from ivideo.workflows import finetune as workflow
-    from ivideo.workflows.finetuning import resume as resumable
+    from ivideo.inputs.clip_lists import gather_source
+    from ivideo.training import resume as resumable
+    from ivideo.training import run as workflow
 
     progress = progress or Silence()
     source = None if prompts is None else gather_source(prompts, _path(videos))
@@ -111,7 +112,7 @@ def generate(
     Raises:
         IvideoError: bad input; its message is one line.
     """
-    from ivideo.workflows import generate as workflow
+    from ivideo import generating as workflow
 
     progress = progress or Silence()
     adapter = find_adapter(Path(lora), _scale(lora_scale)) if lora is not None else None
@@ -174,7 +175,7 @@ def iterate_scores(
     **settings: Any,
 ) -> Iterator[dict[str, Any]]:
     """The records of `score`, one by one as soon as each is known; none is kept."""
-    from ivideo.workflows import score as workflow
+    from ivideo.scoring import videos as workflow
 
     progress = progress or Silence()
     several = [paths] if isinstance(paths, str | Path) else paths
@@ -191,7 +192,7 @@ def iterate_scores(
 
 
 def compare(
-    *contestants: PathLike,
+    *candidates: PathLike,
     prompts: Sequence[str] | None = None,
     num_seeds: int | None = None,
     output: PathLike | None = None,
@@ -206,7 +207,7 @@ def compare(
     """Compare contestants (model, `base`, run folder, file of the authors, or folder of videos), each with the first.
 
     Args:
-        contestants: two or more, the one to beat first.
+        candidates: two or more, the one to beat first.
         prompts: what to generate; default: the run's held-out prompts.
         num_seeds: clips a prompt, 1 by default; they count as one observation.
         output: folder for videos, pictures, results and report; videos that lie there already are not made again.
@@ -224,13 +225,13 @@ def compare(
     Raises:
         IvideoError: bad input; its message is one line.
     """
-    from ivideo.workflows import compare as workflow
-    from ivideo.workflows.comparing.contestants import find_contestants, settle_settings
+    from ivideo.comparing import compare as workflow
+    from ivideo.comparing.candidates import find_candidates, settle_settings
 
     progress = progress or Silence()
-    names = [str(name) for name in contestants]
+    names = [str(name) for name in candidates]
     scales = [lora_scale] if isinstance(lora_scale, int | float) else lora_scale
-    found = find_contestants(names, scales)
+    found = find_candidates(names, scales)
     return workflow.compare(
         found,
         settle_settings(found, config=_path(config), flags=settings, progress=progress),
@@ -261,7 +262,7 @@ def save_adapter(
     Raises:
         IvideoError: bad input; its message is one line.
     """
-    from ivideo.workflows import export as workflow
+    from ivideo.inputs import export as workflow
 
     found = find_adapter(Path(adapter))
     return workflow.save_adapter(found, Path(output), _settings_of(found, model, unet))
@@ -294,8 +295,8 @@ def merge_adapter(
     """
     import torch
 
-    from ivideo.models.registry import choose_dtype
-    from ivideo.workflows import export as workflow
+    from ivideo.inputs import export as workflow
+    from ivideo.models.devices import choose_dtype
 
     names = [name for name in get_args(DtypeName) if name != "auto"]
     if dtype not in names:

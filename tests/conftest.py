@@ -103,7 +103,7 @@ def authors_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from diffusers import AutoencoderKL, DDIMScheduler, TextToVideoSDPipeline, UNet3DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-    from ivideo.models.registry import MODEL_SOURCES
+    from ivideo.models.families import MODEL_SOURCES
 
     bundled = Path(MODEL_SOURCES["emoji-world"])
     tokenizer = CLIPTokenizer.from_pretrained(bundled / "tokenizer")
@@ -141,8 +141,8 @@ def authors_file(authors_folder: Path) -> Path:
     """A random checkpoint of the authors for that pipeline: the whole U-Net, and LoRA pairs of rank 4, in float16."""
     import torch
 
-    from ivideo.models.authors_weights import name_lora, name_weights
-    from ivideo.models.registry import load_unet
+    from ivideo.models.unet3d.authors_weights import name_lora, name_weights
+    from ivideo.models.unet3d.load import load_unet
 
     unet = load_unet("authors", str(authors_folder), torch.float32)
     shapes = {name: tuple(weight.shape) for name, weight in unet.state_dict().items()}

@@ -105,12 +105,12 @@ def test_modules_have_no_circle(graph: dict[str, set[str]]) -> None:
 @pytest.mark.parametrize(
     ("module", "statement"),
     [
-        ("ivideo.core.sampler", "from ivideo.models.stepper import DDIMStepper"),
+        ("ivideo.core.sampler", "from ivideo.models.unet3d.schedule import DDIMStepper"),
         ("ivideo.core.sampler", "from ivideo import io"),
-        ("ivideo.io.video", "import ivideo.metrics.temporal"),
+        ("ivideo.video.reader", "import ivideo.metrics.temporal"),
         ("ivideo.config.settings", "def load():\n    from ivideo.models import registry"),
-        ("ivideo.workflows.score", "from ivideo.cli.output import write_rows"),
-        ("ivideo.models.judges", "from ivideo import generate"),
+        ("ivideo.scoring.videos", "from ivideo.cli.output import write_rows"),
+        ("ivideo.rewards", "from ivideo import generate"),
         ("ivideo.errors", "import ivideo.core.sampler"),
         ("ivideo.helpers", "import ivideo.core.sampler"),
     ],
@@ -126,7 +126,7 @@ def test_a_breach_is_found(module: str, statement: str) -> None:
     [
         ("ivideo.cli.app", "from ivideo import __version__\nfrom ivideo.workflows import score"),
         ("ivideo.core.draws", "from ivideo.core.segments import sample_frame_indices\nfrom ivideo import errors"),
-        ("ivideo.io.video", "import torch\nfrom ivideo.errors import IvideoError\nfrom ivideo.io import files"),
+        ("ivideo.video.reader", "import torch\nfrom ivideo.errors import IvideoError\nfrom ivideo.io import files"),
     ],
 )
 def test_a_right_import_is_no_breach(module: str, statement: str) -> None:

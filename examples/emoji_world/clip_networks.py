@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
-from ivideo.models.judges import preprocess
+from ivideo.rewards.cosine import preprocess
 
 from .tokenizer import save_tokenizer
 from .training import Clock, Optimisers, learning_rate_factor, update_average

@@ -23,11 +23,13 @@ import numpy as np
 from ivideo.cli.output import Reporter, format_seconds, print_json
 from ivideo.config.settings import GenerationSettings, Settings
 from ivideo.errors import IvideoError, UsageError
-from ivideo.io.prompts import read_prompts
-from ivideo.models.judges import Judge, load_judges
-from ivideo.models.registry import choose_device, choose_dtype
-from ivideo.workflows.progress import Progress, Silence
-from ivideo.workflows.resolve import Adapter, find_adapter, resolve_settings
+from ivideo.inputs.adapters import Adapter, find_adapter
+from ivideo.inputs.prompts import read_prompts
+from ivideo.inputs.settings import resolve_settings
+from ivideo.models.devices import choose_device, choose_dtype
+from ivideo.progress import Progress, Silence
+from ivideo.rewards.contract import RewardModel
+from ivideo.rewards.registry import load_rewards
 
 from .captions import all_scenes
 from .evaluation.records import ClipRecord, Referee, measure_clips
@@ -101,7 +103,7 @@ def evaluate(
     sources: Sources,
     settings: Settings,
     *,
-    judge: Judge,
+    judge: RewardModel,
     referee: Referee,
     cache: Path,
     progress: Progress | None = None,
@@ -175,7 +177,7 @@ def run_command(arguments: argparse.Namespace, referee: Referee | None, progress
     plans = {name: plan_clips(prompts, arguments.num_seeds, settings.seed) for name, prompts in splits.items()}
     runs = find_runs(arguments.runs)
     device = choose_device(settings.device)
-    judge = load_judges(settings.rewards, device)
+    judge = load_rewards(settings.rewards, device)
     sources = Sources(
         clean=clean_source(),
         round_trip=round_trip_source(settings.model),

@@ -21,8 +21,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ivideo.core.sampler import edit, run_chain
-from ivideo.models.text_to_video import TextToVideoModel
-from ivideo.workflows.parallel import map_on_cores
+from ivideo.models.devices import map_on_cores
+from ivideo.models.unet3d.model import TextToVideoModel
 
 from .captions import Scene, random_caption, random_scene
 from .degradations import change_brightness, change_contrast, degrade

@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ivideo.models.clip_text import build_text_encoder, wrap_tokenizer
-from ivideo.models.text_to_video import TextToVideoModel
+from ivideo.models.unet3d.clip_text import build_text_encoder, wrap_tokenizer
+from ivideo.models.unet3d.model import TextToVideoModel
 
 from .clip_networks import (
     Tokenize,

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ivideo.models.cpu_layout import arrange_for_cpu
+from ivideo.models.unet3d.blocks import arrange_for_cpu
 
 from .captions import MOTIONS, PLACES, SUBJECTS, Scene, random_caption, random_scene
 from .renderer import NUM_FRAMES, render

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ivideo.models.registry import has_native_bfloat16
+from ivideo.models.devices import has_native_bfloat16
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 

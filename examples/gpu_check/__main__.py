@@ -23,7 +23,7 @@ from examples.gpu_check.parts import BY_NAME, PARTS
 from examples.gpu_check.results import Results, describe_machine
 from examples.gpu_check.runner import GRACE_SECONDS, measure_part, run_part, start_processes
 from ivideo.errors import UsageError
-from ivideo.models.registry import choose_device
+from ivideo.models.devices import choose_device
 
 SECONDS = 480
 

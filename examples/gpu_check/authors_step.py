@@ -23,10 +23,10 @@ from examples.gpu_check.check import Check
 from examples.gpu_check.models import MODELS, build_reward
 from examples.gpu_check.stepping import make_trainer, relative_error
 from ivideo.config.settings import FinetuneSettings
-from ivideo.models.judges.clip_judge import ClipJudge
-from ivideo.models.text_to_video import TextToVideoModel
-from ivideo.workflows.finetuning.samples import samples_of_step
-from ivideo.workflows.finetuning.trainer import Trainer
+from ivideo.models.unet3d.model import TextToVideoModel
+from ivideo.rewards.cosine import CosineReward
+from ivideo.training.draws import samples_of_step
+from ivideo.training.step import Trainer
 
 NUM_PAIRS = 3
 
@@ -77,7 +77,7 @@ def time_pairs(
     check: Check,
     model: TextToVideoModel,
     their_model: TextToVideoModel,
-    reward: ClipJudge,
+    reward: CosineReward,
     ours: FinetuneSettings,
     theirs: FinetuneSettings,
     autocast: torch.dtype | None = None,

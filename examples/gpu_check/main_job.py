@@ -17,7 +17,7 @@ from typing import Any
 from safetensors.torch import load_file
 
 from examples.gpu_check.check import Check
-from ivideo.io.run_folder import RunFolder
+from ivideo.files.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMPTS = ROOT / "examples" / "prompts.txt"

@@ -15,14 +15,13 @@ from examples import published_sizes as published
 from examples.full_size import TINY, draw_weights, write_tokenizer
 from examples.memory_budget import Arrangement, Shape, measure_step, measure_weights
 from ivideo.config.settings import FinetuneSettings
-from ivideo.models.clip_text import build_text_encoder, load_tokenizer
-from ivideo.models.judges.clip_judge import ClipJudge
-from ivideo.models.judges.hps import assemble_network
-from ivideo.models.judges.preprocessing import Preprocessing
+from ivideo.inputs.settings import resolve_settings
 from ivideo.models.lora import add_lora
-from ivideo.models.text_to_video import TextToVideoModel
-from ivideo.workflows.progress import Silence
-from ivideo.workflows.resolve import resolve_settings
+from ivideo.models.unet3d.clip_text import build_text_encoder, load_tokenizer
+from ivideo.models.unet3d.model import TextToVideoModel
+from ivideo.progress import Silence
+from ivideo.rewards.cosine import CosineReward, Preprocessing
+from ivideo.rewards.hps import assemble_network
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def build_random_text_encoder(networks: published.Networks, dtype: torch.dtype, 
     return build_text_encoder(networks.text, draw_weights(empty, 2, dtype, str(device)))[0]
 
 
-def build_reward(device: torch.device, is_small: bool) -> ClipJudge:
+def build_reward(device: torch.device, is_small: bool) -> CosineReward:
     """HPSv2's ViT-H-14 in float32, as it scores."""
     import open_clip
 
@@ -87,7 +86,7 @@ def build_reward(device: torch.device, is_small: bool) -> ClipJudge:
         empty = open_clip.CLIP(**config)
     network = assemble_network(config, draw_weights(empty, 7, torch.float32, str(device)))
     tokenize = open_clip.get_tokenizer("ViT-H-14")
-    return ClipJudge("hpsv2", "random", network, tokenize, Preprocessing(config["vision_cfg"]["image_size"]), device)
+    return CosineReward("hpsv2", "random", network, tokenize, Preprocessing(config["vision_cfg"]["image_size"]), device)
 
 
 def predict_modelscope(settings: FinetuneSettings, dtype: torch.dtype, is_small: bool) -> float:

@@ -19,17 +19,17 @@ from torch.utils._pytree import tree_leaves
 
 from examples.gpu_check.check import Check
 from examples.gpu_check.stepping import relative_error
-from ivideo.config.settings import FinetuneSettings
-from ivideo.models.judges import load_judges
+from ivideo.config.settings import FinetuneSettings, generation_settings
+from ivideo.generating import generate_latents
+from ivideo.inputs.settings import resolve_settings
 from ivideo.models.lora import add_lora, named_lora_parameters
-from ivideo.models.registry import load_text_to_video
-from ivideo.models.text_to_video import TextToVideoModel
-from ivideo.workflows.finetuning.processes import join_processes
-from ivideo.workflows.finetuning.samples import samples_of_step
-from ivideo.workflows.finetuning.trainer import Trainer
-from ivideo.workflows.generation import generate_latents
-from ivideo.workflows.progress import Silence
-from ivideo.workflows.resolve import generation_settings, resolve_settings
+from ivideo.models.unet3d.load import load_text_to_video
+from ivideo.models.unet3d.model import TextToVideoModel
+from ivideo.processes import join_processes
+from ivideo.progress import Silence
+from ivideo.rewards.registry import load_rewards
+from ivideo.training.draws import samples_of_step
+from ivideo.training.step import Trainer
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
@@ -112,7 +112,7 @@ def make_trainer(device: torch.device, dtype: torch.dtype, is_small: bool) -> Tr
     for name, parameter in named_lora_parameters(model.unet).items():
         if ".lora_B." in name:
             parameter.data.copy_(0.02 * torch.randn(parameter.shape, generator=generator))
-    judge = load_judges("emoji-preference", device)
+    judge = load_rewards("emoji-preference", device)
     return Trainer(model, judge, PROMPTS, None, settings, join_processes(settings))
 
 

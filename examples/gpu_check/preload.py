@@ -7,7 +7,7 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
 from peft import LoraConfig
 
-import ivideo.workflows.finetuning.trainer
+import ivideo.training.step
 
 __all__ = [
     "AutoencoderKL",

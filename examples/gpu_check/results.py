@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from examples.study.provenance import find_commit, find_processor
-from ivideo.io.files import write_json
+from ivideo.files.records import write_json
 
 SCHEMA_VERSION = 1
 FILE = "gpu_check.json"

@@ -15,7 +15,7 @@ from typing import Any
 from examples.gpu_check.check import Check
 from examples.gpu_check.parts import BY_NAME, Part
 from examples.gpu_check.results import Results, print_table
-from ivideo.models.registry import choose_device
+from ivideo.models.devices import choose_device
 
 GRACE_SECONDS = 5.0  # between asking a part to end and ending it
 PRELOAD = ["examples.gpu_check.preload"]

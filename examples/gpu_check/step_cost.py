@@ -14,8 +14,8 @@ from examples.gpu_check.check import Check
 from examples.gpu_check.models import MODELS, MeasuredModel, build_reward
 from examples.gpu_check.stepping import PROMPTS, make_trainer, time_phases, time_steps
 from ivideo.config.settings import FinetuneSettings
-from ivideo.models.judges.clip_judge import ClipJudge
-from ivideo.models.text_to_video import TextToVideoModel
+from ivideo.models.unet3d.model import TextToVideoModel
+from ivideo.rewards.cosine import CosineReward
 
 ONE = {"batch_size": 1, "gradient_accumulation": 1}
 KEPT = {**ONE, "gradient_checkpointing": False}
@@ -80,7 +80,9 @@ def time_text(check: Check, model: TextToVideoModel) -> dict[str, Any]:
     return {"seconds a prompt": (time.perf_counter() - started) / len(PROMPTS), "peak_gib": check.read_peak()}
 
 
-def time_case(check: Check, model: TextToVideoModel, reward: ClipJudge, settings: FinetuneSettings) -> dict[str, Any]:
+def time_case(
+    check: Check, model: TextToVideoModel, reward: CosineReward, settings: FinetuneSettings
+) -> dict[str, Any]:
     """A step's seconds in all and by phase, and its peak of memory."""
     return {**time_steps(check, make_trainer(model, reward, settings)), **time_phases(model, reward, settings)}
 

@@ -20,10 +20,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from examples.gpu_check.check import Check
 from examples.gpu_check.models import MODELS, MeasuredModel, build_reward
 from examples.gpu_check.stepping import make_trainer, time_steps
-from ivideo.models.compiling import compile_network
-from ivideo.models.judges.clip_judge import ClipJudge
-from ivideo.models.text_to_video import TextToVideoModel
-from ivideo.workflows.finetuning.trainer import Trainer
+from ivideo.models.devices import compile_network
+from ivideo.models.unet3d.model import TextToVideoModel
+from ivideo.rewards.cosine import CosineReward
+from ivideo.training.step import Trainer
 
 DTYPE = torch.bfloat16
 NUM_TOP = 10
@@ -77,7 +77,7 @@ def arrange(model: TextToVideoModel, order: torch.memory_format) -> None:
 
 
 def time_variant(
-    check: Check, row: MeasuredModel, model: TextToVideoModel, reward: ClipJudge, batch: int
+    check: Check, row: MeasuredModel, model: TextToVideoModel, reward: CosineReward, batch: int
 ) -> dict[str, Any]:
     """A step with so many clips together."""
     settings = row.settings(check.device, check.is_small, batch_size=batch, gradient_accumulation=1)
@@ -86,7 +86,7 @@ def time_variant(
 
 
 def time_compiled(
-    check: Check, row: MeasuredModel, model: TextToVideoModel, reward: ClipJudge, **flags: Any
+    check: Check, row: MeasuredModel, model: TextToVideoModel, reward: CosineReward, **flags: Any
 ) -> dict[str, Any]:
     """A step before and after compiling the U-Net, and the seconds of compiling.
 

@@ -17,12 +17,13 @@ from examples.emoji_world.evaluate import plan_clips
 from examples.emoji_world.evaluation.report import prompt_values
 from examples.emoji_world.evaluation.sources import Source, collect_clips, model_source
 from examples.emoji_world.write_splits import path_of
+from ivideo.config.merge import read_run_settings
 from ivideo.config.settings import GenerationSettings
-from ivideo.io.prompts import read_prompts
+from ivideo.generating import generate_clip, open_model
+from ivideo.inputs.adapters import Adapter
+from ivideo.inputs.prompts import read_prompts
 from ivideo.models.lora import adapter_off
-from ivideo.models.text_to_video import TextToVideoModel
-from ivideo.workflows.generation import generate_clip, open_model
-from ivideo.workflows.resolve import Adapter, read_run_settings
+from ivideo.models.unet3d.model import TextToVideoModel
 
 from .plan import ACTING, ACTING_TRAININGS, NUM_SEEDS, TRAINED, UNTRAINED, Training
 from .provenance import describe_origin

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ivideo.errors import Interrupted, IvideoError
-from ivideo.io.files import JsonLines, prepare_folder, read_json_lines
+from ivideo.files.atomic import prepare_folder
+from ivideo.files.records import JsonLines, read_json_lines
 
 POLL_SECONDS = 0.1
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ivideo.io.files import write_text
+from ivideo.files.atomic import write_text
 
 from .choice import ACCURACY_TITLES, Candidate, judge_winner, list_candidates
 from .claims import MISSING, SPLIT_NAMES, by_split, final_change, judge_claims, show, show_points

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from examples.emoji_world.evaluation.sources import render_caption
-from ivideo.io.files import atomic_folder
-from ivideo.io.video import write_video
+from ivideo.files.atomic import atomic_folder
+from ivideo.video.writer import write_video
 
 LIST = "clips.csv"
 

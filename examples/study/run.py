@@ -23,9 +23,9 @@ from typing import Any
 from examples.emoji_world.evaluate import open_referee
 from ivideo.cli.output import Reporter, format_seconds
 from ivideo.errors import IvideoError, UsageError
-from ivideo.io.files import write_json
-from ivideo.models.judges import load_judges
-from ivideo.models.registry import choose_device
+from ivideo.files.records import write_json
+from ivideo.models.devices import choose_device
+from ivideo.rewards.registry import load_rewards
 
 from .acting import measure_acting
 from .plan import (
@@ -111,7 +111,7 @@ def work(arguments: argparse.Namespace, reporter: Reporter) -> None:
         for name in (*(one.name for one in wanted), *last):
             print(f"{'done' if result_path(name, arguments.results).is_file() else 'missing'}\t{name}")
         return
-    place = Workplace(arguments.build, load_judges(JUDGES, choose_device("cpu")), open_referee(), reporter)
+    place = Workplace(arguments.build, load_rewards(JUDGES, choose_device("cpu")), open_referee(), reporter)
 
     def keep(name: str, measure: Callable[[], dict[str, Any]]) -> None:
         path = result_path(name, arguments.results)

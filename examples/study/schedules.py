@@ -13,11 +13,12 @@ from diffusers import DDIMScheduler
 
 from ivideo.config.merge import write_toml
 from ivideo.config.settings import FinetuneSettings
-from ivideo.io.files import atomic_folder, write_json, write_text
-from ivideo.models.registry import find_location
-from ivideo.models.stepper import DDIMStepper, build_scheduler
-from ivideo.workflows.progress import Silence
-from ivideo.workflows.resolve import resolve_settings
+from ivideo.files.atomic import atomic_folder, write_text
+from ivideo.files.records import write_json
+from ivideo.inputs.settings import resolve_settings
+from ivideo.models.families import find_location
+from ivideo.models.unet3d.schedule import DDIMStepper, build_scheduler
+from ivideo.progress import Silence
 
 SCHEDULER_CONFIG = Path("scheduler") / "scheduler_config.json"
 PRESET = "preset.toml"

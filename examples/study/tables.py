@@ -8,7 +8,8 @@ from typing import Any
 from examples.emoji_world.evaluate import SPLITS, plan_clips, read_splits
 from examples.emoji_world.evaluation.report import pool_values, prompt_values
 from examples.emoji_world.evaluation.sources import collect_clips, model_source
-from ivideo.workflows.resolve import generation_settings, read_run_settings
+from ivideo.config.merge import read_run_settings
+from ivideo.config.settings import generation_settings
 
 from .plan import NUM_JUDGED_FRAMES, Evaluation, all_trainings
 from .provenance import describe_origin

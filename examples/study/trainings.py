@@ -16,14 +16,16 @@ from examples.emoji_world.evaluation.records import ClipRecord, Referee, measure
 from examples.emoji_world.evaluation.report import Values, prompt_values
 from examples.emoji_world.evaluation.sources import Wanted, collect_clips, model_source
 from examples.emoji_world.write_splits import path_of
-from ivideo.config.settings import FinetuneSettings, GenerationSettings
+from ivideo.config.merge import read_run_settings
+from ivideo.config.settings import FinetuneSettings, GenerationSettings, generation_settings
 from ivideo.core.gradients import count_evaluations
-from ivideo.io.files import read_json_lines
-from ivideo.io.prompts import read_prompts
-from ivideo.io.run_folder import RunFolder
-from ivideo.models.judges import Judge
-from ivideo.workflows.progress import Progress
-from ivideo.workflows.resolve import Adapter, find_adapter, generation_settings, read_run_settings, resolve_settings
+from ivideo.files.records import read_json_lines
+from ivideo.files.run_folder import RunFolder
+from ivideo.inputs.adapters import Adapter, find_adapter
+from ivideo.inputs.prompts import read_prompts
+from ivideo.inputs.settings import resolve_settings
+from ivideo.progress import Progress
+from ivideo.rewards.contract import RewardModel
 
 from .launches import add_up, launch
 from .plan import FINAL_SPLITS, MODEL, NUM_JUDGED_FRAMES, NUM_SEEDS, Training
@@ -49,7 +51,7 @@ class Workplace:
         progress: is told what happens.
     """
 
-    def __init__(self, root: Path, judge: Judge, referee: Referee, progress: Progress) -> None:
+    def __init__(self, root: Path, judge: RewardModel, referee: Referee, progress: Progress) -> None:
         """Use a folder."""
         self.root, self.judge, self.referee, self.progress = root, judge, referee, progress
 

@@ -21,7 +21,7 @@ CHANGES = ("change", "95 % interval", "w/t/l", "p sign", "p rank", "d_z")
 @known_errors
 def compare_cli(
     context: typer.Context,
-    contestants: Annotated[
+    candidates: Annotated[
         list[str],
         typer.Argument(
             metavar="CONTESTANT",
@@ -98,14 +98,14 @@ def compare_cli(
 
     Example: ivideo compare base runs/mine runs/other --seeds 2 --output compared
     """
-    from ivideo.io.prompts import read_prompts
+    from ivideo.inputs.prompts import read_prompts
 
     texts = read_prompts(prompts) if prompts else None
     from ivideo.api import compare
 
     with Reporter(quiet) as reporter:
         results = compare(
-            *contestants,
+            *candidates,
             prompts=texts,
             num_seeds=num_seeds,
             output=output,

@@ -202,13 +202,13 @@ def finetune_cli(
     The base model makes each prompt's clip once, or real videos are given; training edits the clips and scores the
     result. Prints the run folder. Example: ivideo finetune examples/prompts.txt --model emoji-world
     """
-    from ivideo.io.clip_lists import read_source
-    from ivideo.io.prompts import read_prompts
+    from ivideo.inputs.clip_lists import read_source
+    from ivideo.inputs.prompts import read_prompts
 
     source = read_source(prompts, videos) if prompts is not None else None
     heldout = read_prompts(eval_prompts) if eval_prompts else None
     from ivideo.api import finetune
-    from ivideo.workflows.finetuning.processes import is_first_process
+    from ivideo.processes import is_first_process
 
     flags = {**o.pick_settings(context.params), "preset": preset, "evaluate": False if no_eval else None}
     with Reporter(quiet or not is_first_process()) as reporter:

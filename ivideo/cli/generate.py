@@ -12,7 +12,7 @@ from ivideo.cli.output import Records, Reporter, known_errors
 from ivideo.errors import UsageError
 
 if TYPE_CHECKING:
-    from ivideo.workflows.generate import GeneratedVideo
+    from ivideo.generating import GeneratedVideo
 
 
 @known_errors
@@ -54,7 +54,7 @@ def generate_cli(
         list[str] | None,
         typer.Option(
             metavar="JUDGE",
-            help=f"Also score each video, by one judge or several: {o.JUDGES_HELP}",
+            help=f"Also score each video, by one judge or several: {o.REWARDS_HELP}",
             rich_help_panel=o.SHARED,
         ),
     ] = None,
@@ -94,8 +94,13 @@ def describe_video(video: GeneratedVideo) -> dict[str, Any]:
     record: dict[str, Any] = {"path": str(video.path), "prompt": video.prompt, "seed": video.seed}
     if video.score is None:
         return record
-    judge = next(iter(video.judges.values()))
-    scored = {"reward": video.score.reward, "rewards": video.score.rewards, "judge": judge, "judges": video.judges}
+    reward_model = next(iter(video.judges.values()))
+    scored = {
+        "reward": video.score.reward,
+        "rewards": video.score.rewards,
+        "judge": reward_model,
+        "judges": video.judges,
+    }
     return {**record, **scored}
 
 
@@ -105,7 +110,7 @@ def collect_prompts(arguments: list[str], file: Path | None) -> list[str]:
     Raises:
         UsageError: none, or an empty one.
     """
-    from ivideo.io.prompts import read_prompts
+    from ivideo.inputs.prompts import read_prompts
 
     texts = []
     for argument in arguments:

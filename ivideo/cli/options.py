@@ -101,7 +101,7 @@ UnetOpt = Annotated[
         rich_help_panel=SHARED,
     ),
 ]
-JUDGES_HELP = (
+REWARDS_HELP = (
     "emoji-preference (bundled, simulated preferences), emoji-clip (bundled, fit of frame and prompt), hpsv2, "
     "hpsv2.1, hpsv2:FILE, pickscore, clip, clip:ARCH/TAG, FILE.py:function, or a weighted sum: "
     "hpsv2=1,pickscore=0.5. All but the last two are cosines of image and text, to be compared only for the same "
@@ -111,7 +111,7 @@ RewardOpt = Annotated[
     list[str] | None,
     typer.Option(
         metavar="JUDGE",
-        help=f"{JUDGES_HELP} Give it again to see further judges beside the first. Default: by model.",
+        help=f"{REWARDS_HELP} Give it again to see further judges beside the first. Default: by model.",
         rich_help_panel=SHARED,
     ),
 ]
@@ -119,7 +119,7 @@ TrainedRewardOpt = Annotated[
     list[str] | None,
     typer.Option(
         metavar="JUDGE",
-        help=f"{JUDGES_HELP} The first is trained on; give it again to see further judges on the held-out prompts "
+        help=f"{REWARDS_HELP} The first is trained on; give it again to see further judges on the held-out prompts "
         "before and after. Default: by model.",
         rich_help_panel=SHARED,
     ),

@@ -18,7 +18,7 @@ from ivideo.errors import Interrupted, IvideoError
 
 P = ParamSpec("P")
 R = TypeVar("R")
-JUDGE, JUDGES = "judge", "judges"  # what says how a reward is to be read, and how each one is
+JUDGE, REWARDS = "judge", "judges"  # what says how a reward is to be read, and how each one is
 REWARDS = "rewards"  # the column that stands for those of further judges, a column each
 
 
@@ -147,7 +147,7 @@ def print_table(columns: Sequence[str], records: Sequence[Mapping[str, Any]]) ->
     console.print(table)
     if JUDGE in columns:
         console.print(f"reward: {first[JUDGE]}")
-        for name, label in list(first.get(JUDGES, {}).items())[1:]:
+        for name, label in list(first.get(REWARDS, {}).items())[1:]:
             console.print(f"{name}: {label}")
 
 

@@ -16,8 +16,8 @@ from ivideo.cli.output import JUDGE, REWARDS, Records, Reporter, chosen_format, 
 from ivideo.errors import IvideoError, UsageError
 
 if TYPE_CHECKING:
-    from ivideo.io.reward_plot import RewardPlot
-    from ivideo.io.vbench import VBenchResults
+    from ivideo.report.plots import RewardPlot
+    from ivideo.report.vbench import VBenchResults
 
 
 class Export(StrEnum):
@@ -138,11 +138,11 @@ def open_collectors(
         UsageError: figures over time without reading every frame, or a plot that is no .png.
         IvideoError: nothing can be written there.
     """
-    from ivideo.io.files import check_folder
+    from ivideo.files.atomic import check_folder
 
     collectors: dict[Path, VBenchResults | RewardPlot] = {}
     if export is not None:
-        from ivideo.io.vbench import NEEDS_EVERY_FRAME, VBenchResults
+        from ivideo.report.vbench import NEEDS_EVERY_FRAME, VBenchResults
 
         if temporal is False:
             raise UsageError(NEEDS_EVERY_FRAME)
@@ -152,7 +152,7 @@ def open_collectors(
     if plot is not None:
         if plot.suffix.lower() != ".png":
             raise UsageError(f"--plot {plot}: a plot ends in .png")
-        from ivideo.io.reward_plot import RewardPlot
+        from ivideo.report.plots import RewardPlot
 
         collectors[plot] = RewardPlot()
     for path in collectors:

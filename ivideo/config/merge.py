@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import tomllib
 from collections.abc import Mapping
@@ -10,8 +11,9 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from ivideo.config.settings import Settings
+from ivideo.config.settings import FinetuneSettings, Settings
 from ivideo.errors import IvideoError, UsageError
+from ivideo.files.run_folder import RunFolder
 
 S = TypeVar("S", bound=Settings)
 
@@ -84,3 +86,33 @@ def _describe(problem: Any, flags: Mapping[str, Any]) -> str:
         return f"{shown} is missing"
     message = str(problem["msg"]).removeprefix("Value error, ")
     return f"{shown} {problem['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def read_run_settings(run: RunFolder) -> FinetuneSettings:
+    """The settings of an earlier run.
+
+    Raises:
+        IvideoError: its configuration cannot be read, or is none.
+    """
+    try:
+        return merge_settings(FinetuneSettings, {}, read_toml(run.config), {})
+    except UsageError as error:
+        raise IvideoError(f"{run.config} is not a run's configuration: {error}") from None
+
+
+def read_settings_file(path: Path, kind: type[Settings]) -> dict[str, Any]:
+    """The settings of a TOML file, with names that the command knows.
+
+    Raises:
+        UsageError: an unknown name.
+        IvideoError: the file cannot be read.
+    """
+    file = read_toml(path)
+    known = {*kind.model_fields, "preset"}
+    for name in file.keys() - known:
+        close = difflib.get_close_matches(name, known, 1)
+        advice = f"; did you mean {close[0]}?" if close else ""
+        if name in FinetuneSettings.model_fields:
+            advice = " for this command"
+        raise UsageError(f"{path}: unknown setting {name!r}{advice}")
+    return file

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
+
+
 TrackerName = Literal["tensorboard", "wandb"]
+
+
 ScheduleName = Literal["constant", "linear", "cosine"]
+
+
 StartName = Literal["clip", "noise"]
+
+
 GradientName = Literal["last", "random", "drtune", "draft-lv"]
+
+
 FrameDrawName = Literal["random", "first"]
+
+
 OWN_UNET = "none"  # as `unet`: the model's own
 
 
@@ -136,3 +149,16 @@ class FinetuneSettings(GenerationSettings):
             runs = "a chain from noise has" if self.start == "noise" else share
             raise ValueError(f"num_grad_steps {self.num_grad_steps} is more than the {steps} steps that {runs}")
         return self
+
+
+def generation_defaults(finetune_values: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of fine-tuning settings that full generations share, at the steps and guidance of full generations."""
+    values = {key: value for key, value in finetune_values.items() if key in GenerationSettings.model_fields}
+    for name in ("num_inference_steps", "guidance_scale"):
+        values[name] = finetune_values[f"generation_{name}"]
+    return values
+
+
+def generation_settings(settings: FinetuneSettings) -> GenerationSettings:
+    """How a fine-tuning run generates its clips."""
+    return GenerationSettings(**generation_defaults(settings.model_dump()))

@@ -8,15 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ivideo.metrics.consistency import judged_consistency
-from ivideo.metrics.dynamic_degree import is_dynamic, moves
-from ivideo.metrics.flickering import mean_change
-from ivideo.metrics.motion import mean_speed
+from ivideo.metrics.by_reward import ByReward, attenuated_reward, mean_reward, reward_consistency
+from ivideo.metrics.over_time import is_dynamic, mean_change, mean_speed, moves, prediction_error
 from ivideo.metrics.pairs import OverPairs, likeness
-from ivideo.metrics.rewards import ByJudge, attenuated_reward, mean_reward
-from ivideo.metrics.smoothness import prediction_error
 
-Measure = TypeVar("Measure", OverPairs, ByJudge)
+Measure = TypeVar("Measure", OverPairs, ByReward)
 
 
 @dataclass(frozen=True)
@@ -35,7 +31,7 @@ class Metric:
     """
 
     name: str
-    measure: OverPairs | ByJudge
+    measure: OverPairs | ByReward
     unit: str
     meaning: str
     higher_is_better: bool | None = None
@@ -49,7 +45,7 @@ class Metric:
 _ROWS = (
     Metric(
         name="reward",
-        measure=ByJudge(mean_reward),
+        measure=ByReward(mean_reward),
         unit="as its judge gives it",
         meaning="Mean score of the first frame of each segment by the first judge. Compare it only for the same "
         "prompt, the same judge and the same version. Single frames are judged, so a frozen clip can have a high "
@@ -58,7 +54,7 @@ _ROWS = (
     ),
     Metric(
         name="attenuated_reward",
-        measure=ByJudge(attenuated_reward),
+        measure=ByReward(attenuated_reward),
         unit="as its judge gives it",
         meaning="The same scores, each weighted by exp(-rate * |frame - centre|): what training maximises.",
         higher_is_better=True,
@@ -104,13 +100,15 @@ _ROWS = (
     ),
     Metric(
         name="consistency",
-        measure=ByJudge(judged_consistency),
+        measure=ByReward(reward_consistency),
         unit="cosine, 1 is frozen",
         meaning="How alike a frame's features are to the first and the previous one's, 1 for a frozen clip.",
         vbench="subject_consistency_by_judge",
         is_compared=False,
     ),
 )
+
+
 METRICS = {metric.name: metric for metric in _ROWS}
 
 

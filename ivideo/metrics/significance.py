@@ -14,6 +14,7 @@ from ivideo.metrics.statistics import pair_values
 
 Key = TypeVar("Key")
 
+
 _MOST_EXACT = 200
 
 

@@ -1,6 +1,6 @@
 """What a clip does over time, measured in one pass over its frames: how it moves, flickers, and how smoothly.
 
-A frozen clip looks perfect in flickering, smoothness and consistency (`ivideo.metrics.consistency`, which needs a
+A frozen clip looks perfect in flickering, smoothness and consistency (`ivideo.metrics.by_reward`, which needs a
 judge's features): read them beside motion and dynamic degree, where it looks worst.
 """
 
@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from ivideo.metrics.dynamic_degree import REFERENCE_FPS
-from ivideo.metrics.optical_flow import to_grey
-from ivideo.metrics.pairs import Frame, OverPairs, Pair
+from ivideo.metrics.over_time import REFERENCE_FPS
+from ivideo.metrics.pairs import Frame, OverPairs, Pair, to_grey
 from ivideo.metrics.registry import measures
 
 

@@ -19,11 +19,22 @@ from types import ModuleType
 from typing import Any
 
 OPTIONAL = ("transformers", "peft", "scipy")  # diffusers goes without where its own flags say that they are missing
+
+
 BLOCKED = ("transformers", "peft", "torch._dynamo")  # imported in spite of the flags, behind `except ImportError`
+
+
 COLLECTIONS = ("transformers", "unets", "autoencoders")  # packages whose __init__ imports every network of theirs
+
+
 CLIP_OPTIONAL = ("transformers", "timm")  # open_clip goes without, if their import fails
+
+
 CLIP_PACKAGES = ("open_clip", "torchvision", "torchvision/ops")  # those whose __init__ CLIP's network does not need
+
+
 NEEDED = ("unets.unet_3d_condition", "autoencoders.autoencoder_kl")
+
 
 _is_own_process = False
 

@@ -12,12 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from ivideo.errors import IvideoError
-from ivideo.models.authors_weights import read_authors_lora
 from ivideo.models.loading import explain_damage
+from ivideo.models.unet3d.authors_weights import read_authors_lora
 
 TARGET_MODULES = ["to_q", "to_k", "to_v", "to_out.0"]
+
+
 PEFT_PREFIX = "base_model.model."  # where PeftModel keeps the network that it wraps
+
+
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
+
+
 BASE_FILE = "base_unet.json"  # not PEFT's: names the file of the base's U-Net, if that is not in the base's folder
 
 

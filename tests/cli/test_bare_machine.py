@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ivideo.io.video import read_video, write_video
+from ivideo.video.reader import read_video
+from ivideo.video.writer import write_video
 
 MODEL = ("--model", "emoji-world")
 NO_ENCODER = "no encoder of videos is installed (pip install moviepy imageio-ffmpeg)"

@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import Result
 
-from ivideo.io.video import write_video
-from ivideo.workflows.finetuning.trainer import Trainer
+from ivideo.training.step import Trainer
+from ivideo.video.writer import write_video
 
 SETTINGS: dict[str, Any] = {
     "num_frames": 4,

@@ -15,12 +15,13 @@ import typer
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from ivideo import generating as generation
 from ivideo.cli.app import app
 from ivideo.cli.compare import describe_change, print_results
 from ivideo.cli.options import Format, spell_command
-from ivideo.io.video import read_video, write_video
 from ivideo.metrics.registry import compared
-from ivideo.workflows import generation
+from ivideo.video.reader import read_video
+from ivideo.video.writer import write_video
 
 COMPARED = [*compared(), "emoji-clip"]  # the run's second judge looks on here, too
 NUMBERS = (
@@ -65,8 +66,8 @@ def comparisons_of(results: dict[str, Any], metric: str) -> list[dict[str, Any]]
     return [one for one in results["comparisons"] if one["metric"] == metric]
 
 
-def rewards_of(results: dict[str, Any], contestant: int) -> list[float]:
-    return [row["clips"][contestant]["scores"]["reward"] for row in results["rows"]]
+def rewards_of(results: dict[str, Any], candidate: int) -> list[float]:
+    return [row["clips"][candidate]["scores"]["reward"] for row in results["rows"]]
 
 
 def without_time(results: dict[str, Any]) -> dict[str, Any]:

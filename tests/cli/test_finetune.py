@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from ivideo.io.video import read_video
 from ivideo.metrics.registry import compared
-from ivideo.models.registry import MODEL_SOURCES
+from ivideo.models.families import MODEL_SOURCES
+from ivideo.video.reader import read_video
 
 FILES = [
     *(".lock", "adapter", "checkpoints", "clips", "config.toml", "curve.png", "heldout.txt", "metrics.jsonl"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ivideo.io.video import read_video
+from ivideo.video.reader import read_video
 
 MODEL = ("--model", "emoji-world")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ivideo.workflows.finetuning import tracking
+from ivideo.training import record as tracking
 
 RUN = ("--model", "emoji-world", "--max-steps", 4, "--batch-size", 1, "--num-warmup-steps", 0, "--eval-every", 1)
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import ivideo as package
-from ivideo.io.clip_lists import read_source
-from ivideo.io.frame_sampling import read_clip
-from ivideo.io.video import write_video
-from ivideo.io.video_reader import open_video
-from ivideo.workflows.finetuning.trainer import Trainer
+from ivideo.inputs.clip_lists import read_source
+from ivideo.training.step import Trainer
+from ivideo.video.reader import open_video
+from ivideo.video.sampling import read_clip
+from ivideo.video.writer import write_video
 
 SHORT = ("--model", "emoji-world", "--max-steps", 1, "--batch-size", 2, "--gradient-accumulation", 1, "--no-eval")
 CAPTIONS = ["a cat surfing", "a cow", "a cow", "a dog running"]
@@ -87,9 +87,7 @@ def test_training_sees_the_videos_and_not_what_the_model_makes(
         seen.append(self)
 
     monkeypatch.setattr(Trainer, "__init__", keep)
-    monkeypatch.setattr(
-        "ivideo.workflows.finetuning.heldout.heldout_prompts_path", lambda name: None
-    )  # a tenth of the captions
+    monkeypatch.setattr("ivideo.training.heldout.heldout_prompts_path", lambda name: None)  # a tenth of the captions
     pairs = [(f"{number}.mp4", caption) for number, caption in enumerate(CAPTIONS)]
     settings = {"num_frames": 4, "num_inference_steps": 2, "generation_num_inference_steps": 2, "num_grad_steps": 1}
     run = package.finetune(

@@ -16,9 +16,9 @@ import torch
 from typer.testing import Result
 
 import ivideo as package
-from ivideo.io.lock import LOCK_FILE, lock_folder
-from ivideo.workflows.finetuning.loop import TrainingLoop
-from ivideo.workflows.finetuning.trainer import Trainer
+from ivideo.files.run_folder import LOCK_FILE, lock_folder
+from ivideo.training.loop import TrainingLoop
+from ivideo.training.step import Trainer
 
 SETTINGS: dict[str, Any] = {
     "num_frames": 4,
@@ -287,13 +287,13 @@ def test_a_run_in_use_is_left_alone(start, resume, broken: Path) -> None:
 def test_a_judge_that_breaks_its_contract_later_leaves_the_last_checkpoint(
     start, resume, root: Path, whole: Path, tmp_path: Path
 ) -> None:
-    judge, run = root / "judge.py", tmp_path / "run"
+    reward_model, run = root / "judge.py", tmp_path / "run"
     moody = "calls = 0\ndef brightness(frames, prompts):\n    global calls\n    calls += 1\n"
     try:
-        judge.write_text(f"{moody}    return frames.mean((2, 3, 4))[:, : 1 if calls == 9 else None]\n")
+        reward_model.write_text(f"{moody}    return frames.mean((2, 3, 4))[:, : 1 if calls == 9 else None]\n")
         result = start(run)
     finally:
-        judge.write_text(BRIGHTNESS)
+        reward_model.write_text(BRIGHTNESS)
     assert result.exit_code == 1
     assert "brightness returned a float32 tensor (1, 1) instead of" in result.stderr.splitlines()[-1]
     assert resume(run).exit_code == 0
@@ -342,7 +342,7 @@ MOMENTS: dict[str, tuple[Any, str]] = {
 
 def test_a_killed_run_comes_out_the_same(root: Path, authors_folder: Path, whole: Path, tmp_path: Path) -> None:
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["ivideo.workflows.finetune", "ivideo.workflows.finetuning.resume"])
+    processes.set_forkserver_preload(["ivideo.training.run", "ivideo.training.resume"])
     settings = {**SETTINGS, "model": str(authors_folder), "reward": f"{root / 'judge.py'}:brightness"}
     run = tmp_path / "run"
 

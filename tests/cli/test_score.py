@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from ivideo.config.presets import PRESETS
-from ivideo.config.settings import Settings
-from ivideo.io.video import read_video, write_video
+from ivideo.config.settings import Settings, generation_defaults
 from ivideo.metrics.registry import METRICS
-from ivideo.models.judges import load_judge
-from ivideo.workflows.resolve import generation_defaults
-from ivideo.workflows.scoring import score_clip
+from ivideo.rewards.registry import load_reward
+from ivideo.scoring.clips import score_clip
+from ivideo.video.reader import read_video
+from ivideo.video.writer import write_video
 
 FIELDS = [
     *("schema_version", "path", "prompt", "num_frames", "fps", "width", "height"),
@@ -33,8 +33,8 @@ def video(base_videos: Path) -> Path:
 def score_in_memory(path: Path, prompt: str):
     known = generation_defaults(PRESETS["emoji-world"]["default"])
     settings = Settings(model="emoji-world", **{k: v for k, v in known.items() if k in Settings.model_fields})
-    judge = load_judge("emoji-preference", torch.device("cpu"))
-    return score_clip(judge, read_video(path).frames, prompt, settings, max_curve_frames=64)
+    reward_model = load_reward("emoji-preference", torch.device("cpu"))
+    return score_clip(reward_model, read_video(path).frames, prompt, settings, max_curve_frames=64)
 
 
 def test_a_record_has_every_field_and_holds_together(ivideo, video: Path) -> None:

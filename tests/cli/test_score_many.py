@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ivideo.io.video import read_video, write_video
+from ivideo.video.reader import read_video
+from ivideo.video.writer import write_video
 
 NUMBERS = ("num_frames", "fps", "reward", "attenuated_reward", "frame_rewards", "motion", "flicker", "consistency")
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ivideo.io.video import read_video
-from ivideo.models.authors_weights import read_authors_lora
 from ivideo.models.lora import read_unet_file
-from ivideo.models.registry import build_empty_unet
+from ivideo.models.unet3d.authors_weights import read_authors_lora
+from ivideo.models.unet3d.load import build_empty_unet
+from ivideo.video.reader import read_video
 
 JUDGE = ("--reward", "emoji-preference", "--dtype", "float32", "--quiet")
 

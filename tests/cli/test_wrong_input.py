@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from ivideo.io.video import read_video, write_video
+from ivideo.video.reader import read_video
+from ivideo.video.writer import write_video
 
 SMALL = "--num-frames 4 --num-inference-steps 2 --model emoji-world"
 TRAINING = f"{SMALL} --num-grad-steps 1"

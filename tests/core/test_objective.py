@@ -151,7 +151,7 @@ def test_a_judge_that_scores_whole_clips_is_refused():
 
 
 def test_gradcheck_of_the_segmental_objective():
-    judge = golden_judge(ARRAYS["case00_tokens"][:1])
+    reward_model = golden_judge(ARRAYS["case00_tokens"][:1])
 
     def loss(latents):
         return segmental_objective(
@@ -159,7 +159,7 @@ def test_gradcheck_of_the_segmental_objective():
             torch.tensor([[1, 2]]),
             num_frames=4,
             decode_frames=CountingDecoder(),
-            score_frames=judge,
+            score_frames=reward_model,
             attenuation_rate=0.5,
         ).loss
 

@@ -21,7 +21,7 @@ from examples.emoji_world.captions import (
 )
 from examples.emoji_world.renderer import GLYPHS
 from examples.emoji_world.write_splits import ABOUT, path_of
-from ivideo.io.prompts import read_prompts
+from ivideo.inputs.prompts import read_prompts
 
 
 def subject_of(caption):

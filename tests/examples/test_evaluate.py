@@ -19,7 +19,7 @@ from examples.emoji_world.evaluation.sources import Source, clean_source
 from ivideo.config.presets import preset_for
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import IvideoError, UsageError
-from ivideo.workflows.progress import Silence
+from ivideo.progress import Silence
 
 SETTINGS = GenerationSettings(
     **{k: v for k, v in preset_for("emoji-world").items() if k in GenerationSettings.model_fields}, model="emoji-world"

@@ -13,7 +13,7 @@ import torch
 
 from examples import published_sizes
 from examples.full_size import TINY, run_measured, write_judge, write_text_to_video
-from ivideo.models.registry import load_text_to_video
+from ivideo.models.unet3d.load import load_text_to_video
 
 CPU = torch.device("cpu")
 

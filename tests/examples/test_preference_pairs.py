@@ -19,7 +19,7 @@ from examples.emoji_world.preference_pairs import (
     to_bytes,
 )
 from examples.emoji_world.renderer import render
-from ivideo.models.registry import load_text_to_video
+from ivideo.models.unet3d.load import load_text_to_video
 
 ROUND_TRIP, EDITED, SAMPLE = 10, 20, 30
 

@@ -8,7 +8,7 @@ import pytest
 
 from examples import score_throughput
 from examples.score_throughput import PROMPTS, main, make_clips, read_peak_memory
-from ivideo.io.video import read_video
+from ivideo.video.reader import read_video
 
 
 @pytest.mark.slow

@@ -11,8 +11,8 @@ import torch
 from examples.emoji_world.captions import SUBJECTS, places_for
 from examples.emoji_world.preference_pairs import Maker, Pool, as_float
 from examples.emoji_world.train_clip import FLOORS, evaluate
-from ivideo.models.judges import load_judge
-from ivideo.models.registry import load_text_to_video
+from ivideo.models.unet3d.load import load_text_to_video
+from ivideo.rewards.registry import load_reward
 
 pytestmark = pytest.mark.needs_font
 SEED = 11  # of no training
@@ -22,7 +22,7 @@ MARGIN = 0.2  # of the cosine, between right and wrong prompts
 
 @pytest.fixture(scope="module")
 def judge():
-    return load_judge("emoji-clip", torch.device("cpu"))
+    return load_reward("emoji-clip", torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from examples.emoji_world.preference_pairs import (
     foreign_picture,
 )
 from examples.emoji_world.train_preference import FLOORS, evaluate, mean_scores
-from ivideo.models.judges import load_judge
-from ivideo.models.registry import load_text_to_video
+from ivideo.models.unet3d.load import load_text_to_video
+from ivideo.rewards.registry import load_reward
 
 pytestmark = pytest.mark.needs_font
 SEED = 11  # of no training
@@ -26,7 +26,7 @@ NUM_MADE = 5  # clips of the base model
 
 @pytest.fixture(scope="module")
 def judge():
-    return load_judge("emoji-preference", torch.device("cpu"))
+    return load_reward("emoji-preference", torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")

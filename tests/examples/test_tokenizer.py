@@ -9,8 +9,8 @@ from transformers import CLIPTokenizer
 from examples.emoji_world.captions import all_scenes
 from examples.emoji_world.tokenizer import CONTEXT_LENGTH, END, START, load_clip_merges, make_tokenizer, save_tokenizer
 from examples.emoji_world.train_text_to_video import world_words
-from ivideo.models.judges import EMOJI_CLIP, EMOJI_PREFERENCE
-from ivideo.models.registry import MODEL_SOURCES
+from ivideo.models.families import MODEL_SOURCES
+from ivideo.rewards.emoji_world import EMOJI_CLIP, EMOJI_PREFERENCE
 
 
 @pytest.fixture(scope="module")

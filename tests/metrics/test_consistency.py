@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ivideo.metrics.consistency import consistency
+from ivideo.metrics.by_reward import consistency
 
 
 def test_by_hand() -> None:

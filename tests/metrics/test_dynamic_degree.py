@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ivideo.metrics import pairs
-from ivideo.metrics.dynamic_degree import is_dynamic, moves, top_speed
+from ivideo.metrics.over_time import is_dynamic, moves, top_speed
 from ivideo.metrics.pairs import Pair
 
 

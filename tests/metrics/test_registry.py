@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 import ivideo as library
-from ivideo.io.video import read_video
 from ivideo.metrics.pairs import OverPairs, Pair
 from ivideo.metrics.registry import METRICS, Metric
-from tests.io.browsing import read_data
+from ivideo.video.reader import read_video
+from tests.report.browsing import read_data
 
 NAME = "brightness_change"
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from ivideo.models.judges import ClipJudge, Preprocessing
+from ivideo.models.families import MODEL_SOURCES
 from ivideo.models.lora import add_lora, save_lora
-from ivideo.models.registry import MODEL_SOURCES, load_text_to_video
-from ivideo.models.text_to_video import TextToVideoModel
+from ivideo.models.unet3d.load import load_text_to_video
+from ivideo.models.unet3d.model import TextToVideoModel
 
 CPU = torch.device("cpu")
 UNET = {
@@ -43,11 +43,6 @@ TEXT = {
     "num_hidden_layers": 1,
     "num_attention_heads": 2,
     "max_position_embeddings": 16,
-}
-CLIP = {
-    "embed_dim": 16,
-    "vision_cfg": {"image_size": 224, "patch_size": 56, "width": 32, "layers": 2, "head_width": 16},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2},
 }
 SCHEDULE = {
     "beta_start": 0.00085,
@@ -130,31 +125,3 @@ def adapter(tuned: Any, tmp_path: Path) -> Path:
     """The folder of that adapter."""
     save_lora(tuned, tmp_path / "adapter", "emoji-world")
     return tmp_path / "adapter"
-
-
-@pytest.fixture(scope="session")
-def make_clip() -> Callable[[], Any]:
-    """Random networks of open_clip in HPSv2's sizes of input, with always the same weights."""
-    import open_clip
-
-    def make() -> Any:
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            return open_clip.CLIP(**CLIP)
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def clip_sizes() -> dict[str, Any]:
-    return CLIP
-
-
-@pytest.fixture(scope="session")
-def small_judge(make_clip: Callable[[], Any]) -> ClipJudge:
-    """A judge with such a network."""
-    import open_clip
-
-    return ClipJudge(
-        "small", "random", make_clip(), open_clip.get_tokenizer("ViT-H-14"), Preprocessing(224, clamp=False), CPU
-    )

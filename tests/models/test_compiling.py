@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from ivideo.models.compiling import compile_network
+from ivideo.models.devices import compile_network
 
 
 @pytest.fixture(autouse=True)

@@ -70,7 +70,7 @@ print(diffusers.UNet3DConditionModel.__name__, diffusers.utils.is_peft_available
 def test_a_lean_clip_is_open_clips_and_leaves_it_whole():
     code = f"""{LEAN}
 from ivideo.models.lean_imports import import_clip_class
-from ivideo.models.judges import load_judge
+from ivideo.rewards.registry import load_reward
 import sys, torch
 lean = load_judge("emoji-preference", torch.device("cpu"))
 assert not {{"open_clip", "torchvision", "transformers", "timm"}} & sys.modules.keys()

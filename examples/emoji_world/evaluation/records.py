@@ -11,9 +11,9 @@ from torch import Tensor
 
 from examples.emoji_world.evaluation.named_words import read_caption
 from ivideo.config.settings import Settings
-from ivideo.models.judges import Judge
-from ivideo.workflows.progress import Progress
-from ivideo.workflows.scoring import score_clip
+from ivideo.progress import Progress
+from ivideo.rewards.contract import RewardModel
+from ivideo.scoring.clips import score_clip
 
 REFEREE_BATCH = 32
 
@@ -59,7 +59,12 @@ class ClipRecord:
 
 
 def measure_clips(
-    clips: np.ndarray, prompts: Sequence[str], judge: Judge, referee: Referee, settings: Settings, progress: Progress
+    clips: np.ndarray,
+    prompts: Sequence[str],
+    judge: RewardModel,
+    referee: Referee,
+    settings: Settings,
+    progress: Progress,
 ) -> list[ClipRecord]:
     """A record of each clip.
 

@@ -23,15 +23,14 @@ from examples.emoji_world import captions, renderer
 from examples.emoji_world.evaluation import named_words
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import IvideoError
-from ivideo.io.files import atomic_path, explain_os_error
+from ivideo.files.atomic import atomic_path, explain_os_error
+from ivideo.generating import file_stem, generate_clip, open_model
+from ivideo.inputs.adapters import Adapter
+from ivideo.models.devices import choose_device, choose_dtype, map_on_cores
+from ivideo.models.families import find_location
 from ivideo.models.lora import CONFIG_FILE, WEIGHTS_FILE
-from ivideo.models.registry import choose_device, choose_dtype, find_location
-from ivideo.workflows.generate import file_stem
-from ivideo.workflows.generation import generate_clip, open_model
-from ivideo.workflows.judging import frames_to_tensor
-from ivideo.workflows.parallel import map_on_cores
-from ivideo.workflows.progress import Progress
-from ivideo.workflows.resolve import Adapter
+from ivideo.progress import Progress
+from ivideo.scoring.clips import frames_to_tensor
 
 Wanted: TypeAlias = tuple[str, int]  # prompt and seed
 Maker: TypeAlias = Callable[[str, int], np.ndarray]

@@ -24,8 +24,8 @@ from examples.emoji_world.evaluation.sources import (
 from ivideo.config.presets import preset_for
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import IvideoError
-from ivideo.workflows.progress import Silence
-from ivideo.workflows.resolve import Adapter
+from ivideo.inputs.adapters import Adapter
+from ivideo.progress import Silence
 
 SETTINGS = GenerationSettings(
     **{k: v for k, v in preset_for("emoji-world").items() if k in GenerationSettings.model_fields}, model="emoji-world"

@@ -10,12 +10,13 @@ import torch
 from examples.study.acting import confine_adapter, confined_source
 from examples.study.plan import TRAINED, UNTRAINED
 from ivideo.config.settings import GenerationSettings
+from ivideo.generating import generate_clip, open_model
+from ivideo.inputs.adapters import find_adapter
+from ivideo.inputs.settings import resolve_settings
 from ivideo.models.lora import add_lora, lora_parameters, save_lora
-from ivideo.models.registry import load_text_to_video
-from ivideo.models.text_to_video import TextToVideoModel
-from ivideo.workflows.generation import generate_clip, open_model
-from ivideo.workflows.progress import Silence
-from ivideo.workflows.resolve import find_adapter, resolve_settings
+from ivideo.models.unet3d.load import load_text_to_video
+from ivideo.models.unet3d.model import TextToVideoModel
+from ivideo.progress import Silence
 
 CPU = torch.device("cpu")
 

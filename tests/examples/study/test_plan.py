@@ -10,8 +10,8 @@ from examples.study.plan import EVALUATIONS, SWEEPS, Training, all_trainings
 from examples.study.run import find_wanted
 from ivideo.config.settings import FinetuneSettings
 from ivideo.errors import UsageError
-from ivideo.workflows.progress import Silence
-from ivideo.workflows.resolve import resolve_settings
+from ivideo.inputs.settings import resolve_settings
+from ivideo.progress import Silence
 
 TRAININGS = all_trainings()
 

@@ -9,9 +9,9 @@ import torch
 
 from examples.study.schedules import PRESET, measure_effects, respace_model
 from ivideo.config.settings import FinetuneSettings
-from ivideo.models.registry import load_text_to_video
-from ivideo.workflows.progress import Silence
-from ivideo.workflows.resolve import resolve_settings
+from ivideo.inputs.settings import resolve_settings
+from ivideo.models.unet3d.load import load_text_to_video
+from ivideo.progress import Silence
 
 CPU = torch.device("cpu")
 

@@ -16,10 +16,10 @@ from examples.study.provenance import describe_origin
 from examples.study.rendered_clips import render_clips
 from examples.study.trainings import Workplace, spell_command, train_and_describe
 from ivideo.errors import IvideoError
-from ivideo.io.clip_lists import read_source
-from ivideo.io.files import read_json_lines
-from ivideo.models.judges import load_judges
-from ivideo.workflows.progress import Silence
+from ivideo.files.records import read_json_lines
+from ivideo.inputs.clip_lists import read_source
+from ivideo.progress import Silence
+from ivideo.rewards.registry import load_rewards
 
 SMALL = {
     "num_inference_steps": 2,
@@ -88,7 +88,7 @@ def test_a_training_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(trainings, "PROMPTS", prompts)
     monkeypatch.setattr(trainings, "ROOT", tmp_path)
     monkeypatch.setattr(trainings, "path_of", lambda split: prompts)
-    judge = load_judges(("emoji-preference",), torch.device("cpu"))
+    judge = load_rewards(("emoji-preference",), torch.device("cpu"))
     place = Workplace(tmp_path / "build", judge, open_referee(), Silence())
     result = train_and_describe(Training("small", SMALL), place)
     assert result["command"].startswith("ivideo finetune prompts.txt --model emoji-world --seed 0 ")

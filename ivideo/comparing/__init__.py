@@ -1,0 +1,1 @@
+"""Comparisons: what is compared, which clips are paired, and what was found."""

@@ -1,0 +1,211 @@
+"""`ivideo compare`: contestants on the same prompts and seeds, each against the first, with paired statistics."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ivideo.comparing.candidates import Candidate, check_distinct, default_prompts, find_provenance
+from ivideo.comparing.pairs import Row, match_folders, plan_clips, plan_rows, read_folder
+from ivideo.comparing.ratings import read_ratings
+from ivideo.comparing.results import describe_results, list_clips
+from ivideo.comparing.videos import VideoMaker, make_videos, name_folders, score_rows
+from ivideo.config.settings import GenerationSettings
+from ivideo.errors import IvideoError, UsageError
+from ivideo.files.atomic import check_folder, copy_file
+from ivideo.files.records import write_csv, write_json
+from ivideo.generating import tell_of_gifs
+from ivideo.inputs.prompts import check_prompts
+from ivideo.metrics.registry import METRICS
+from ivideo.models.devices import choose_device
+from ivideo.progress import Progress, Silence
+from ivideo.report.pages import write_report
+from ivideo.report.rating_page import identify_study, read_key, write_rating_page
+from ivideo.rewards.registry import load_rewards
+from ivideo.video.writer import NO_ENCODER, can_write_mp4, check_video_format, default_suffix
+
+
+def compare(
+    candidates: Sequence[Candidate],
+    settings: Sequence[GenerationSettings],
+    *,
+    prompts: Sequence[str] | None = None,
+    num_seeds: int | None = None,
+    output: Path | None = None,
+    with_rating_page: bool = False,
+    ratings: Sequence[Path] = (),
+    command: str = "ivideo compare",
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Compare contestants, each against the first.
+
+    Models make the clips of `plan_clips`, or the prompts and seeds of the folders that they are compared with; folders
+    bring theirs. The second one's settings say how all are scored. Clips are scored as they lie on the disk, one row at
+    a time: made now, found from an earlier call or brought along, they give the same numbers.
+
+    Args:
+        candidates: from `find_contestants`, at least two.
+        settings: of each, from `settle_settings`.
+        prompts: what to generate; default: `default_prompts`. Of folders: which videos to look at.
+        num_seeds: clips a prompt, 1 by default; they count as one observation.
+        output: folder for videos, pictures, results and report; videos that lie there already are not made again.
+        with_rating_page: whether a page is written on which people judge the clips blindly; needs an output.
+        ratings: what that page saved in an earlier call with this output: files, or folders of them.
+        command: what was asked for, for results.json.
+        progress: is told what happens.
+
+    Returns:
+        The object of results.json, see `describe_results`.
+
+    Raises:
+        UsageError: a contestant twice, seeds where folders say them, ratings without an output, or a rating page
+            without an encoder.
+        IvideoError: nothing to pair, or bad input.
+    """
+    progress = progress or Silence()
+    check_asked(candidates, prompts, num_seeds)
+    check_output(output, candidates, settings)
+    preference = join_ratings(output, ratings, with_rating_page)
+    scoring, names = settings[1], [one.name for one in candidates]
+    provenances = {i: find_provenance(one, settings[i]) for i, one in enumerate(candidates) if not one.folder}
+    check_distinct(candidates, provenances)
+    tell_of_models(candidates, settings, progress)
+    if output or provenances:
+        tell_of_gifs(progress)
+    rows = find_rows(candidates, settings, prompts, num_seeds or 1)
+    reward_model = load_rewards(scoring.rewards, choose_device(scoring.device))
+    with lend_folder(output) as root:
+        folders = [root / "videos" / folder for folder in name_folders(names)]
+        makers = {
+            i: VideoMaker(candidates[i], settings[i], provenance, folders[i]) for i, provenance in provenances.items()
+        }
+        make_videos(list(makers.values()), rows, progress)
+
+        def find_videos(row: Row) -> list[Path]:
+            brought = {i: bring_video(path, folders[i], row) if output else path for i, path in row.ready.items()}
+            return [makers[i].path_of(row) if i in makers else brought[i] for i in range(len(candidates))]
+
+        scored = score_rows(rows, find_videos, reward_model, scoring, names=names, output=output, progress=progress)
+    results = describe_results(candidates, settings, reward_model, scored, command=command, root=output)
+    if output is not None:
+        results["preference"] = preference
+        write_results(output, results, with_rating_page=with_rating_page, seed=scoring.seed)
+    return results
+
+
+def join_ratings(output: Path | None, ratings: Sequence[Path], with_rating_page: bool) -> dict[str, Any] | None:
+    """What people said of the clips of an earlier call; None where nobody was asked.
+
+    Raises:
+        UsageError: there is no output, no encoder for the page's videos, or there are no answers.
+        IvideoError: a file that holds no answers to that call's rating page.
+    """
+    if output is None and (ratings or with_rating_page):
+        raise UsageError("people rate clips that are kept: give their folder by --output")
+    if with_rating_page and not can_write_mp4():
+        raise UsageError(f"people rate mp4 videos, and {NO_ENCODER}")
+    if output is None or not ratings:
+        return None
+    files = [file for path in ratings for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
+    return read_ratings(files, output)
+
+
+def write_results(output: Path, results: dict[str, Any], *, with_rating_page: bool, seed: int) -> None:
+    """Write results.json, results.csv, report.html and, if wanted, rate.html.
+
+    Raises:
+        IvideoError: people rated other clips than these, or a file cannot be written.
+    """
+    if results["preference"]:
+        key = read_key(output)
+        if identify_study(output, results, key.seed) != key.study:
+            raise IvideoError(f"the ratings are of other clips than those in {output}: ask for new ones with --rate")
+    write_csv(output / "results.csv", *list_clips(results))
+    write_json(output / "results.json", results)
+    meanings = {name: METRICS[name].meaning for name in results["metrics"] if name in METRICS}
+    write_report(output, results, meanings)
+    if with_rating_page:
+        write_rating_page(output, results, seed=seed)
+
+
+def check_asked(candidates: Sequence[Candidate], prompts: Sequence[str] | None, num_seeds: int | None) -> None:
+    """Hold what was asked for against itself.
+
+    Raises:
+        UsageError: empty prompts, no seeds, or seeds where folders say them.
+    """
+    if prompts is not None:
+        check_prompts(prompts)
+    if num_seeds is not None and num_seeds < 1:
+        raise UsageError(f"--seeds {num_seeds}: must be at least 1")
+    folder = next((one.name for one in candidates if one.folder), None)
+    if num_seeds is not None and folder:
+        raise UsageError(f"--seeds {num_seeds}: the videos in {folder} say the seeds; leave it out")
+
+
+def check_output(output: Path | None, candidates: Sequence[Candidate], settings: Sequence[GenerationSettings]) -> None:
+    """Prove that videos can be written before anything is generated.
+
+    Raises:
+        UsageError: the folder holds one of the contestants, or a frame rate cannot be written.
+        IvideoError: nothing can be written there.
+    """
+    for own in settings:
+        check_video_format(Path(f"clip{default_suffix()}"), own.fps)
+    if output is None:
+        return
+    for one in candidates:
+        if one.folder and one.folder.resolve().is_relative_to(output.resolve()):
+            raise UsageError(f"--output {output} holds the videos that are compared; choose another folder")
+    check_folder(output)
+
+
+def tell_of_models(candidates: Sequence[Candidate], settings: Sequence[GenerationSettings], progress: Progress) -> None:
+    """Warn where adapters are of different models: a difference is then one of models too, and base is one of them."""
+    models = {own.model: one.name for one, own in zip(candidates, settings, strict=True) if one.adapter}
+    if len(models) > 1:
+        shown = ", ".join(f"{name}: {model}" for model, name in models.items())
+        base = next((own.model for one, own in zip(candidates, settings, strict=True) if one.kind == "model"), None)
+        progress.warn(f"adapters of different models ({shown})" + (f"; base is {base}" if base else ""))
+
+
+def find_rows(
+    candidates: Sequence[Candidate],
+    settings: Sequence[GenerationSettings],
+    prompts: Sequence[str] | None,
+    num_seeds: int,
+) -> list[Row]:
+    """What is held against each other; folders are looked at before any long work, so that bad ones show.
+
+    Raises:
+        UsageError: no prompts.
+        IvideoError: folders without common videos.
+    """
+    scoring = settings[1]
+    folders = {i: read_folder(one.folder, prompts) for i, one in enumerate(candidates) if one.folder}
+    if folders:
+        names = {i: candidates[i].name for i in folders}
+        return match_folders(folders, names, by_name=len(folders) == len(candidates))
+    prompts = list(dict.fromkeys(prompts or default_prompts(candidates, scoring.model)))
+    return plan_rows(plan_clips(prompts, num_seeds, scoring.seed))
+
+
+@contextmanager
+def lend_folder(output: Path | None) -> Iterator[Path]:
+    """The output, else a temporary folder for the time of the comparison."""
+    if output is not None:
+        yield output
+        return
+    with tempfile.TemporaryDirectory(prefix="ivideo-compare-") as folder:
+        yield Path(folder)
+
+
+def bring_video(source: Path, folder: Path, row: Row) -> Path:
+    """Copy a ready video, with what lies beside it and says what it is, so that the output is whole in itself."""
+    path = folder / f"{row.name}{source.suffix.lower()}"
+    if (beside := source.with_suffix(".json")).is_file():
+        copy_file(beside, path.with_suffix(".json"))
+    return copy_file(source, path)

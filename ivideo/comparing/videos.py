@@ -1,0 +1,201 @@
+"""The videos of a comparison: missing ones are made, model by model, and all are scored, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ivideo.comparing.candidates import Candidate, Provenance
+from ivideo.comparing.pairs import Row
+from ivideo.comparing.results import ScoredRow
+from ivideo.config.settings import GenerationSettings, Settings
+from ivideo.errors import IvideoError
+from ivideo.generating import describe_generation, generate_clip, open_model, warn_of_prompts
+from ivideo.models.lora import adapter_off
+from ivideo.models.unet3d.model import TextToVideoModel
+from ivideo.progress import Progress
+from ivideo.rewards.contract import RewardModel
+from ivideo.scoring.clips import ClipScore, score_clip
+from ivideo.video.panels import contact_sheet, label_clip, stack_side_by_side, write_png
+from ivideo.video.reader import Video, open_video, read_video
+from ivideo.video.writer import default_suffix, nearest_fps, write_video
+
+
+@dataclass(frozen=True)
+class VideoMaker:
+    """A contestant that makes videos.
+
+    Attributes:
+        candidate: a model, with or without an adapter.
+        settings: its own.
+        provenance: what its clips depend on.
+        folder: where they lie.
+    """
+
+    candidate: Candidate
+    settings: GenerationSettings
+    provenance: Provenance
+    folder: Path
+
+    def path_of(self, row: Row) -> Path:
+        """The file of a row's clip; of one kind for all, so that mp4s of another machine are no match for GIFs."""
+        return self.folder / f"{row.name}{default_suffix()}"
+
+    @property
+    def base(self) -> tuple[object, ...]:
+        """Which weights it needs in memory, whatever the adapter."""
+        settings = self.settings
+        return settings.model, settings.unet, settings.device, settings.dtype
+
+    def find_missing(self, rows: Sequence[Row]) -> list[Row]:
+        """The rows whose video is not there, or was made otherwise."""
+        return [row for row in rows if not self._is_made(row)]
+
+    def _is_made(self, row: Row) -> bool:
+        try:
+            said = open_video(self.path_of(row)).metadata
+        except IvideoError:
+            return False
+        return (said.get("prompt"), said.get("seed"), said.get("recipe")) == (
+            row.prompt,
+            row.seed,
+            self.provenance.digest,
+        )
+
+    def make(self, row: Row, model: TextToVideoModel) -> Path:
+        """Make a row's video and write it, with what it says of itself."""
+        assert row.seed is not None, "only ready videos have no seed"
+        values, settings = self.provenance.values, self.settings
+        frames = generate_clip(model, settings, row.prompt, row.seed)
+        about = describe_generation(settings, row.prompt, row.seed, frames, self.candidate.adapter)
+        made = {"device": values["device"], "dtype": values["dtype"], "ivideo_version": values["ivideo_version"]}
+        hashes = {"adapter_hash": self.provenance.adapter_hash, "recipe": self.provenance.digest}
+        return write_video(self.path_of(row), frames, settings.fps, {**about, **made, **hashes})
+
+
+def make_videos(makers: Sequence[VideoMaker], rows: Sequence[Row], progress: Progress) -> None:
+    """Make every video that is missing; each is written as soon as it is made, and none is kept in memory.
+
+    Models are opened one after the other. Adapters go first, so that bad ones show before long work, and the base of an
+    adapter is the same model with the adapter switched off; there is no second copy of it.
+
+    Args:
+        makers: who makes them.
+        rows: what each of them makes.
+        progress: is told what happens.
+
+    Raises:
+        IvideoError: a model or an adapter cannot be loaded, or a file cannot be written.
+    """
+    missing = {maker.folder: maker.find_missing(rows) for maker in makers}
+    for maker in makers:
+        if kept := len(rows) - len(missing[maker.folder]):
+            progress.say(f"videos of {maker.candidate.name}: {kept} of {len(rows)} are there already")
+    model: TextToVideoModel | None = None
+    opened: tuple[object, ...] = ()
+    for maker in _order([maker for maker in makers if missing[maker.folder]]):
+        if model is None or maker.candidate.adapter or maker.base != opened:
+            model = None  # the first one goes before the second comes
+            model, opened = open_model(maker.settings, maker.candidate.adapter), maker.base
+        with nullcontext() if maker.candidate.adapter else adapter_off(model.unet):
+            _make_rows(maker, missing[maker.folder], model, progress)
+
+
+def _order(makers: Sequence[VideoMaker]) -> list[VideoMaker]:
+    """Those of the same weights one after the other, the adapters of each before their base."""
+    bases = list(dict.fromkeys(maker.base for maker in makers))
+    return sorted(makers, key=lambda maker: (bases.index(maker.base), maker.candidate.adapter is None))
+
+
+def _make_rows(maker: VideoMaker, rows: Sequence[Row], model: TextToVideoModel, progress: Progress) -> None:
+    warn_of_prompts(model, list(dict.fromkeys(row.prompt for row in rows)), progress)
+    progress.start(f"videos of {maker.candidate.name}", len(rows))
+    for row in rows:
+        maker.make(row, model)
+        progress.advance()
+
+
+def name_folders(names: Sequence[str]) -> list[str]:
+    """Each contestant's folder: its name without what file systems dislike ("mine-@0.5"), unlike the others'."""
+    given: list[str] = []
+    for name in names:
+        plain = "".join(c if c.isalnum() or c in "._@-" else "-" for c in name).strip(".-") or "contestant"
+        shown, number = plain, 2
+        while shown.lower() in {other.lower() for other in given}:
+            shown, number = f"{plain}-{number}", number + 1
+        given.append(shown)
+    return given
+
+
+NUM_SHEET_ROWS = 12
+
+
+NUM_SHEET_PICKS = 4
+
+
+Find = Callable[[Row], list[Path]]
+
+
+def score_rows(
+    rows: Sequence[Row],
+    find_videos: Find,
+    reward_model: RewardModel,
+    settings: Settings,
+    *,
+    names: Sequence[str],
+    output: Path | None,
+    progress: Progress,
+) -> list[ScoredRow]:
+    """Score every row's videos as they lie on the disk.
+
+    Args:
+        rows: which.
+        find_videos: gives the files of a row, one a contestant.
+        reward_model: gives the rewards.
+        settings: how they are scored.
+        names: of the contestants.
+        output: gets a side-by-side video a row, and a sheet of the first rows; None for no pictures.
+        progress: is told what happens.
+
+    Raises:
+        IvideoError: a video is damaged, or a picture cannot be written.
+    """
+    progress.start("scoring", len(rows))
+    scored: list[ScoredRow] = []
+    sheet: list[tuple[str, list[np.ndarray]]] = []
+    for row in rows:
+        paths = find_videos(row)
+        videos = [read_video(path) for path in paths]
+        scores = [score_clip(reward_model, video.frames, row.prompt, settings, fps=video.fps) for video in videos]
+        joined = output / "side_by_side" / f"{row.name}{default_suffix()}" if output else None
+        if joined:
+            write_side_by_side(joined, row, names, videos, scores)
+            if len(sheet) < NUM_SHEET_ROWS:
+                sheet.append((row.prompt, [pick_frames(video.frames) for video in videos]))
+        scored.append(ScoredRow(row, paths, scores, joined))
+        progress.advance()
+    if output:
+        write_png(output / "contact_sheet.png", contact_sheet(sheet, names, NUM_SHEET_PICKS))
+    return scored
+
+
+def write_side_by_side(
+    path: Path, row: Row, names: Sequence[str], videos: Sequence[Video], scores: Sequence[ClipScore]
+) -> Path:
+    """Write all contestants' clips as one video, each under its name and reward, at the first one's frame rate."""
+    panels = [
+        label_clip(video.frames, f"{name}: {score.reward:.3f}")
+        for name, video, score in zip(names, videos, scores, strict=True)
+    ]
+    about = {"prompt": row.prompt, "seed": row.seed, "contestants": list(names)}
+    return write_video(path, stack_side_by_side(panels), nearest_fps(path.suffix, videos[0].fps), about)
+
+
+def pick_frames(frames: np.ndarray) -> np.ndarray:
+    """The frames that a sheet shows, evenly spread from the first to the last."""
+    picked: np.ndarray = frames[np.linspace(0, len(frames) - 1, NUM_SHEET_PICKS).round().astype(int)]
+    return picked

@@ -1,0 +1,156 @@
+"""Records on disk: JSON, logs of a JSON object a line, and tables of comma-separated values."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ivideo.files.atomic import explain_os_error, prepare_folder, write_text
+
+
+def write_json(path: Path, value: Any, indent: int | None = 2) -> Path:
+    """Write a JSON file atomically, as strict JSON that every parser accepts.
+
+    Args:
+        path: the file to create or replace.
+        value: what `json.dumps` takes; numbers must be finite.
+        indent: spaces a level, None for one line.
+
+    Returns:
+        The same path.
+
+    Raises:
+        IvideoError: the file can't be written.
+        ValueError: `value` holds NaN or infinity, which JSON has no word for.
+    """
+    return write_text(path, json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_json_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> Path:
+    """Write a whole log atomically; `JsonLines` appends to it.
+
+    Raises:
+        IvideoError: the file can't be written.
+        ValueError: a record holds NaN or infinity.
+    """
+    return write_text(path, "".join(_to_line(record) for record in records))
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """The records of a log up to its end or its first line that is cut off or damaged; none where there is no file.
+
+    Raises:
+        IvideoError: the file can't be read.
+    """
+    records = []
+    try:
+        with path.open("rb") as lines:
+            for line in lines:
+                record = json.loads(line) if line.endswith(b"\n") else None
+                if not isinstance(record, dict):
+                    break
+                records.append(record)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise explain_os_error("read", path, error) from error
+    except ValueError:  # what is no JSON or no UTF-8 ends the log as well
+        pass
+    return records
+
+
+def _to_line(record: Mapping[str, Any]) -> str:
+    return json.dumps(dict(record), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+class JsonLines:
+    """A log of JSON objects, one a line, that is appended to and can be read while it grows.
+
+    with JsonLines(folder / "metrics.jsonl") as log:
+        log.write({"step": 1, "loss": 0.9})
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the log, after its last line if it exists.
+
+        Args:
+            path: the file; its folder is created where missing.
+
+        Raises:
+            IvideoError: the file can't be opened for writing.
+        """
+        self.path = path
+        prepare_folder(path.parent)
+        try:
+            self._file = path.open("a", encoding="utf-8", newline="\n")
+        except OSError as error:
+            raise explain_os_error("write", path, error) from error
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Append one line and flush it.
+
+        Args:
+            record: what `json.dumps` takes; numbers must be finite.
+
+        Raises:
+            IvideoError: the line can't be written, e.g. because the disk is full.
+            ValueError: `record` holds NaN or infinity.
+        """
+        line = _to_line(record)
+        try:
+            self._file.write(line)
+            self._file.flush()
+        except OSError as error:
+            raise explain_os_error("write", self.path, error) from error
+
+    def sync(self) -> None:
+        """Have all lines reach the disk.
+
+        Raises:
+            IvideoError: they can't be written.
+        """
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise explain_os_error("write", self.path, error) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> JsonLines:
+        """Return the log itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the file."""
+        self.close()
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Write a table of comma-separated values atomically, with a line of column names first.
+
+    Args:
+        path: the file to create or replace.
+        columns: their names, in order.
+        rows: values by column; None becomes an empty cell.
+
+    Returns:
+        The same path.
+
+    Raises:
+        IvideoError: the file can't be written.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return write_text(path, text.getvalue())

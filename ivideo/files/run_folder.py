@@ -1,0 +1,183 @@
+"""Where a fine-tuning run keeps what, and who is at work there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ivideo.errors import IvideoError
+from ivideo.files.atomic import check_folder, explain_os_error, prepare_folder
+
+LOCK_FILE = ".lock"  # stays when the lock is gone; names the process that held it last
+
+
+NO_LOCKS_HERE = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # some network file systems
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Keep other processes (and other calls in this one) out of an existing folder inside the block.
+
+    On file systems that know no locks nobody is kept out.
+
+    Raises:
+        IvideoError: another process is in it, with its number; or the folder can't be written to.
+    """
+    path = folder / LOCK_FILE
+    with ExitStack() as held:
+        try:
+            folder.stat()  # filelock would create a missing one
+            held.enter_context(FileLock(path, blocking=False, preserve_lock_file=True))
+            path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
+        except Timeout:
+            holder = path.read_text(encoding="utf-8", errors="replace").strip() or "another process"
+            raise IvideoError(f"{folder} is in use by {holder}: wait for it, or choose another folder") from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS_HERE:
+                raise explain_os_error("lock", folder, error) from error
+        yield
+
+
+def check_unlocked(folder: Path) -> None:
+    """Prove that no process holds a folder, which need not exist.
+
+    Raises:
+        IvideoError: one does, with its number.
+    """
+    if (folder / LOCK_FILE).exists():
+        with lock_folder(folder):
+            pass
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run.
+
+    Attributes:
+        root: the folder itself.
+    """
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """Resolved settings, TOML; `--config` takes it."""
+        return self.root / "config.toml"
+
+    @property
+    def prompts(self) -> Path:
+        """Prompts that were trained on, a line each."""
+        return self.root / "prompts.txt"
+
+    @property
+    def heldout(self) -> Path:
+        """Prompts of the before / after, a line each."""
+        return self.root / "heldout.txt"
+
+    @property
+    def clips(self) -> Path:
+        """Latents of the base model's clips, a file a prompt."""
+        return self.root / "clips"
+
+    @property
+    def clip_records(self) -> Path:
+        """The real clips that are trained on, a JSON line each; where there is none the base model made the clips."""
+        return self.root / "clips.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON line a training step."""
+        return self.root / "metrics.jsonl"
+
+    @property
+    def evaluations(self) -> Path:
+        """One JSON line an evaluation of the held-out prompts; the first is the base's, at step 0."""
+        return self.root / "evaluations.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """What training goes on from, a folder a saved step."""
+        return self.root / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        """The adapter of the best evaluation, in PEFT's format."""
+        return self.root / "best"
+
+    @property
+    def adapter(self) -> Path:
+        """The last step's adapter, in PEFT's format."""
+        return self.root / "adapter"
+
+    @property
+    def chosen(self) -> Path:
+        """The adapter to use: the best one if there is one, else the last step's."""
+        return self.best if self.best.is_dir() else self.adapter
+
+    @property
+    def grids(self) -> Path:
+        """A few held-out prompts' clips of the base beside those of an evaluation, a picture and a video each."""
+        return self.root / "grids"
+
+    @property
+    def tracker(self) -> Path:
+        """What the tracker keeps on this machine."""
+        return self.root / "tracker"
+
+    @property
+    def curve(self) -> Path:
+        """The reward over the training steps, PNG."""
+        return self.root / "curve.png"
+
+    @property
+    def videos(self) -> Path:
+        """Before / after videos of held-out prompts."""
+        return self.root / "videos"
+
+    @property
+    def summary(self) -> Path:
+        """What came out, JSON."""
+        return self.root / "summary.json"
+
+
+def check_new_run(path: Path) -> Path:
+    """Prove that a new run can be kept in a folder, without creating it.
+
+    Raises:
+        IvideoError: it exists and is not empty, is in use by another process, or cannot be written to.
+    """
+    if path.is_dir() and any(path.iterdir()):
+        check_unlocked(path)
+        advice = f"; to go on with that run: --resume {path}" if RunFolder(path).config.is_file() else ""
+        raise IvideoError(f"output {path} is not empty; choose another --output, or remove it first{advice}")
+    return check_folder(path)
+
+
+def create_run_folder(path: Path) -> RunFolder:
+    """Make the folder of a new run.
+
+    Raises:
+        IvideoError: it exists and is not empty, or cannot be written to.
+    """
+    return RunFolder(prepare_folder(check_new_run(path)))
+
+
+def open_run_folder(path: Path) -> RunFolder:
+    """The folder of an earlier run.
+
+    Raises:
+        IvideoError: nothing there, or no run.
+    """
+    if not path.is_dir():
+        raise IvideoError(f"run folder {path} {'is a file' if path.exists() else 'does not exist'}")
+    run = RunFolder(path)
+    if not run.config.is_file():
+        raise IvideoError(f"{path} is neither a run folder ({run.config.name}) nor an adapter (adapter_config.json)")
+    return run

@@ -1,0 +1,230 @@
+"""From prompts to clips: a model opened, its chain run from pure noise, every frame decoded, and files written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ivideo.config.settings import GenerationSettings
+from ivideo.core.draws import draw_normal
+from ivideo.core.sampler import run_chain
+from ivideo.errors import UsageError
+from ivideo.files.atomic import check_folder
+from ivideo.inputs.adapters import Adapter
+from ivideo.inputs.prompts import check_prompts
+from ivideo.models.devices import choose_device, choose_dtype
+from ivideo.models.lora import load_lora
+from ivideo.models.unet3d.load import load_text_to_video
+from ivideo.models.unet3d.model import TextToVideoModel
+from ivideo.progress import Progress, Silence
+from ivideo.rewards.mixture import labels_of
+from ivideo.rewards.registry import load_rewards
+from ivideo.scoring.clips import ClipScore, score_clip
+from ivideo.video.writer import (
+    NO_ENCODER,
+    VIDEO_SUFFIXES,
+    can_write_mp4,
+    check_video_format,
+    default_suffix,
+    write_video,
+)
+
+
+def open_model(settings: GenerationSettings, adapter: Adapter | None = None) -> TextToVideoModel:
+    """The settings' model on its device, with an adapter if one is given.
+
+    Raises:
+        UsageError: no such model or device, or a size or number of steps that the model cannot make.
+        IvideoError: the model or the adapter cannot be loaded.
+    """
+    device = choose_device(settings.device)
+    model = load_text_to_video(settings.model, device, choose_dtype(settings.dtype, device), settings.unet)
+    latents_shape(model, settings)
+    model.stepper(settings.num_inference_steps)
+    if adapter is not None:
+        load_lora(model.unet, adapter.path, adapter.scale)
+        model.unet.to(device)
+    return model
+
+
+def latents_shape(model: TextToVideoModel, settings: GenerationSettings) -> tuple[int, int, int, int]:
+    """Shape (channels, num_frames, height, width) of one clip's latents.
+
+    Raises:
+        UsageError: height or width is no multiple of what the model needs.
+    """
+    height, width = settings.height or model.default_size[0], settings.width or model.default_size[1]
+    for name, value in (("height", height), ("width", width)):
+        if value % model.size_multiple:
+            raise UsageError(f"--{name} {value}: {settings.model} needs a multiple of {model.size_multiple}")
+    return model.latents_shape(settings.num_frames, height, width)
+
+
+def warn_of_prompts(model: TextToVideoModel, prompts: Sequence[str], progress: Progress) -> None:
+    """Name the prompts that the text encoder cannot read as they are."""
+    for prompt in prompts:
+        for problem in model.find_prompt_problems(prompt):
+            progress.warn(f"prompt {prompt!r}: {problem}")
+
+
+def tell_of_gifs(progress: Progress) -> None:
+    """Say that videos without a given name become GIFs, on a machine where they do."""
+    if not can_write_mp4():
+        progress.say(f"{NO_ENCODER}: videos are written as GIF")
+
+
+def draw_initial_noise(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:
+    """The noise that generations start from, one row (channels, num_frames, height, width) a seed."""
+    return torch.cat([draw_normal(shape, seed=seed, step=0, sample_indices=[0], purpose="generate") for seed in seeds])
+
+
+@torch.no_grad()
+def generate_latents(
+    model: TextToVideoModel, settings: GenerationSettings, prompts: Sequence[str], seeds: Sequence[int]
+) -> Tensor:
+    """Latents (len(prompts), channels, num_frames, height, width) of one clip a prompt, each from its own seed."""
+    stepper = model.stepper(settings.num_inference_steps)
+    noise = draw_initial_noise(latents_shape(model, settings), seeds).to(model.device)
+    conditioning = model.encode_prompts(prompts, settings.negative_prompt)
+    denoise = model.denoiser(settings.guidance_scale, batched=settings.guidance_batching)
+    return run_chain(denoise, stepper, noise, stepper.timesteps, conditioning)
+
+
+def generate_clip(model: TextToVideoModel, settings: GenerationSettings, prompt: str, seed: int) -> np.ndarray:
+    """One clip, uint8 (num_frames, height, width, 3); the same seed always gives the same clip."""
+    latents = generate_latents(model, settings, [prompt], [seed])
+    clip: np.ndarray = model.decode_clip(latents[0]).numpy()
+    return clip
+
+
+def describe_generation(
+    settings: GenerationSettings, prompt: str, seed: int, frames: np.ndarray, adapter: Adapter | None = None
+) -> dict[str, Any]:
+    """What a video file says of itself: enough to make it again."""
+    _, height, width, _ = frames.shape
+    return {
+        "prompt": prompt,
+        "seed": seed,
+        "model": settings.model,
+        "unet": settings.unet,
+        "adapter": str(adapter.path) if adapter else None,
+        "lora_scale": adapter.scale if adapter else None,
+        "negative_prompt": settings.negative_prompt,
+        "num_frames": settings.num_frames,
+        "height": height,
+        "width": width,
+        "fps": settings.fps,
+        "num_inference_steps": settings.num_inference_steps,
+        "guidance_scale": settings.guidance_scale,
+        "dtype": settings.dtype,
+    }
+
+
+@dataclass(frozen=True)
+class GeneratedVideo:
+    """A video that was made.
+
+    Attributes:
+        path: its file.
+        prompt: what it should show.
+        seed: what it was drawn from.
+        score: if one was asked for.
+        judges: how its rewards are to be read, by name.
+    """
+
+    path: Path
+    prompt: str
+    seed: int
+    score: ClipScore | None = None
+    judges: dict[str, str] = field(default_factory=dict)
+
+
+def file_stem(prompt: str) -> str:
+    """A prompt as a file name: its words joined by dashes, at most 60 characters."""
+    return re.sub(r"[\W_]+", "-", prompt.lower()).strip("-")[:60].rstrip("-") or "video"
+
+
+def plan_files(
+    prompts: Sequence[str], seeds: Sequence[int], output: Path, adapter_name: str | None
+) -> list[tuple[str, int, Path]]:
+    """Which clip goes where: (prompt, seed, path) for each prompt and seed, no path twice.
+
+    Raises:
+        UsageError: an output file for several clips, or one that is no video.
+    """
+    if output.suffix and not output.is_dir():
+        if output.suffix.lower() not in VIDEO_SUFFIXES:
+            raise UsageError(f"--output {output}: a video ends in .mp4 or .gif; a new folder has no suffix")
+        count = len(prompts) * len(seeds)
+        if count != 1:
+            raise UsageError(f"--output {output} is one file for {count} videos; give a folder")
+        return [(prompts[0], seeds[0], output)]
+    planned: list[tuple[str, int, Path]] = []
+    suffix = default_suffix()
+    taken: set[Path] = set()
+    for prompt in prompts:
+        for seed in seeds:
+            stem = "_".join(filter(None, (file_stem(prompt), f"seed{seed}", adapter_name)))
+            path, number = output / f"{stem}{suffix}", 2
+            while path in taken:
+                path, number = output / f"{stem}_{number}{suffix}", number + 1
+            taken.add(path)
+            planned.append((prompt, seed, path))
+    return planned
+
+
+def generate(
+    prompts: Sequence[str],
+    output: Path,
+    settings: GenerationSettings,
+    *,
+    adapter: Adapter | None = None,
+    num_videos: int = 1,
+    with_score: bool = False,
+    progress: Progress | None = None,
+) -> Iterator[GeneratedVideo]:
+    """Generate videos and write each as soon as it is made.
+
+    Args:
+        prompts: what to show; at least one, none empty.
+        output: a .mp4 or .gif for a single video, else a folder.
+        settings: see `GenerationSettings`; video k of a prompt uses seed + k.
+        adapter: from `find_adapter`.
+        num_videos: videos a prompt, at least 1.
+        with_score: whether the settings' judges score each video.
+        progress: is told what happens.
+
+    Yields:
+        Each video as soon as it is written.
+
+    Raises:
+        UsageError: an empty prompt, or an output that cannot hold the videos.
+    """
+    progress = progress or Silence()
+    check_prompts(prompts)
+    if num_videos < 1:
+        raise UsageError(f"--num-videos {num_videos}: must be at least 1")
+    seeds = range(settings.seed, settings.seed + num_videos)
+    planned = plan_files(prompts, seeds, output, adapter.name if adapter else None)
+    for _, _, path in planned:
+        check_video_format(path, settings.fps)
+    check_folder(planned[0][2].parent)
+    if planned[0][2] != output:
+        tell_of_gifs(progress)
+    reward_model = load_rewards(settings.rewards, choose_device(settings.device)) if with_score else None
+    model = open_model(settings, adapter)
+    warn_of_prompts(model, prompts, progress)
+    progress.start("videos", len(planned))
+    for prompt, seed, path in planned:
+        clip = generate_clip(model, settings, prompt, seed)
+        write_video(path, clip, settings.fps, describe_generation(settings, prompt, seed, clip, adapter))
+        score = score_clip(reward_model, clip, prompt, settings, fps=settings.fps) if reward_model else None
+        progress.advance(path.name + (f"  reward {score.reward:.4f}" if score else ""))
+        yield GeneratedVideo(path, prompt, seed, score, labels_of(reward_model) if reward_model else {})

@@ -1,0 +1,1 @@
+"""What people bring: prompts, lists of clips, adapters and settings."""

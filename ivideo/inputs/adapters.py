@@ -1,0 +1,103 @@
+"""Which adapter a name means, and the settings that it brings."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ivideo.config.merge import read_run_settings
+from ivideo.config.settings import GenerationSettings, generation_defaults
+from ivideo.errors import IvideoError, UsageError
+from ivideo.files.run_folder import open_run_folder
+from ivideo.models.families import ADAPTERS
+from ivideo.models.loading import explain_damage
+from ivideo.models.lora import CONFIG_FILE, read_unet_file
+from ivideo.models.unet3d.authors_weights import find_lora_rank, is_checkpoint
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A trained adapter and the settings that it brings as defaults.
+
+    Attributes:
+        path: folder in PEFT's format, or the authors' file that brings it.
+        name: how to call it.
+        defaults: its run's model, U-Net file and generation settings, as far as they are known.
+        scale: multiplies its effect; 0 is the base model.
+        heldout: its run's held-out prompts, if there are any.
+    """
+
+    path: Path
+    name: str
+    defaults: Mapping[str, Any]
+    scale: float = 1.0
+    heldout: Path | None = None
+
+
+def find_adapter(path: Path, scale: float = 1.0) -> Adapter:
+    """The adapter of a run (its best one if there is one), of a folder in PEFT's format, or of a file of the authors.
+
+    Args:
+        path: where it is, or the name of one that comes in the package.
+        scale: multiplies its effect.
+
+    Raises:
+        UsageError: the scale is no number, or the name is nearly that of one in the package.
+        IvideoError: neither a run nor an adapter, or a file that brings none.
+    """
+    if not math.isfinite(scale):
+        raise UsageError(f"--lora-scale {scale}: must be a number")
+    if (bundled := ADAPTERS.get(str(path))) is not None:
+        return Adapter(bundled, str(path), read_adapter_defaults(bundled), scale)
+    check_adapter_name(path)
+    if is_checkpoint(path):
+        if find_lora_rank(path) is None:
+            raise IvideoError(f"{path} brings no LoRA, only a U-Net: name it by --unet")
+        return Adapter(path, path.stem, {"unet": str(path)}, scale)
+    if (path / CONFIG_FILE).is_file():
+        return Adapter(path, path.resolve().name, read_adapter_defaults(path), scale)
+    run = open_run_folder(path)
+    if not (run.chosen / CONFIG_FILE).is_file():
+        raise IvideoError(f"run {path} has no adapter yet: {run.chosen / CONFIG_FILE} is missing")
+    settings = read_run_settings(run)
+    return Adapter(run.chosen, path.resolve().name, generation_defaults(settings.model_dump()), scale, run.heldout)
+
+
+def check_adapter_name(path: Path) -> None:
+    """Refuse the misspelled name of an adapter of the package.
+
+    Raises:
+        UsageError: nothing is there, and one is called almost so.
+    """
+    close = [] if path.exists() else difflib.get_close_matches(str(path), ADAPTERS, 1, cutoff=0.85)
+    if close:
+        raise UsageError(f"{path} does not exist; did you mean {close[0]}?")
+
+
+def adapter_of_unet(settings: GenerationSettings, scale: float = 1.0) -> Adapter | None:
+    """The adapter that the settings' U-Net file brings; None if there is no file, or it brings none.
+
+    Raises:
+        UsageError: no such file.
+        IvideoError: no checkpoint of the authors.
+    """
+    if settings.unet is None or find_lora_rank(Path(settings.unet)) is None:
+        return None
+    return find_adapter(Path(settings.unet), scale)
+
+
+def read_adapter_defaults(folder: Path) -> dict[str, str]:
+    """The base model that a PEFT adapter names and the file of its U-Net, as settings; empty if it names none.
+
+    Raises:
+        IvideoError: its configuration is damaged.
+    """
+    with explain_damage(f"adapter {folder} is damaged: {CONFIG_FILE} is no JSON object", tell_reason=False):
+        base = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    found = {"model": base, "unet": read_unet_file(folder)}
+    return {name: str(value) for name, value in found.items() if value}

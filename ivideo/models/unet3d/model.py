@@ -1,0 +1,261 @@
+"""A text-to-video latent diffusion model: prompts in, noise predictions, and latents to frames and back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint as checkpoint_call
+
+from ivideo.models.unet3d.clip_text import ClipTextEncoder, ClipTokenizer
+from ivideo.models.unet3d.schedule import DDIMStepper
+
+WORD = re.compile(r"[^\s!-/:-@\[-`{-~]+")  # all but spaces and ASCII punctuation: an emoji is a word, too
+
+
+SMALL_NETWORK = 50_000_000  # parameters; several clips at once fit into memory, and one alone leaves cores idle
+
+
+FRAMES_AT_ONCE = 8  # frames of a ready clip that are decoded, or of a real one that are encoded, together
+
+
+SMALL_VOCABULARY = 10_000  # below this, a word that falls into pieces is a word that the model never saw
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What the denoiser needs to know of a batch of prompts.
+
+    Attributes:
+        prompt_embeds: (batch, num_tokens, width).
+        negative_prompt_embeds: (batch, num_tokens, width).
+    """
+
+    prompt_embeds: Tensor
+    negative_prompt_embeds: Tensor
+
+    def pick(self, items: Sequence[int]) -> Conditioning:
+        """Those of some prompts, by their places in the batch; a place may be named twice."""
+        return Conditioning(*(torch.stack([embeds[item] for item in items]) for embeds in vars(self).values()))
+
+
+@dataclass
+class TextToVideoModel:
+    """A U-Net with its autoencoder, text encoder and noise schedule, all frozen and in eval mode.
+
+    Attributes:
+        name: how the user called it.
+        unet: diffusers' UNet3DConditionModel.
+        vae: diffusers' AutoencoderKL; works frame by frame.
+        text_encoder: token ids to hidden states; None once it is dropped (`encode_once`).
+        tokenizer: prompts to token ids.
+        scheduler: a diffusers scheduler, read for its schedule only.
+        device: where everything lives.
+    """
+
+    name: str
+    unet: Any
+    vae: Any
+    text_encoder: ClipTextEncoder | None
+    tokenizer: ClipTokenizer
+    scheduler: Any
+    device: torch.device
+    _known_embeds: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
+    _known_timesteps: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Freeze every part and switch dropout off."""
+        for part in filter(None, (self.unet, self.vae, self.text_encoder)):
+            part.requires_grad_(False).eval()
+
+    @property
+    def num_workers(self) -> int:
+        """Clips to work on at once: one a core for a small network on a CPU, else one."""
+        is_small = sum(parameter.numel() for parameter in self.unet.parameters()) <= SMALL_NETWORK
+        return torch.get_num_threads() if is_small and self.device.type == "cpu" else 1
+
+    @property
+    def spatial_factor(self) -> int:
+        """Pixels a latent cell, along height and width."""
+        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+
+    @property
+    def size_multiple(self) -> int:
+        """Height and width must be multiples of this, in pixels, to survive the U-Net's halvings."""
+        return self.spatial_factor * int(2 ** (len(self.unet.config.block_out_channels) - 1))
+
+    @property
+    def default_size(self) -> tuple[int, int]:
+        """Height and width, in pixels, that the U-Net says it was trained at; else 256 x 256."""
+        cells = self.unet.config.sample_size or 256 // self.spatial_factor
+        height, width = (cells, cells) if isinstance(cells, int) else cells
+        return height * self.spatial_factor, width * self.spatial_factor
+
+    def latents_shape(self, num_frames: int, height: int, width: int) -> tuple[int, int, int, int]:
+        """Shape (channels, num_frames, height, width) of one clip's latents, sizes given in pixels."""
+        factor = self.spatial_factor
+        return int(self.unet.config.in_channels), num_frames, height // factor, width // factor
+
+    def stepper(self, num_inference_steps: int) -> DDIMStepper:
+        """The model's noise schedule for a chain of that many steps."""
+        return DDIMStepper(self.scheduler, num_inference_steps)
+
+    def encode_once(self, prompts: Sequence[str], negative_prompt: str = "") -> None:
+        """Encode all prompts that will ever be needed and drop the text encoder, a quarter of ModelScope's weights.
+
+        From then on `encode_prompts` looks them up; each is encoded as for a clip of its own.
+        """
+        for prompt in dict.fromkeys(prompts):
+            self._known_embeds[prompt], self._known_embeds[negative_prompt] = self._encode_text(
+                [prompt, negative_prompt]
+            )
+        self.text_encoder = None
+
+    def encode_prompts(self, prompts: Sequence[str], negative_prompt: str = "") -> Conditioning:
+        """Text embeddings of the prompts, and of the negative prompt for each of them.
+
+        Raises:
+            ValueError: the text encoder was dropped before it saw one of them.
+        """
+        embeds = self._encode_text([*prompts, negative_prompt])
+        negative = embeds[-1:].expand(len(prompts), -1, -1)
+        return Conditioning(embeds[:-1], negative)
+
+    @torch.no_grad()
+    def _encode_text(self, texts: list[str]) -> Tensor:
+        if self.text_encoder is None:
+            if unknown := [text for text in texts if text not in self._known_embeds]:
+                raise ValueError(f"the text encoder was dropped before it saw {unknown[0]!r}")
+            return torch.stack([self._known_embeds[text] for text in texts])
+        embeds: Tensor = self.text_encoder(self.tokenizer(texts).to(self.device))
+        return embeds.to(self.unet.dtype)
+
+    def find_prompt_problems(self, prompt: str) -> list[str]:
+        """What the text encoder cannot read in a prompt: unknown words (small vocabularies) and a cut-off end."""
+        problems = []
+        words = WORD.findall(prompt)
+        if len(self.tokenizer) < SMALL_VOCABULARY:
+            unknown = [word for word in words if len(self.tokenizer.split(word)) != 1]
+            if unknown:
+                problems.append(f"{self.name} does not know: {', '.join(dict.fromkeys(unknown))}")
+        read = self.tokenizer.find_cut(prompt)
+        if read is not None:
+            problems.append(f"cut to {self.tokenizer.context_length - 2} tokens, read as {read!r}")
+        return problems
+
+    def denoiser(
+        self, guidance_scale: float, *, batched: bool = True
+    ) -> Callable[[Tensor, Tensor, Conditioning], Tensor]:
+        """The denoiser call of the sampler: `denoise(latents, timestep, conditioning) -> noise_pred`.
+
+        noise_pred = noise_pred_uncond + guidance_scale * (noise_pred_text - noise_pred_uncond); at guidance scale 1 the
+        unconditional branch is left out. Latents may be float32 while the U-Net runs in half precision: the prediction
+        comes back in the latents' dtype.
+
+        Args:
+            guidance_scale: weight of the text.
+            batched: both branches in one forward; False: one after the other, which takes less memory at a time.
+
+        Source: Ho and Salimans 2022; InstructVideo trains and samples through both branches.
+        """
+
+        def denoise(latents: Tensor, timestep: Tensor, conditioning: Conditioning) -> Tensor:
+            if guidance_scale == 1:
+                return self._predict(latents, timestep, conditioning.prompt_embeds)
+            branches = (conditioning.negative_prompt_embeds, conditioning.prompt_embeds)
+            if batched:
+                noise_pred = self._predict(torch.cat([latents, latents]), timestep, torch.cat(branches))
+                noise_pred_uncond, noise_pred_text = noise_pred.chunk(2)
+            else:
+                noise_pred_uncond, noise_pred_text = (self._predict(latents, timestep, embeds) for embeds in branches)
+            return noise_pred_uncond + guidance_scale * (noise_pred_text - noise_pred_uncond)
+
+        return denoise
+
+    def _predict(self, latents: Tensor, timestep: Tensor, embeds: Tensor) -> Tensor:
+        timestep = self._on_device(timestep)
+        noise_pred: Tensor = self.unet(latents.to(self.unet.dtype), timestep, embeds, return_dict=False)[0]
+        return noise_pred.to(latents.dtype)
+
+    def _on_device(self, timestep: Tensor) -> Tensor:
+        """A timestep (0-d), uploaded once and not for every call: a GPU would wait for each upload."""
+        if timestep.device.type == self.device.type:
+            return timestep
+        number = int(timestep)
+        if number not in self._known_timesteps:
+            self._known_timesteps[number] = timestep.to(self.device)
+        return self._known_timesteps[number]
+
+    def decode_frames(self, latents: Tensor, frame_indices: Tensor, *, slice_size: int | None = None) -> Tensor:
+        """Decode the named frames of each clip, and no others.
+
+        Args:
+            latents: (batch, channels, num_frames, height, width).
+            frame_indices: (batch, num_drawn) pixel-frame indices.
+            slice_size: frames that are decoded at once, each slice again in the backward pass instead of keeping its
+                activations; None: all at once, activations kept.
+
+        Returns:
+            frames (batch, num_drawn, 3, height, width) float32 in [0, 1].
+        """
+        batch, num_drawn = frame_indices.shape
+        rows = torch.arange(batch, device=latents.device)[:, None]
+        drawn = latents[rows, :, frame_indices.to(latents.device)]  # (batch, num_drawn, channels, height, width)
+        scaled = drawn.flatten(0, 1).to(self.vae.dtype) / self.vae.config.scaling_factor
+        if slice_size is None:
+            images = self._decode(scaled)
+        else:
+            recompute = partial(checkpoint_call, self._decode, use_reentrant=False, preserve_rng_state=False)
+            images = torch.cat([recompute(part) for part in scaled.split(slice_size)])
+        frames: Tensor = images.unflatten(0, (batch, num_drawn))
+        return frames
+
+    def _decode(self, scaled: Tensor) -> Tensor:
+        images: Tensor = self.vae.decode(scaled, return_dict=False)[0]
+        return (images.float() / 2 + 0.5).clamp(0, 1)
+
+    @torch.no_grad()
+    def decode_clip(self, latents: Tensor) -> Tensor:
+        """Decode all frames of one clip: (channels, num_frames, ...) to uint8 (num_frames, height, width, 3) on CPU."""
+        parts = torch.arange(latents.shape[1], device=latents.device).split(FRAMES_AT_ONCE)
+        frames = [self.decode_frames(latents[None], indices[None])[0] for indices in parts]
+        return (torch.cat(frames) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
+
+    @torch.no_grad()
+    def encode_frames(self, frames: Tensor) -> Tensor:
+        """Encode every frame of each clip, the inverse of `decode_frames`, without a draw.
+
+        latents = scaling_factor * mean of the autoencoder's posterior
+
+        Args:
+            frames: (batch, num_frames, 3, height, width) in [0, 1]; height and width are multiples of `spatial_factor`.
+
+        Returns:
+            latents (batch, channels, num_frames, height / spatial_factor, width / spatial_factor) float32.
+
+        Source: Rombach et al. 2022 train on draws from the posterior; its mean needs no draw and can be kept.
+        """
+        scaled = (2 * frames.flatten(0, 1) - 1).to(self.vae.dtype)
+        means = [self.vae.encode(part).latent_dist.mean.float() for part in scaled.split(FRAMES_AT_ONCE)]
+        latents: Tensor = self.vae.config.scaling_factor * torch.cat(means).unflatten(0, frames.shape[:2])
+        return latents.transpose(1, 2).contiguous()
+
+    def fingerprint_encoder(self) -> str:
+        """SHA-256 of all that decides what `encode_frames` gives: the encoder's weights and their type, its settings.
+
+        The kind of device counts as well, since kinds round differently.
+        """
+        settings = {name: value for name, value in self.vae.config.items() if not name.startswith("_")}
+        digest = hashlib.sha256(json.dumps([self.device.type, settings], sort_keys=True, default=str).encode())
+        for name, weight in sorted(self.vae.state_dict().items()):
+            if name.startswith(("encoder.", "quant_conv.")):
+                digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+                digest.update(weight.cpu().contiguous().view(torch.uint8).numpy().data)
+        return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Scores of clips: their frames before the reward models, and whole videos in a stream."""

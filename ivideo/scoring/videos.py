@@ -1,0 +1,270 @@
+"""`ivideo score`: videos read once, a little ahead of the reward model, a record each."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ivideo.config.settings import ScoreSettings
+from ivideo.errors import IvideoError, UsageError
+from ivideo.metrics.by_reward import ByReward
+from ivideo.metrics.pairs import OverPairs
+from ivideo.metrics.registry import measures
+from ivideo.metrics.temporal import TemporalMeter
+from ivideo.models.devices import Item, choose_device
+from ivideo.progress import Progress, Silence
+from ivideo.rewards.contract import RewardModel
+from ivideo.rewards.mixture import labels_of
+from ivideo.rewards.registry import load_rewards
+from ivideo.scoring.clips import MAX_BATCH_BYTES, Frame, FrameBatcher, PendingClip, plan_clip
+from ivideo.video.folders import find_videos
+from ivideo.video.reader import VideoReader, open_video
+
+
+def read_ahead(items: Generator[Item, None, None], num_ahead: int) -> Generator[Item, None, None]:
+    """Run a generator in a thread of its own, while its earlier items are worked on here.
+
+    Args:
+        items: what to run; it is closed at the end, also where that comes early.
+        num_ahead: items that may wait, at least 1.
+
+    Yields:
+        The same items in the same order; what the generator raises is raised here, after them.
+    """
+    end = object()
+    pool = ThreadPoolExecutor(1)
+    try:
+        waiting = deque(pool.submit(next, items, end) for _ in range(num_ahead))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(pool.submit(next, items, end))
+            yield item  # type: ignore[misc]
+    finally:
+        pool.shutdown(cancel_futures=True)
+        items.close()
+
+
+MAX_PART_BYTES = MAX_BATCH_BYTES // 2
+
+
+@dataclass
+class VideoToScore:
+    """A video and what is known of it so far.
+
+    Attributes:
+        path: its file or folder.
+        prompt: what it should show; None until it is known.
+        reader: once it was opened.
+        clip: its frames before the judge, once their number is known.
+        figures: what it does over time, once it was read.
+        error: why it can't be scored, in one line.
+    """
+
+    path: Path
+    prompt: str | None = None
+    reader: VideoReader | None = None
+    clip: PendingClip | None = None
+    figures: dict[str, float] | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some frames of a video that the judge is to see, by their index; the last part of a video may have none."""
+
+    video: VideoToScore
+    frames: list[tuple[int, Frame]] = field(default_factory=list)
+    is_last: bool = False
+
+
+def read_parts(videos: Sequence[VideoToScore], settings: ScoreSettings) -> Generator[Part, None, None]:
+    """Read videos in their order; one that can't be scored gets an `error`, and the next one follows.
+
+    Args:
+        videos: what to read; they are filled in as more becomes known of them.
+        settings: segments, how many frames the judge sees, and whether to read all.
+
+    Yields:
+        The frames that the judge is to see, ascending, in parts of at most `batch_size` and of bounded size.
+    """
+    for video in videos:
+        try:
+            yield from _read_video(video, settings)
+        except IvideoError as error:
+            video.error = " ".join(str(error).split())
+        yield Part(video, is_last=True)
+
+
+def _read_video(video: VideoToScore, settings: ScoreSettings) -> Generator[Part, None, None]:
+    video.reader = reader = open_video(video.path)
+    if video.prompt is None:
+        video.prompt = find_prompt(reader)
+    num_frames, frames = count_frames(reader)
+    if not num_frames:
+        raise IvideoError(f"{video.path} has no frames")
+    max_frames = settings.max_curve_frames if settings.temporal else 0
+    video.clip = plan_clip(video.prompt, num_frames, settings.num_segments, max_frames)
+    meter = TemporalMeter(reader.fps) if settings.temporal else None
+    wanted, last = {*video.clip.frame_indices}, video.clip.frame_indices[-1]
+    part: list[tuple[int, Frame]] = []
+    num_read = 0
+    for index, frame in enumerate(frames):
+        num_read += 1
+        if meter:
+            meter.add(frame)
+        if index in wanted:
+            part.append((index, frame))
+        if len(part) == settings.batch_size or len(part) * frame.nbytes >= MAX_PART_BYTES:
+            yield Part(video, part)
+            part = []
+        if index == last and meter is None:
+            break
+    if num_read <= last:
+        raise IvideoError(f"{video.path} is truncated or damaged: {num_read} of its {num_frames} frames can be read")
+    yield Part(video, part)
+    video.figures = meter.figures() if meter else None
+
+
+def find_prompt(reader: VideoReader) -> str:
+    """What a video says that it should show.
+
+    Raises:
+        IvideoError: it says nothing.
+    """
+    prompt = reader.metadata.get("prompt")
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise IvideoError(f"{reader.path} does not say its prompt: give it by --prompt")
+    return prompt
+
+
+def count_frames(reader: VideoReader) -> tuple[int, Iterable[Frame]]:
+    """A video's number of frames, and its frames, to be read once.
+
+    A short video that does not announce its length is read into memory; a long one is read twice.
+
+    Raises:
+        IvideoError: damaged.
+    """
+    if reader.num_frames is not None:
+        return reader.num_frames, reader
+    frames = iter(reader)
+    most = max(1, MAX_PART_BYTES // (reader.height * reader.width * 3))
+    kept = list(islice(frames, most))
+    if len(kept) < most:
+        return len(kept), kept
+    num_frames = len(kept)
+    del kept
+    return num_frames + sum(1 for _ in frames), reader
+
+
+SCHEMA_VERSION = 2
+
+
+NUM_PARTS_AHEAD = 2
+
+
+SHAPE = ("num_frames", "fps", "width", "height")
+
+
+FRAMES = ("frame_indices", "frame_rewards", "segment_indices")  # what `ClipScore` knows of single frames
+
+
+def list_videos(paths: Sequence[Path | tuple[Path, str | None]], prompt: str | None = None) -> list[VideoToScore]:
+    """The videos that paths mean, before any is opened.
+
+    Args:
+        paths: files, folders and patterns (see `find_videos`), each by itself or with what its videos should show.
+        prompt: what all videos should show; default: what is given beside the path, else what each says of itself.
+
+    Raises:
+        UsageError: no paths, or an empty prompt.
+        IvideoError: a folder that can't be read.
+    """
+    if not paths:
+        raise UsageError("no videos: give files or folders, or paths on stdin")
+    if prompt is not None and not prompt.strip():
+        raise UsageError("empty prompt: say what the videos should show, or leave --prompt out")
+    pairs = [path if isinstance(path, tuple) else (path, None) for path in paths]
+    return [VideoToScore(found, prompt or own) for path, own in pairs for found in find_videos(path)]
+
+
+def find_model(videos: Sequence[VideoToScore]) -> str | None:
+    """The model that the first readable video says it was made by, if it says one."""
+    for video in videos:
+        with suppress(IvideoError):
+            model = open_video(video.path).metadata.get("model")
+            return model if isinstance(model, str) else None
+    return None
+
+
+def score(
+    videos: Sequence[VideoToScore], settings: ScoreSettings, *, progress: Progress | None = None
+) -> Iterator[dict[str, Any]]:
+    """Score videos, one record each in their order, as soon as it is known.
+
+    Videos are read in a thread of their own, a little ahead of the judge, and never held whole.
+
+    Args:
+        videos: from `list_videos`.
+        settings: judge, segments, attenuation, batch size, device, and what to read.
+        progress: is told what happens.
+
+    Yields:
+        schema_version, path, prompt, num_frames, fps, width, height, the fields of `ClipScore`, every metric among
+        them (null where not every frame is read, for those over time), error (null), judge (how the reward is to be
+        read) and judges (the same by name). Of a video that can't be scored `error` says why, and every number is null.
+
+    Raises:
+        UsageError, IvideoError: a judge that cannot be loaded, or that breaks its contract.
+    """
+    progress = progress or Silence()
+    reward_model = load_rewards(settings.rewards, choose_device(settings.device))
+    bench = FrameBatcher(reward_model, settings.batch_size)
+    waiting: deque[VideoToScore] = deque()  # read, but not all of their frames judged
+    progress.start("scoring", len(videos))
+    with closing(read_ahead(read_parts(videos, settings), NUM_PARTS_AHEAD)) as parts:
+        for part in parts:
+            for index, frame in part.frames:
+                assert part.video.clip is not None
+                bench.add(part.video.clip, index, frame)
+            if part.is_last:
+                waiting.append(part.video)
+            del part  # with its frames, before the next one comes
+            while waiting and is_done(waiting[0]):
+                progress.advance(waiting[0].path.name)
+                yield describe(waiting.popleft(), reward_model, settings)
+    bench.flush()
+    for video in waiting:
+        progress.advance(video.path.name)
+        yield describe(video, reward_model, settings)
+
+
+def is_done(video: VideoToScore) -> bool:
+    """Whether all is known of a video that was read."""
+    return video.error is not None or (video.clip is not None and video.clip.is_complete)
+
+
+def describe(video: VideoToScore, reward_model: RewardModel, settings: ScoreSettings) -> dict[str, Any]:
+    """A video's record."""
+    labels = labels_of(reward_model)
+    known: dict[str, Any] = dict.fromkeys((*SHAPE, "reward", "rewards", "attenuated_reward", *FRAMES))
+    known |= dict.fromkeys((*measures(ByReward), *measures(OverPairs)))
+    known["rewards"] = dict.fromkeys(labels)
+    if video.error is None and video.clip and video.reader:
+        score = video.clip.score(reward_model.name, settings.attenuation_rate, video.figures)
+        known |= {"num_frames": video.clip.num_frames} | {name: getattr(video.reader, name) for name in SHAPE[1:]}
+        known |= {name: getattr(score, name) for name in ("rewards", *FRAMES)} | score.figures
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "path": str(video.path),
+        "prompt": video.prompt,
+        **known,
+        "error": video.error,
+        "judge": reward_model.label,
+        "judges": labels,
+    }

@@ -1,0 +1,1 @@
+"""Fine-tuning: a run, its clips, steps, checkpoints, evaluations and record."""

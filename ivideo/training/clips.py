@@ -1,0 +1,204 @@
+"""The clips that a run edits: real ones, the base model's, or none where its chains start from noise."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ivideo.config.merge import read_run_settings
+from ivideo.config.settings import FinetuneSettings, generation_settings
+from ivideo.core.draws import generator_for
+from ivideo.errors import IvideoError, UsageError
+from ivideo.files.atomic import atomic_path
+from ivideo.files.run_folder import RunFolder, open_run_folder
+from ivideo.generating import generate_latents, latents_shape
+from ivideo.inputs.clip_lists import ListedClip
+from ivideo.models.devices import map_on_cores
+from ivideo.models.loading import explain_damage
+from ivideo.models.lora import adapter_off
+from ivideo.models.unet3d.model import TextToVideoModel
+from ivideo.processes import StopRequested, StopSignals, is_true_anywhere, own_share
+from ivideo.training.context import RunContext
+from ivideo.training.draws import samples_of_step
+from ivideo.training.real_clips import RealClips
+from ivideo.training.step import ClipOf
+
+# What the base model's clip of a prompt depends on, but for its seed and its type's rounding.
+CLIP_SETTINGS = (
+    "model",
+    "unet",
+    "num_frames",
+    "height",
+    "width",
+    "num_inference_steps",
+    "generation_guidance_scale",
+    "negative_prompt",
+)
+
+
+class ClipCache:
+    """Latents of the base model's clip of each prompt, generated when first asked for.
+
+    The model must show its base: create the clips before an adapter is injected, or with it switched off.
+    """
+
+    def __init__(self, folder: Path, model: TextToVideoModel, prompts: list[str], settings: FinetuneSettings) -> None:
+        """Keep the clips in a folder, a safetensors file a prompt."""
+        self.folder, self.model, self.prompts = folder, model, prompts
+        self.seed = settings.seed
+        steps = {"num_inference_steps": settings.num_inference_steps}
+        self.generation = generation_settings(settings).model_copy(update=steps)
+
+    def path_of(self, item: int) -> Path:
+        """The file of a prompt's clip."""
+        return self.folder / f"{item:05d}.safetensors"
+
+    def generate(self, item: int) -> None:
+        """Generate one prompt's clip (full chain of the edit's steps) unless it is there already."""
+        if self.path_of(item).is_file():
+            return
+        seed = generator_for(self.seed, 0, item, "clip").initial_seed()
+        latents = generate_latents(self.model, self.generation, [self.prompts[item]], [seed])[0]
+        with atomic_path(self.path_of(item)) as path:
+            save_file({"latents": latents.float().cpu().contiguous()}, path, {"prompt": self.prompts[item]})
+
+    def copy_from(self, clips: Mapping[str, Path]) -> int:
+        """Take over ready clips (`find_clips`) of this run's prompts; gives how many.
+
+        Raises:
+            IvideoError: one is damaged or of another size.
+        """
+        taken = [(item, clips[prompt]) for item, prompt in enumerate(self.prompts) if prompt in clips]
+        for item, source in taken:
+            check_clip(source, latents_shape(self.model, self.generation))
+            with atomic_path(self.path_of(item)) as path:
+                shutil.copyfile(source, path)
+        return len(taken)
+
+    def load(self, item: int) -> Tensor:
+        """The latents of a prompt's clip.
+
+        Raises:
+            IvideoError: see `read_latents`.
+        """
+        return read_latents(self.path_of(item))
+
+
+def find_clips(path: Path, prompts: Sequence[str], settings: FinetuneSettings) -> dict[str, Path]:
+    """The clips of an earlier run, by prompt.
+
+    Args:
+        path: the run's folder.
+        prompts: what this run trains on; a clip of at least one of them must be there.
+        settings: this run's; what clips depend on must be the same in both.
+
+    Raises:
+        IvideoError: no run, other settings, no clip of these prompts, or a damaged one.
+    """
+    run = open_run_folder(path)
+    own, theirs = settings.model_dump(), read_run_settings(run).model_dump()
+    if other := [f"{name} {theirs[name]!r}, not {own[name]!r}" for name in CLIP_SETTINGS if theirs[name] != own[name]]:
+        raise IvideoError(f"--clips {path}: its clips have {'; '.join(other)}")
+    found = {read_prompt(clip): clip for clip in sorted(run.clips.glob("*.safetensors"))}
+    if not found.keys() & {*prompts}:
+        raise IvideoError(f"--clips {path} has no clip of these prompts")
+    return found
+
+
+def read_prompt(clip: Path) -> str:
+    """The prompt that a clip's file names; empty if it names none.
+
+    Raises:
+        IvideoError: it is no such file.
+    """
+    with _explain_clip(clip), safe_open(clip, framework="pt") as file:
+        return str((file.metadata() or {}).get("prompt", ""))
+
+
+def check_clip(clip: Path, shape: tuple[int, ...]) -> None:
+    """Hold the shape of a clip's latents against what the model makes.
+
+    Raises:
+        IvideoError: another shape, or a damaged file.
+    """
+    with _explain_clip(clip), safe_open(clip, framework="pt") as file:
+        found = tuple(file.get_slice("latents").get_shape())
+    if found != shape:
+        raise IvideoError(f"clip {clip} has latents of the shape {found}, not {shape}")
+
+
+def read_latents(clip: Path) -> Tensor:
+    """A clip's latents (channels, num_frames, height, width), float32, on the CPU.
+
+    Raises:
+        IvideoError: a damaged file, or none.
+    """
+    with _explain_clip(clip):
+        return load_file(clip)["latents"]
+
+
+def _explain_clip(clip: Path) -> AbstractContextManager[None]:
+    return explain_damage(f"clip {clip} is damaged")
+
+
+def check_start(settings: FinetuneSettings, listed: Sequence[ListedClip], clips: Path | None) -> None:
+    """Hold where clips are to come from against what the chains start from.
+
+    Args:
+        settings: of the run.
+        listed: real clips; empty if there are none.
+        clips: an earlier run whose clips are to be taken over.
+
+    Raises:
+        UsageError: clips from two places, or clips for chains that start from noise.
+    """
+    if settings.start == "noise" and listed:
+        raise UsageError("--start noise edits no clips, and the list to train on names videos: give prompts alone")
+    if settings.start == "noise" and clips:
+        raise UsageError("--start noise edits no clips: leave out --clips")
+    if clips and listed:
+        raise UsageError("--clips takes over generated clips, and the list to train on names videos")
+
+
+def prepare_clips(run: RunFolder, context: RunContext, real: RealClips | None, signals: StopSignals) -> ClipOf | None:
+    """Make what base clips are missing; gives what loads a clip, or None where chains start from noise.
+
+    Raises:
+        StopRequested: a signal came; the clips so far are kept.
+    """
+    if context.settings.start == "noise":
+        return None
+    if real:
+        return real.load
+    cache = ClipCache(run.clips, context.model, context.training, context.settings)
+    with adapter_off(context.model.unet):
+        generate_clips(cache, context, signals)
+    return cache.load
+
+
+def generate_clips(cache: ClipCache, context: RunContext, signals: StopSignals) -> None:
+    """Generate the base model's clip of every prompt that the run will reach, each process its share.
+
+    Raises:
+        StopRequested: a signal came; the clips so far are kept.
+    """
+    settings, prompts = context.settings, cache.prompts
+    needed = {
+        sample.item
+        for step in range(min(settings.max_steps, -(-len(prompts) // settings.batch_size)))
+        for sample in samples_of_step(step, settings.batch_size, len(prompts), settings.seed)
+    }
+    missing = own_share([item for item in sorted(needed) if not cache.path_of(item).is_file()], context.processes)
+    context.progress.start("base clips", len(missing))
+    for _ in map_on_cores(cache.generate, missing, cache.model.num_workers):
+        context.progress.advance()
+        if signals.received is not None:
+            break
+    if is_true_anywhere(signals.received is not None, context.processes):
+        raise StopRequested

@@ -1,0 +1,103 @@
+"""What a run is worked on with: model, reward models, prompts and processes, loaded before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from accelerate import Accelerator
+
+from ivideo.config.settings import FinetuneSettings, generation_settings
+from ivideo.errors import IvideoError, UsageError
+from ivideo.generating import open_model, warn_of_prompts
+from ivideo.inputs.adapters import Adapter, adapter_of_unet
+from ivideo.models.devices import choose_device
+from ivideo.models.unet3d.authors_weights import find_lora_rank
+from ivideo.models.unet3d.model import TextToVideoModel
+from ivideo.progress import Progress, Silence
+from ivideo.rewards.contract import RewardModel
+from ivideo.rewards.registry import load_rewards
+from ivideo.training.heldout import Evaluation, evaluate_heldout
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What a run is worked on with, fresh or gone on with.
+
+    Attributes:
+        settings: of the run.
+        training: prompts that are trained on.
+        kept: held-out prompts.
+        start: the adapter that training starts from; None for a fresh one.
+        model: with `start`, if there is one.
+        reward_model: every judge that looks.
+        processes: those that work together; only the main one writes the run's folder, but for base clips.
+        progress: is told what happens.
+    """
+
+    settings: FinetuneSettings
+    training: list[str]
+    kept: list[str]
+    start: Adapter | None
+    model: TextToVideoModel
+    reward_model: RewardModel
+    processes: Accelerator
+    progress: Progress
+
+    def evaluate(self, step: int, *, watched_only: bool = True, known: Evaluation | None = None) -> Evaluation:
+        """The held-out prompts with the adapter as it stands, after that many steps."""
+        return evaluate_heldout(
+            *(self.model, self.reward_model, self.kept, self.settings, self.progress, step),
+            watched_only=watched_only,
+            known=known,
+        )
+
+
+def open_context(
+    settings: FinetuneSettings,
+    training: Sequence[str],
+    kept: Sequence[str],
+    processes: Accelerator,
+    progress: Progress | None,
+) -> RunContext:
+    """Load judge and model, and encode every prompt.
+
+    Raises:
+        IvideoError: one cannot be loaded, or the judge gives no gradients.
+    """
+    told = progress if progress and processes.is_main_process else Silence()
+    start = find_start(settings)
+    reward_model = load_trainable_reward(settings)
+    model = open_model(generation_settings(settings), start)
+    warn_of_prompts(model, [*training, *kept], told)
+    model.encode_once([*training, *kept], settings.negative_prompt)
+    return RunContext(settings, list(training), list(kept), start, model, reward_model, processes, told)
+
+
+def find_start(settings: FinetuneSettings) -> Adapter | None:
+    """The adapter that training starts from; None for a fresh one.
+
+    Raises:
+        UsageError: it has another rank or scale than the settings ask for, or the U-Net file is not there.
+        IvideoError: the U-Net file is no checkpoint of the authors.
+    """
+    start = adapter_of_unet(settings)
+    if start is None:
+        return None
+    rank = find_lora_rank(start.path)
+    if (settings.lora_rank, settings.lora_alpha) != (rank, rank):
+        asked = f"lora_rank {settings.lora_rank}, lora_alpha {settings.lora_alpha:g}"
+        raise UsageError(f"{asked}: training goes on from the LoRA in {start.path}; it has rank {rank}, alpha {rank}")
+    return start
+
+
+def load_trainable_reward(settings: FinetuneSettings) -> RewardModel:
+    """The settings' judges; the first reward is trained on, further ones only see the held-out prompts.
+
+    Raises:
+        IvideoError: the first gives no gradients, or one cannot be loaded.
+    """
+    reward_model = load_rewards(settings.rewards, choose_device(settings.device))
+    if not reward_model.is_differentiable:
+        raise IvideoError(f"reward {reward_model.name} gives no gradients and cannot be trained on")
+    return reward_model

@@ -1,0 +1,234 @@
+"""`--resume`: which run is gone on with, from which checkpoint, and that it computes what it would have computed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ivideo.config.merge import merge_settings, read_run_settings, read_settings_file
+from ivideo.config.presets import preset_for
+from ivideo.config.settings import FinetuneSettings
+from ivideo.errors import IvideoError, UsageError
+from ivideo.files.atomic import remove_folder, sweep_temporaries
+from ivideo.files.records import read_json_lines, write_json_lines
+from ivideo.files.run_folder import RunFolder, open_run_folder
+from ivideo.inputs.clip_lists import Source
+from ivideo.inputs.settings import shown
+from ivideo.models.families import choose_model
+from ivideo.models.loading import explain_damage
+from ivideo.progress import Progress
+from ivideo.rewards.registry import runs_code
+from ivideo.training.checkpoints import (
+    FREE_SETTINGS,
+    NAME,
+    Checkpoint,
+    binding_settings,
+    checkpoint_path,
+    digest_prompts,
+    list_checkpoints,
+    read_checkpoint,
+    remove_later_checkpoints,
+)
+from ivideo.training.heldout import decide, split_heldout
+from ivideo.training.loop import is_evaluated
+from ivideo.training.real_clips import split_source
+
+AUTO = "auto"
+
+
+RUNS = Path("runs")  # where runs lie that were given no output
+
+
+@dataclass(frozen=True)
+class Resumable:
+    """What `--resume` named.
+
+    Attributes:
+        run: the run.
+        checkpoint: the checkpoint that was named; None for the newest.
+    """
+
+    run: RunFolder
+    checkpoint: Path | None = None
+
+
+def find_resumable(resume: str | Path, output: Path | None, progress: Progress) -> Resumable | None:
+    """The run to go on with; None if `auto` finds none and a new one is to be started.
+
+    Args:
+        resume: a run folder, one of its checkpoints, or `auto`: the run in `output`, finished or not; without `output`
+            the unfinished one under runs/ that was started last.
+        output: the folder that was asked for, if any.
+        progress: is told what `auto` found.
+
+    Raises:
+        UsageError: `output` is another folder than the run.
+        IvideoError: no run there, or its configuration is damaged.
+    """
+    path = Path(resume)
+    if str(resume) == AUTO:
+        return _find_newest(output, progress)
+    named = path if NAME.fullmatch(path.name) and path.parent.name == RunFolder(path).checkpoints.name else None
+    run = open_run_folder(named.parent.parent if named else path)
+    if output is not None and output.resolve() != run.root.resolve():
+        raise UsageError(f"--output {output} is not the run {run.root} that is gone on with: leave it out")
+    return Resumable(run, named)
+
+
+def _find_newest(output: Path | None, progress: Progress) -> Resumable | None:
+    configs = [RunFolder(output).config] if output else list(RUNS.glob("*/config.toml"))
+    runs = [RunFolder(config.parent) for config in sorted(configs, key=_modified) if config.is_file()]
+    unfinished = runs if output else [run for run in runs if not is_finished(run, read_run_settings(run))]
+    if not unfinished:
+        progress.say(f"no run to go on with in {output or RUNS}: a new one is started")
+        return None
+    progress.say(f"going on with {unfinished[-1].root}")
+    return Resumable(unfinished[-1])
+
+
+def _modified(path: Path) -> float:
+    return path.stat().st_mtime if path.is_file() else 0.0
+
+
+def is_finished(run: RunFolder, settings: FinetuneSettings) -> bool:
+    """Whether a run reached its last step, or a reason to stop, and its summary is written.
+
+    Raises:
+        IvideoError: the summary is damaged.
+    """
+    if not run.summary.is_file():
+        return False
+    try:
+        summary = json.loads(run.summary.read_text(encoding="utf-8"))
+        return bool(summary["num_steps"] >= settings.max_steps or summary.get("stop_reason"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise IvideoError(f"{run.summary} is damaged ({error}): remove it to have the run's end done again") from None
+
+
+def resumed_settings(run: RunFolder, flags: Mapping[str, Any], config: Path | None) -> FinetuneSettings:
+    """The run's settings with those that were given now, which may only differ in what does not change the run.
+
+    Args:
+        run: the run.
+        flags: by field name; None means not given. `preset` names a preset.
+        config: TOML file of settings.
+
+    Raises:
+        UsageError: one would change what the run computes; or its reward is code and was not named again.
+        IvideoError: the run's configuration or the file cannot be read.
+    """
+    own = read_run_settings(run)
+    given = {name: value for name, value in flags.items() if value is not None}
+    file = read_settings_file(config, FinetuneSettings) if config else {}
+    preset = given.pop("preset", None) or file.pop("preset", None)
+    file = {**(preset_for(own.model, preset) if preset else {}), **file}
+    if "model" in given:
+        given["model"] = choose_model(given["model"])
+    if runs_code(own.rewards) and not (given.get("reward") or file.get("reward")):
+        raise UsageError(f"the run's reward {shown(own.reward)} is code: it is run only if --reward names it again")
+    asked = merge_settings(FinetuneSettings, own.model_dump(), file, given)
+    if own.rewards[: len(asked.rewards)] == asked.rewards:  # a second judge may have been found when the run began
+        asked = asked.model_copy(update={"reward": own.reward})
+    _check_same(run, own, asked)
+    return asked
+
+
+def _check_same(run: RunFolder, own: FinetuneSettings, asked: FinetuneSettings) -> None:
+    free = set(FREE_SETTINGS)
+    if own.lr_schedule == "constant" and asked.max_steps > own.max_steps:
+        free.add("max_steps")
+    old, new = own.model_dump(), asked.model_dump()
+    changed = [
+        f"--{name.replace('_', '-')} {new[name]} (the run has {old[name]})"
+        for name in new
+        if name not in free and new[name] != old[name]
+    ]
+    if changed:
+        rule = "; steps can only be added, and only to a constant learning rate"
+        reason = rule if old["max_steps"] != new["max_steps"] else ""
+        raise UsageError(f"--resume {run.root}: {', '.join(changed)} would change what it computes{reason}")
+
+
+def read_run_prompts(run: RunFolder) -> tuple[list[str], list[str]]:
+    """The prompts that a run trains on, and its held-out ones.
+
+    Raises:
+        IvideoError: they cannot be read.
+    """
+    with explain_damage(f"the prompts of {run.root} cannot be read"):
+        texts = [path.read_text(encoding="utf-8") for path in (run.prompts, run.heldout)]
+    training, kept = (text.removesuffix("\n").split("\n") if text else [] for text in texts)
+    return training, kept
+
+
+def check_same_prompts(
+    run: RunFolder, settings: FinetuneSettings, source: Source | None, heldout: Sequence[str] | None
+) -> None:
+    """Hold prompts, or the captions of clips, that were given again against the run's.
+
+    Raises:
+        UsageError: they are others.
+    """
+    training, kept = read_run_prompts(run)
+    prompts = None if source is None else split_source(source)[0]
+    if prompts is not None and training not in (
+        list(dict.fromkeys(prompts)),
+        split_heldout(prompts, settings, heldout)[0],
+    ):
+        raise UsageError(f"--resume {run.root}: PROMPTS are not those in {run.prompts}: leave them out")
+    if heldout is not None and split_heldout(training, settings, heldout)[1] != kept:
+        raise UsageError(f"--resume {run.root}: the held-out prompts are not those in {run.heldout}: leave them out")
+
+
+def open_checkpoint(found: Resumable, settings: FinetuneSettings, prompts: Sequence[str]) -> Checkpoint | None:
+    """The checkpoint to go on from; None if the run was cut off before its first one.
+
+    Raises:
+        IvideoError: it is missing, damaged, or does not belong to the run's settings and prompts.
+    """
+    run, paths = found.run, list_checkpoints(found.run)
+    if found.checkpoint is None and not paths:
+        if done := read_json_lines(run.metrics):
+            raise IvideoError(f"run {run.root} did {len(done)} steps but has no checkpoint any more: start anew")
+        return None
+    checkpoint = read_checkpoint(found.checkpoint or paths[-1])
+    if checkpoint.prompts != digest_prompts(prompts):
+        raise IvideoError(f"checkpoint {checkpoint.path} was made with other prompts than {run.prompts} has now")
+    wanted = binding_settings(settings)
+    others = [name for name, value in checkpoint.settings.items() if name in wanted and wanted[name] != value]
+    if others:
+        named = ", ".join(others)
+        raise IvideoError(f"checkpoint {checkpoint.path} was made with another {named} than {run.config} has")
+    return checkpoint
+
+
+def cut_back(run: RunFolder, settings: FinetuneSettings, step: int) -> None:
+    """Make the run's folder what it was when a step's checkpoint was written, which training then goes on from.
+
+    Metrics and evaluations of later steps and later checkpoints go, as do half-written files.
+
+    Raises:
+        IvideoError: metrics, an evaluation or the best checkpoint before the step are missing.
+    """
+    metrics = [record for record in read_json_lines(run.metrics) if record["step"] <= step]
+    if [record["step"] for record in metrics] != list(range(1, step + 1)):
+        raise IvideoError(f"{run.metrics} lacks steps before {step}: the run cannot be gone on with; start anew")
+    found = [record for record in read_json_lines(run.evaluations) if record["step"] <= step]
+    evaluations = [record for record in found if is_evaluated(record["step"], settings)]
+    due = [earlier for earlier in range(step) if is_evaluated(earlier, settings)]
+    if [record["step"] for record in evaluations if record["step"] < step] != due:
+        raise IvideoError(f"{run.evaluations} lacks one before step {step}: the run cannot be gone on with; start anew")
+    best = decide(evaluations, settings).best_step if evaluations else 0
+    if evaluations:
+        read_checkpoint(checkpoint_path(run, best))
+    run.summary.unlink(missing_ok=True)  # it says that the run is finished
+    sweep_temporaries(run.root)
+    remove_later_checkpoints(run, step)
+    if run.best.is_dir() and not best:
+        remove_folder(run.best)
+    write_json_lines(run.metrics, metrics)
+    if settings.evaluate:
+        write_json_lines(run.evaluations, evaluations)

@@ -1,0 +1,1 @@
+"""Videos on disk: read, written, sampled, put side by side, and told apart by their content."""

@@ -1,0 +1,234 @@
+"""Videos of any kind, opened without decoding them: files that ffmpeg reads, gifs, and folders of pictures.
+
+| what                            | number of frames     | what tells that it is whole                              |
+|---------------------------------|----------------------|----------------------------------------------------------|
+| .mp4, .m4v, .mov                | in the header        | its structure, and the frames that it announces          |
+| .gif                            | in its blocks        | its end mark, and every picture                          |
+| folder of .png, .jpg            | the files            | every picture                                            |
+| .webm, .mkv, .avi               | only by reading      | the bytes that it announces (a live recording: nothing)  |
+| fragmented mp4                  | only by reading      | its structure                                            |
+| others (.ts, .flv, .ogv, .h264) | only by reading      | nothing: a cut-off one reads as a shorter one            |
+
+Where frames are not announced, one that ffmpeg cannot decode is an error too. What a file is, is told from its content,
+never from its name. Frames come upright (a rotation in the file is followed), with the pixels that are coded, whatever
+their aspect, and each exactly once: time stamps, even uneven ones, only decide the average rate, and an edit list hides
+nothing. Damage inside a frame that its decoder patches up is not noticed.
+
+Gifs and pictures are read by Pillow; the others need ffmpeg, and without it are not even opened.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ivideo.errors import IvideoError
+from ivideo.files.atomic import explain_os_error
+from ivideo.video.containers import check_whole
+from ivideo.video.ffmpeg import decode, find_decoder, probe
+from ivideo.video.folders import PICTURE_SUFFIXES, READABLE_SUFFIXES, list_frames, read_picture, read_pictures
+from ivideo.video.gif import SIGNATURE, read_gif_frames, read_gif_header
+from ivideo.video.mp4 import is_mp4, read_mp4_header
+
+Frame = NDArray[np.uint8]
+
+
+Frames = NDArray[np.uint8]
+
+
+DEFAULT_FPS = 8.0
+
+
+@dataclass(frozen=True)
+class VideoReader:
+    """A video on disk; iterating over it decodes its frames one by one, from the first, as often as wanted.
+
+    Attributes:
+        path: the file or folder.
+        num_frames: how many frames it announces; None where only reading tells (`count`).
+        fps: average frames per second; 8 where nothing says it.
+        height: of a frame as it announces it, in pixels.
+        width: the same.
+        metadata: the JSON object in the file's comment, else in `<stem>.json` beside it (of a folder: `<name>.json`).
+    """
+
+    path: Path
+    num_frames: int | None
+    fps: float
+    height: int
+    width: int
+    metadata: dict[str, Any]
+    _frames: Callable[[], Iterator[Frame]] = field(repr=False)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Decode from the first frame on; only one or two frames are in memory, if the caller keeps none.
+
+        Yields:
+            Frames uint8 (height, width, 3), RGB, all of one size.
+
+        Raises:
+            IvideoError: damaged, fewer frames than announced (after the last of them), or pictures of several sizes.
+        """
+        return self._frames()
+
+    def count(self) -> int:
+        """Number of frames, by decoding all of them where the file does not announce it.
+
+        Raises:
+            IvideoError: damaged.
+        """
+        return sum(1 for _ in self) if self.num_frames is None else self.num_frames
+
+    def read(self, indices: Sequence[int]) -> Frames:
+        """Read some frames, decoding no further than the last of them and keeping no others.
+
+        Args:
+            indices: positions from 0, at least one, in any order, also repeated.
+
+        Returns:
+            uint8 (len(indices), height, width, 3), RGB, in the order of the indices.
+
+        Raises:
+            IvideoError: damaged before there, or there are fewer frames.
+            ValueError: no indices, or one below 0.
+        """
+        if not indices or min(indices) < 0:
+            raise ValueError(f"indices must be at least one, from 0 on, got {list(indices)}")
+        kept: dict[int, Frame] = {}
+        num_read = 0
+        for frame in self:
+            if num_read in indices:
+                kept[num_read] = frame
+            num_read += 1
+            if num_read > max(indices):
+                return np.stack([kept[index] for index in indices])
+        raise IvideoError(f"{self.path} has {num_read} frames, none at position {max(indices)} (counted from 0)")
+
+
+def open_video(path: Path, folder_fps: float = DEFAULT_FPS) -> VideoReader:
+    """Look at a video without decoding it.
+
+    Args:
+        path: a file of any kind that ffmpeg reads, or a folder of .png and .jpg pictures, in natural order.
+        folder_fps: frames per second of a folder, which cannot say it.
+
+    Returns:
+        The reader.
+
+    Raises:
+        IvideoError: missing, not a video, nothing but sound, cut off as far as that can be told, a folder without
+            pictures or with videos beside them, its sidecar isn't a JSON object, or ffmpeg is missing (NoDecoder).
+    """
+    try:
+        if path.is_dir():
+            return _open_folder(path, folder_fps)
+        if path.exists() and not path.is_file():
+            raise IvideoError(f"{path} is not a video: it is no regular file")
+        with path.open("rb") as file:
+            head = file.read(12)
+        if head.startswith(SIGNATURE):
+            return _open_gif(path)
+        return _open_mp4(path) if is_mp4(head) else _open_other(path)
+    except FileNotFoundError as error:
+        raise IvideoError(f"video {path} does not exist") from error
+    except OSError as error:
+        raise explain_os_error("read", path, error) from error
+
+
+def read_frames(path: Path, indices: Sequence[int]) -> Frames:
+    """Read some frames of a video: `open_video(path).read(indices)`."""
+    return open_video(path).read(indices)
+
+
+def _open_folder(path: Path, fps: float) -> VideoReader:
+    pictures = list_frames(path)
+    if not pictures:
+        raise IvideoError(f"{path} is a folder without frames ({', '.join(PICTURE_SUFFIXES)})")
+    if any(other.suffix.lower() in READABLE_SUFFIXES for other in path.iterdir()):
+        raise IvideoError(f"{path} is a folder of both videos and pictures: name the videos, or a folder of frames")
+    height, width, _ = read_picture(pictures[0]).shape
+    metadata = _read_sidecar(path.resolve().parent / f"{path.resolve().name}.json")
+    return VideoReader(path, len(pictures), fps, height, width, metadata, partial(read_pictures, pictures))
+
+
+def _open_gif(path: Path) -> VideoReader:
+    header = read_gif_header(path)
+    metadata = _read_sidecar(path.with_suffix(".json"))
+    return VideoReader(
+        path, header.num_frames, header.fps, header.height, header.width, metadata, partial(read_gif_frames, path)
+    )
+
+
+def _open_mp4(path: Path) -> VideoReader:
+    header = read_mp4_header(path)
+    find_decoder(path)
+    fps = header.fps or probe(path).fps or DEFAULT_FPS
+    metadata = _parse_metadata(path, header.tags.get("©cmt", ""))
+    frames = partial(decode, path, header.num_frames, ["-ignore_editlist", "1"])
+    return VideoReader(path, header.num_frames, fps, header.height, header.width, metadata, frames)
+
+
+def _open_other(path: Path) -> VideoReader:
+    info = probe(path)
+    check_whole(path)
+    metadata = _parse_metadata(path, info.comment)
+    return VideoReader(path, None, info.fps or DEFAULT_FPS, info.height, info.width, metadata, partial(decode, path))
+
+
+def _parse_metadata(path: Path, comment: str) -> dict[str, Any]:
+    try:
+        metadata = json.loads(comment)
+    except json.JSONDecodeError:
+        metadata = None
+    return metadata if isinstance(metadata, dict) else _read_sidecar(path.with_suffix(".json"))
+
+
+def _read_sidecar(path: Path) -> dict[str, Any]:
+    try:
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise explain_os_error("read", path, error) from error
+    except ValueError as error:
+        raise IvideoError(f"{path} should hold the video's metadata, but is not JSON: {error}") from error
+    if not isinstance(metadata, dict):
+        raise IvideoError(f"{path} should hold the video's metadata, but is not a JSON object")
+    return metadata
+
+
+@dataclass(frozen=True)
+class Video:
+    """A clip: frames uint8 (num_frames, height, width, 3) RGB, frames per second, and what is known about it."""
+
+    frames: Frames
+    fps: float
+    metadata: dict[str, Any]
+
+
+def read_video(path: Path, folder_fps: float = DEFAULT_FPS) -> Video:
+    """Read every frame of a video, or fail: no frame is ever made up.
+
+    A decoder ends quietly where a cut-off file ends (moviepy then repeats the last frame), so the frames that were
+    decoded are counted against those that the container announces, where it does: the table of
+    `ivideo.video.reader` says for each kind what can be told. An edit list that hides frames is not followed.
+
+    Args:
+        path: a file of any kind that ffmpeg reads, told from its content, or a folder of .png and .jpg pictures.
+        folder_fps: frames per second of a folder, which cannot say it.
+
+    Returns:
+        The clip. Its metadata is the JSON in the file, else that in `<stem>.json` beside it, else empty.
+
+    Raises:
+        IvideoError: missing, not a video, cut off, damaged, without frames, or its sidecar isn't a JSON object.
+    """
+    reader = open_video(path, folder_fps)
+    return Video(np.stack(list(reader)), reader.fps, reader.metadata)

@@ -1,1 +1,0 @@
-"""What the commands do: each workflow joins settings, models, files and metrics over the core."""

@@ -1,0 +1,94 @@
+"""Which videos are held against each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from ivideo.comparing import pairs as pairing
+from ivideo.comparing.pairs import ReadyVideo, Row, match_folders, plan_clips, plan_rows, read_folder
+from ivideo.errors import IvideoError
+
+
+def make_video(path: str, prompt: str | None = None, seed: int | None = None) -> ReadyVideo:
+    return ReadyVideo(Path(path), prompt, seed)
+
+
+def match(*folders: list[ReadyVideo], by_name: bool = True) -> list[Row]:
+    return match_folders(dict(enumerate(folders)), dict(enumerate("abc")), by_name)
+
+
+def test_no_two_clips_share_a_seed_and_more_seeds_keep_those_of_fewer() -> None:
+    assert plan_clips(["a", "b"], 2, 0) == [("a", 0), ("a", 2), ("b", 1), ("b", 3)]
+    many = plan_clips(["a", "b", "c"], 3, 10)
+    assert sorted(seed for _, seed in many) == list(range(10, 19))
+    assert {*plan_clips(["a", "b", "c"], 2, 10)} < {*many}
+
+
+def test_rows_have_names_of_their_own() -> None:
+    rows = plan_rows([("A dog!", 1), ("a dog", 1), ("A dog!", 2), ("x/../y", None), ("x/../y", None)])
+    assert [row.name for row in rows] == [
+        "000_a-dog_seed1",
+        "001_a-dog_seed1",
+        "000_a-dog_seed2",
+        "002_x-y_row3",
+        "002_x-y_row4",
+    ]
+
+
+def test_prompt_and_seed_come_before_names() -> None:
+    a = [make_video("x.mp4", "a cat", 0), make_video("y.mp4", "a cat", 1), make_video("z.mp4", "a dog", 0)]
+    b = [make_video("x.mp4", "a dog", 0), make_video("w.mp4", "a cat", 1)]
+    rows = match(a, b)
+    assert [(row.prompt, row.seed) for row in rows] == [("a cat", 1), ("a dog", 0)]
+    assert [row.ready for row in rows] == [
+        {0: Path("y.mp4"), 1: Path("w.mp4")},
+        {0: Path("z.mp4"), 1: Path("x.mp4")},
+    ]
+
+
+def test_only_what_all_folders_have_is_compared() -> None:
+    a = [make_video("x.mp4", "a cat", 0), make_video("y.mp4", "a cat", 1)]
+    (row,) = match(a, a, a[1:])
+    assert (row.seed, len(row.ready)) == (1, 3)
+
+
+def test_names_lend_each_other_the_prompt() -> None:
+    (row,) = match([make_video("a/x.mp4", "a cat", 0)], [make_video("b/x.gif")])
+    assert (row.prompt, row.seed) == ("a cat", None)
+
+
+def test_names_pair_the_videos_of_a_run_though_prompts_and_seeds_come_twice() -> None:
+    a, b = (
+        [make_video(f"{run}/0_{moment}.mp4", "a cat", 0) for moment in ("before", "after")] for run in ("one", "two")
+    )
+    rows = match(a, b)
+    assert [row.ready[1].name for row in rows] == ["0_before.mp4", "0_after.mp4"]
+    assert len({row.name for row in rows}) == 2
+
+
+def test_what_does_not_pair_is_told() -> None:
+    with pytest.raises(IvideoError, match="a and b share no video"):
+        match([make_video("x.mp4", "a cat", 0)], [make_video("y.mp4", "a cat", 1)])
+    with pytest.raises(IvideoError, match=r"video x\.mp4 says its prompt in no folder"):
+        match([make_video("x.mp4")], [make_video("x.mp4")])
+    with pytest.raises(IvideoError, match=r"a/x\.mp4 is of 'a cat', b/x\.mp4 of 'a dog'"):
+        match([make_video("a/x.mp4", "a cat", 0)], [make_video("b/x.mp4", "a dog", 1)])
+    with pytest.raises(IvideoError, match=r"x\.mp4 and y\.mp4 say the same prompt and seed"):
+        match([make_video("x.mp4", "a cat", 0), make_video("y.mp4", "a cat", 0)], [make_video("z.mp4", "a cat", 0)])
+    with pytest.raises(IvideoError, match="the videos in b do not say their prompts and seeds"):
+        match([make_video("x.mp4", "a cat", 0)], [make_video("x.mp4")], by_name=False)
+
+
+@pytest.mark.parametrize("num_frames", [0, 1])
+def test_a_video_needs_a_frame_to_be_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_frames: int) -> None:
+    (tmp_path / "a.mp4").touch()
+    reader = SimpleNamespace(metadata={"prompt": "a cat", "seed": 3}, count=lambda: num_frames)
+    monkeypatch.setattr(pairing, "open_video", lambda path: reader)
+    if num_frames:
+        assert read_folder(tmp_path, None) == [ReadyVideo(tmp_path / "a.mp4", "a cat", 3)]
+    else:
+        with pytest.raises(IvideoError, match=r"a\.mp4 has no frames"):
+            read_folder(tmp_path, None)

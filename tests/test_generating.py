@@ -1,0 +1,76 @@
+"""File names, seeds and the Python functions behind `ivideo generate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import ivideo
+from ivideo.config.presets import PRESETS
+from ivideo.config.settings import GenerationSettings
+from ivideo.errors import UsageError
+from ivideo.generating import draw_initial_noise, file_stem, generate_clip, open_model, plan_files
+from ivideo.video.reader import read_video
+
+SMALL = {"num_frames": 4, "num_inference_steps": 2, "model": "emoji-world"}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "stem"),
+    [
+        ("A cat, surfing!", "a-cat-surfing"),
+        ("../../etc/passwd", "etc-passwd"),
+        ("кот", "кот"),
+        ("🐈", "video"),
+        ("x" * 80, "x" * 60),
+    ],
+)
+def test_file_stem(prompt: str, stem: str) -> None:
+    assert file_stem(prompt) == stem
+
+
+def test_every_clip_gets_a_path_of_its_own() -> None:
+    planned = plan_files(["a cat", "a cat!"], [4, 5], Path("out"), "mine")
+    assert [(prompt, seed, path.name) for prompt, seed, path in planned] == [
+        ("a cat", 4, "a-cat_seed4_mine.mp4"),
+        ("a cat", 5, "a-cat_seed5_mine.mp4"),
+        ("a cat!", 4, "a-cat_seed4_mine_2.mp4"),
+        ("a cat!", 5, "a-cat_seed5_mine_2.mp4"),
+    ]
+
+
+def test_a_folder_with_a_dot_that_exists_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "v1.5").mkdir()
+    assert plan_files(["a cat"], [0], tmp_path / "v1.5", None)[0][2] == tmp_path / "v1.5" / "a-cat_seed0.mp4"
+
+
+def test_noise_depends_on_its_own_seed_only() -> None:
+    both = draw_initial_noise((4, 2, 3, 3), [7, 8])
+    assert torch.equal(both[1:], draw_initial_noise((4, 2, 3, 3), [8]))
+    assert not torch.equal(both[0], both[1])
+
+
+def test_a_file_holds_the_clip_that_the_model_makes(tmp_path: Path) -> None:
+    (path,) = ivideo.generate("a cat surfing", tmp_path, seed=3, **SMALL)
+    guidance_scale = PRESETS["emoji-world"]["default"]["generation_guidance_scale"]
+    settings = GenerationSettings(**SMALL, reward="emoji-preference", fps=8.0, guidance_scale=guidance_scale)
+    clip = generate_clip(open_model(settings), settings, "a cat surfing", 3)
+    assert clip.dtype == np.uint8
+    assert clip.shape == (4, 64, 64, 3)
+    assert np.abs(read_video(path).frames.astype(int) - clip).mean() < 4  # H.264 at crf 12
+
+
+def test_the_function_hands_each_video_on_as_it_is_written(tmp_path: Path) -> None:
+    seen: list[bool] = []
+    ivideo.generate(["a cat", "a dog"], tmp_path, each=lambda video: seen.append(video.path.is_file()), **SMALL)
+    assert seen == [True, True]
+
+
+def test_the_function_refuses_what_the_command_refuses(tmp_path: Path) -> None:
+    for wrong in ({"prompts": []}, {"prompts": "a cat", "num_videos": 0}, {"prompts": "a cat", "colour": 3}):
+        with pytest.raises(UsageError):
+            ivideo.generate(**{"output": tmp_path / "new", **SMALL, **wrong})
+    assert not (tmp_path / "new").exists()

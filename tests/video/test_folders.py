@@ -1,0 +1,83 @@
+"""Folders of pictures: their order, and what is wrong with them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ivideo.errors import IvideoError
+from ivideo.video.folders import list_frames, read_picture
+from ivideo.video.reader import read_video
+
+
+def save(path: Path, level: int = 0, size: tuple[int, int] = (6, 4)) -> None:
+    path.parent.mkdir(exist_ok=True)
+    Image.new("RGB", size, (level, level, level)).save(path)
+
+
+def test_numbers_count_as_numbers(tmp_path: Path) -> None:
+    names = ["frame1.png", "frame2.PNG", "frame3.jpg", "frame10.png", "frame010.jpeg", "frame100.png"]
+    for name in [*names[::-1], ".frame4.png", "._frame1.png", "notes.txt"]:
+        (tmp_path / name).touch()
+    (tmp_path / "frame5.png").mkdir()
+    assert [path.name for path in list_frames(tmp_path)] == [*names[:3], "frame010.jpeg", "frame10.png", names[-1]]
+
+
+def test_pictures_are_frames_in_that_order(tmp_path: Path) -> None:
+    for level in (0, 2, 10, 30):
+        save(tmp_path / f"{level}.png", level)
+    video = read_video(tmp_path)
+    assert video.frames.shape == (4, 4, 6, 3)
+    assert video.frames[:, 0, 0, 0].tolist() == [0, 2, 10, 30]
+    assert (video.fps, read_video(tmp_path, folder_fps=24).fps) == (8.0, 24)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "LA"])
+def test_other_kinds_of_pixels_become_rgb(tmp_path: Path, mode: str) -> None:
+    Image.new("L", (6, 4), 255).convert(mode).save(tmp_path / "1.png")
+    picture = read_picture(tmp_path / "1.png")
+    assert (picture.shape, picture.dtype, picture.min()) == ((4, 6, 3), np.uint8, 255)
+
+
+def test_more_than_eight_bits_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 6), 40_000, np.uint16)).save(tmp_path / "1.png")
+    with pytest.raises(IvideoError, match=r"1\.png has pixels of kind I;16: save it with 8 bits a channel"):
+        read_video(tmp_path)
+
+
+def test_a_photo_is_turned_upright(tmp_path: Path) -> None:
+    photo = Image.fromarray(np.arange(24, dtype=np.uint8).reshape(4, 6)).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise by a quarter
+    photo.save(tmp_path / "1.png", exif=exif)
+    assert np.array_equal(read_picture(tmp_path / "1.png"), np.rot90(np.asarray(photo), -1))
+
+
+def test_a_picture_of_another_size_is_named(tmp_path: Path) -> None:
+    save(tmp_path / "1.png")
+    save(tmp_path / "2.png", size=(8, 4))
+    with pytest.raises(IvideoError, match=r"2\.png has 8 x 4 pixels, the pictures before it have 6 x 4"):
+        read_video(tmp_path)
+
+
+def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
+    save(tmp_path / "1.png")
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "2.png")
+    os.truncate(tmp_path / "2.png", 3000)
+    with pytest.raises(IvideoError, match=r"2\.png is damaged or not a picture: ") as caught:
+        read_video(tmp_path)
+    assert str(caught.value).count("2.png") == 1
+
+
+def test_a_folder_of_anything_else_is_no_video(tmp_path: Path) -> None:
+    with pytest.raises(IvideoError, match=r"is a folder without frames \(\.png, \.jpg, \.jpeg\)"):
+        read_video(tmp_path)
+    save(tmp_path / "contact_sheet.png")
+    (tmp_path / "a.webm").touch()
+    with pytest.raises(IvideoError, match="is a folder of both videos and pictures"):
+        read_video(tmp_path)
