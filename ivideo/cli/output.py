@@ -18,7 +18,7 @@ from ivideo.errors import Interrupted, IvideoError
 
 P = ParamSpec("P")
 R = TypeVar("R")
-JUDGE, REWARDS = "judge", "judges"  # what says how a reward is to be read, and how each one is
+LABEL, LABELS = "judge", "judges"  # what says how a reward is to be read, and how each one is
 REWARDS = "rewards"  # the column that stands for those of further judges, a column each
 
 
@@ -137,7 +137,7 @@ def print_table(columns: Sequence[str], records: Sequence[Mapping[str, Any]]) ->
     expanded, first = expand(columns, records[0])
     rows = [expand(columns, record)[1] for record in records]
     filled = [column for column in expanded if any(row[column] is not None for row in rows)]
-    shown = [column for column in filled if column != JUDGE]
+    shown = [column for column in filled if column != LABEL]
     for column in shown:
         is_text = any(isinstance(row[column], str) for row in rows)
         table.add_column(column, justify="left" if is_text else "right", overflow="fold")
@@ -145,9 +145,9 @@ def print_table(columns: Sequence[str], records: Sequence[Mapping[str, Any]]) ->
         table.add_row(*(shorten(row[column]) for column in shown))
     console = Console(markup=False, highlight=False)
     console.print(table)
-    if JUDGE in columns:
-        console.print(f"reward: {first[JUDGE]}")
-        for name, label in list(first.get(REWARDS, {}).items())[1:]:
+    if LABEL in columns:
+        console.print(f"reward: {first[LABEL]}")
+        for name, label in list(first.get(LABELS, {}).items())[1:]:
             console.print(f"{name}: {label}")
 
 

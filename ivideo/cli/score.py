@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ivideo.cli import options as o
-from ivideo.cli.output import JUDGE, REWARDS, Records, Reporter, chosen_format, known_errors
+from ivideo.cli.output import LABEL, REWARDS, Records, Reporter, chosen_format, known_errors
 from ivideo.errors import IvideoError, UsageError
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def pick_columns(format: o.Format) -> list[str]:
     is_table = format is o.Format.table
     first, *others = [name for name, metric in METRICS.items() if metric.in_table or not is_table]
     shape = () if is_table else ("num_frames", "fps", "width", "height")
-    return ["path", "prompt", *shape, first, REWARDS, *others, "error", JUDGE]
+    return ["path", "prompt", *shape, first, REWARDS, *others, "error", LABEL]
 
 
 def open_collectors(

@@ -26,7 +26,6 @@ from ivideo.models.unet3d.model import TextToVideoModel
 from ivideo.processes import StopRequested, StopSignals, is_true_anywhere, own_share
 from ivideo.training.context import RunContext
 from ivideo.training.draws import samples_of_step
-from ivideo.training.real_clips import RealClips
 from ivideo.training.step import ClipOf
 
 # What the base model's clip of a prompt depends on, but for its seed and its type's rounding.
@@ -166,7 +165,7 @@ def check_start(settings: FinetuneSettings, listed: Sequence[ListedClip], clips:
         raise UsageError("--clips takes over generated clips, and the list to train on names videos")
 
 
-def prepare_clips(run: RunFolder, context: RunContext, real: RealClips | None, signals: StopSignals) -> ClipOf | None:
+def prepare_clips(run: RunFolder, context: RunContext, signals: StopSignals) -> ClipOf | None:
     """Make what base clips are missing; gives what loads a clip, or None where chains start from noise.
 
     Raises:
@@ -174,8 +173,6 @@ def prepare_clips(run: RunFolder, context: RunContext, real: RealClips | None, s
     """
     if context.settings.start == "noise":
         return None
-    if real:
-        return real.load
     cache = ClipCache(run.clips, context.model, context.training, context.settings)
     with adapter_off(context.model.unet):
         generate_clips(cache, context, signals)

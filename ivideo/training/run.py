@@ -181,7 +181,8 @@ def work(
         open_recorder(run, context) as recorder,
     ):
         try:
-            trainer = prepare_trainer(context, real, prepare_clips(run, context, real, signals), checkpoint)
+            clip_of = real.load if real else prepare_clips(run, context, signals)
+            trainer = prepare_trainer(context, real, clip_of, checkpoint)
             loop = TrainingLoop(trainer, run, context.evaluate, recorder, signals, context.progress)
             num_steps = loop.train(checkpoint.step if checkpoint else 0)
             if processes.is_main_process:

@@ -52,7 +52,7 @@ def test_the_model_s_order_of_precedence(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_auto_is_said_with_what_it_chose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ivideo.inputs.adapters.choose_model", lambda name: {"auto": "modelscope"}.get(name, name))
+    monkeypatch.setattr("ivideo.inputs.settings.choose_model", lambda name: {"auto": "modelscope"}.get(name, name))
     assert model_of(monkeypatch, tmp_path, flag="auto", run="emoji-world") == ("modelscope", ["model: modelscope"])
 
 

@@ -72,12 +72,12 @@ def test_a_lean_clip_is_open_clips_and_leaves_it_whole():
 from ivideo.models.lean_imports import import_clip_class
 from ivideo.rewards.registry import load_reward
 import sys, torch
-lean = load_judge("emoji-preference", torch.device("cpu"))
+lean = load_reward("emoji-preference", torch.device("cpu"))
 assert not {{"open_clip", "torchvision", "transformers", "timm"}} & sys.modules.keys()
 import open_clip, torchvision
 assert open_clip.hf_model.transformers and open_clip.timm_model.timm and torchvision.ops.nms
 assert import_clip_class() is open_clip.CLIP
-whole = load_judge("emoji-preference", torch.device("cpu"))
+whole = load_reward("emoji-preference", torch.device("cpu"))
 assert type(whole.network) is not type(lean.network)
 frames = torch.rand(1, 2, 3, 64, 64)
 scores = [judge.score_frames(frames, ["a cat"])["emoji-preference"] for judge in (lean, whole)]

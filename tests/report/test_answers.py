@@ -14,7 +14,7 @@ from ivideo.report.rating_page import KEY_NAME, Placement, RatingKey, read_answe
 KEY = RatingKey(
     study="s1",
     seed=0,
-    candidates=["base", "mine"],
+    contestants=["base", "mine"],
     items={"aa": Placement(row=0, prompt="a cat", seed=0, left=0, right=1)},
 )
 

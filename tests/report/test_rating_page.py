@@ -45,7 +45,7 @@ def test_key_tells_the_sides(make_results: Callable[..., Any], tmp_path: Path) -
     data = read_data(write_rating_page(tmp_path, results))
     key = read_key(tmp_path)
     assert key.study == data["study"]
-    assert key.candidates == [*NAMES, "other"]
+    assert key.contestants == [*NAMES, "other"]
     assert [item["id"] for item in data["items"]] == [*key.items]
     for item in data["items"]:
         place = key.items[item["id"]]

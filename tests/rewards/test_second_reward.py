@@ -23,7 +23,7 @@ def present(monkeypatch: pytest.MonkeyPatch) -> set[str]:
             raise IvideoError(f"{name} is not on this machine")
         return object()
 
-    monkeypatch.setattr(second, "load_judge", load)
+    monkeypatch.setattr(second, "load_reward", load)
     return names
 
 

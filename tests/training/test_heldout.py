@@ -163,7 +163,7 @@ def test_an_evaluation_leaves_the_global_draws_alone() -> None:
 def test_a_second_judge_joins_where_there_is_one_and_it_is_told(
     found: str | None, settings: dict[str, Any], reward: object, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heldout, "find_second_judge", lambda reward: found)
+    monkeypatch.setattr(heldout, "find_second_reward", lambda reward: found)
     listener = Listener()
     assert add_second_reward(make_settings(**settings), listener).reward == reward
     assert len(listener.said) == bool(said)

@@ -290,7 +290,7 @@ def test_a_package_without_its_program_is_no_encoder(monkeypatch: pytest.MonkeyP
 
 def test_asking_for_an_encoder_does_not_import_it() -> None:
     code = (
-        "import sys; from ivideo.video.reader import default_suffix; print(default_suffix(), 'moviepy' in sys.modules)"
+        "import sys; from ivideo.video.writer import default_suffix; print(default_suffix(), 'moviepy' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [".mp4", "False"]

@@ -10,9 +10,9 @@ from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler, PNDMSchedu
 from safetensors.torch import load_file, save_file
 
 from ivideo.errors import IvideoError, UsageError
-from ivideo.models import families as registry
 from ivideo.models.devices import choose_device, choose_dtype
 from ivideo.models.families import choose_model, heldout_prompts_path
+from ivideo.models.unet3d import load
 from ivideo.models.unet3d.load import load_text_to_video
 
 CPU = torch.device("cpu")
@@ -155,7 +155,7 @@ TEXT = "text_encoder/model.safetensors"
             rf"has the text_encoder T5EncoderModel \(it is a TextToVideoSDPipeline\); supported: {SUPPORTED}$",
         ),
         (change_json("model_index.json", scheduler=["diffusers", "NoScheduler"]), "its scheduler is damaged"),
-        *((remove(part), f"its {part} is ") for part in registry.PARTS),
+        *((remove(part), f"its {part} is ") for part in load.PARTS),
         (write("unet/config.json", b"{"), "its unet is damaged or incomplete: .*not a valid JSON file"),
         (change_json("unet/config.json", cross_attention_dim=16), "its unet is damaged or incomplete: "),
         (write("text_encoder/config.json", b"{"), "its text_encoder is damaged or incomplete: "),
