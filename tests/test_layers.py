@@ -1,4 +1,4 @@
-"""The house's rule: cli -> what is done -> (config | models | rewards | ...) -> core, and a command that starts fast."""
+"""The house's rule: cli -> what is done -> (config | models | ...) -> core, and a command that starts fast."""
 
 from __future__ import annotations
 
