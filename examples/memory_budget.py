@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from ivideo.models.unet3d.clip_text import ClipTextConfig, ClipTextEncoder
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -31,8 +32,7 @@ from ivideo.core.objective import segmental_objective
 from ivideo.core.sampler import run_chain
 from ivideo.models.lora import add_lora, lora_parameters
 from ivideo.models.unet3d.blocks import checkpoint_blocks
-from ivideo.models.unet3d.clip_text import ClipTextConfig, ClipTextEncoder
-from ivideo.models.unet3d.model import FRAMES_AT_ONCE, Conditioning, TextToVideoModel
+from ivideo.models.unet3d.model import FRAMES_AT_ONCE, Conditioning, UNet3DModel
 from ivideo.rewards.cosine import CosineReward, Preprocessing
 
 META = torch.device("meta")
@@ -134,7 +134,7 @@ class Shape:
     batch: int = 1
 
 
-def build_model(dtype: torch.dtype, networks: Networks = PUBLISHED) -> TextToVideoModel:
+def build_model(dtype: torch.dtype, networks: Networks = PUBLISHED) -> UNet3DModel:
     """ModelScopeT2V with an adapter, without content."""
     from diffusers import AutoencoderKL, UNet3DConditionModel
 
@@ -143,7 +143,7 @@ def build_model(dtype: torch.dtype, networks: Networks = PUBLISHED) -> TextToVid
     for part in (unet, vae):
         nn.Module.to(part, dtype)
     others: dict[str, Any] = {"text_encoder": None, "tokenizer": None, "scheduler": None}
-    model = TextToVideoModel("modelscope", unet, vae, **others, device=META)
+    model = UNet3DModel("modelscope", unet, vae, **others, device=META)
     add_lora(unet, rank=4, alpha=4.0, seed=0)
     return model
 
@@ -179,7 +179,7 @@ def measure_step(
     decode: Callable[[Tensor, Tensor], Tensor] = model.decode_frames
     if arrangement.checkpointing:
         checkpoint_blocks(model.unet)
-        decode = partial(model.decode_frames, slice_size=1)
+        decode = partial(model.decode_frames, recompute=True)
     memory = LiveMemory(model.unet, model.vae, judge.network)
     peaks: dict[str, int] = {}
     with fused_attention(), memory:

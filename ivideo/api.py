@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from ivideo.config.settings import DtypeName, FinetuneSettings, GenerationSettings, ScoreSettings
 from ivideo.errors import UsageError
-from ivideo.inputs.adapters import Adapter, adapter_of_unet, find_adapter
+from ivideo.inputs.adapters import Adapter, adapter_of_weights_file, find_adapter
 from ivideo.inputs.settings import resolve_settings
 from ivideo.progress import Progress, Silence
 
@@ -119,7 +119,7 @@ def generate(
     resolved = resolve_settings(
         GenerationSettings, config=_path(config), flags=settings, progress=progress, adapter=adapter
     )
-    adapter = adapter or adapter_of_unet(resolved, _scale(lora_scale))
+    adapter = adapter or adapter_of_weights_file(resolved, _scale(lora_scale))
     if adapter is None and lora_scale is not None:
         raise UsageError("--lora-scale without --lora: there is no adapter to scale")
     texts = [prompts] if isinstance(prompts, str) else prompts

@@ -12,17 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ivideo.config.settings import GenerationSettings
+from ivideo.config.settings import FAMILY_SETTINGS, GenerationSettings
 from ivideo.core.draws import draw_normal
 from ivideo.core.sampler import run_chain
 from ivideo.errors import UsageError
 from ivideo.files.atomic import check_folder
 from ivideo.inputs.adapters import Adapter
 from ivideo.inputs.prompts import check_prompts
+from ivideo.models.contract import TextToVideoModel
 from ivideo.models.devices import choose_device, choose_dtype
-from ivideo.models.lora import load_lora
-from ivideo.models.unet3d.load import load_text_to_video
-from ivideo.models.unet3d.model import TextToVideoModel
+from ivideo.models.families import load_model
+from ivideo.models.lora import adapter_merged
 from ivideo.progress import Progress, Silence
 from ivideo.rewards.mixture import labels_of
 from ivideo.rewards.registry import load_rewards
@@ -45,26 +45,21 @@ def open_model(settings: GenerationSettings, adapter: Adapter | None = None) -> 
         IvideoError: the model or the adapter cannot be loaded.
     """
     device = choose_device(settings.device)
-    model = load_text_to_video(settings.model, device, choose_dtype(settings.dtype, device), settings.unet)
+    model = load_model(settings.model, device, choose_dtype(settings.dtype, device), settings.weights_file)
     latents_shape(model, settings)
     model.stepper(settings.num_inference_steps)
     if adapter is not None:
-        load_lora(model.unet, adapter.path, adapter.scale)
-        model.unet.to(device)
+        model.load_adapter(adapter.path, adapter.scale)
     return model
 
 
-def latents_shape(model: TextToVideoModel, settings: GenerationSettings) -> tuple[int, int, int, int]:
-    """Shape (channels, num_frames, height, width) of one clip's latents.
+def latents_shape(model: TextToVideoModel, settings: GenerationSettings) -> tuple[int, ...]:
+    """Shape of one clip's latents.
 
     Raises:
-        UsageError: height or width is no multiple of what the model needs.
+        UsageError: a size or a number of frames that the model cannot make.
     """
-    height, width = settings.height or model.default_size[0], settings.width or model.default_size[1]
-    for name, value in (("height", height), ("width", width)):
-        if value % model.size_multiple:
-            raise UsageError(f"--{name} {value}: {settings.model} needs a multiple of {model.size_multiple}")
-    return model.latents_shape(settings.num_frames, height, width)
+    return model.latents_shape(settings.num_frames, *model.fit_size(settings.height, settings.width))
 
 
 def warn_of_prompts(model: TextToVideoModel, prompts: Sequence[str], progress: Progress) -> None:
@@ -113,7 +108,7 @@ def describe_generation(
         "prompt": prompt,
         "seed": seed,
         "model": settings.model,
-        "unet": settings.unet,
+        **{name: getattr(settings, name) for name in FAMILY_SETTINGS},
         "adapter": str(adapter.path) if adapter else None,
         "lora_scale": adapter.scale if adapter else None,
         "negative_prompt": settings.negative_prompt,
@@ -222,9 +217,10 @@ def generate(
     model = open_model(settings, adapter)
     warn_of_prompts(model, prompts, progress)
     progress.start("videos", len(planned))
-    for prompt, seed, path in planned:
-        clip = generate_clip(model, settings, prompt, seed)
-        write_video(path, clip, settings.fps, describe_generation(settings, prompt, seed, clip, adapter))
-        score = score_clip(reward_model, clip, prompt, settings, fps=settings.fps) if reward_model else None
-        progress.advance(path.name + (f"  reward {score.reward:.4f}" if score else ""))
-        yield GeneratedVideo(path, prompt, seed, score, labels_of(reward_model) if reward_model else {})
+    with adapter_merged(model.network):
+        for prompt, seed, path in planned:
+            clip = generate_clip(model, settings, prompt, seed)
+            write_video(path, clip, settings.fps, describe_generation(settings, prompt, seed, clip, adapter))
+            score = score_clip(reward_model, clip, prompt, settings, fps=settings.fps) if reward_model else None
+            progress.advance(path.name + (f"  reward {score.reward:.4f}" if score else ""))
+            yield GeneratedVideo(path, prompt, seed, score, labels_of(reward_model) if reward_model else {})

@@ -103,7 +103,7 @@ def authors_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from diffusers import AutoencoderKL, DDIMScheduler, TextToVideoSDPipeline, UNet3DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-    from ivideo.models.families import MODEL_SOURCES
+    from ivideo.config.presets import MODEL_SOURCES
 
     bundled = Path(MODEL_SOURCES["emoji-world"])
     tokenizer = CLIPTokenizer.from_pretrained(bundled / "tokenizer")

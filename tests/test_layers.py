@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "report": {"report", "video", *GROUND},
     # One floor: only what is plainly built on another one imports it.
     "rewards": {"rewards", "models", *GROUND},
-    "models": {"models", *GROUND},
+    "models": {"models", "config", *GROUND},
     "metrics": {"metrics", *GROUND},
     "video": {"video", *GROUND},
     "config": {"config", *GROUND},

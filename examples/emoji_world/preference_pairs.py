@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ivideo.core.sampler import edit, run_chain
 from ivideo.models.devices import map_on_cores
-from ivideo.models.unet3d.model import TextToVideoModel
+from ivideo.models.unet3d.model import UNet3DModel
 
 from .captions import Scene, random_caption, random_scene
 from .degradations import change_brightness, change_contrast, degrade
@@ -64,7 +64,7 @@ class Maker:
         return f"{self.snapshot.stem}_{self.num_steps}"
 
 
-def load_snapshot(model: TextToVideoModel, path: Path) -> TextToVideoModel:
+def load_snapshot(model: UNet3DModel, path: Path) -> UNet3DModel:
     """Put the weights of one moment of the text-to-video training into the model."""
     state = {name: value.float() for name, value in load_file(path).items()}
     torch.nn.ModuleDict({"unet": model.unet, "text_encoder": model.text_encoder}).load_state_dict(state)
@@ -125,7 +125,7 @@ class Pool:
             "worse sample": self._draw_worse_sample,
         }
 
-    def make_versions(self, model: TextToVideoModel, makers: list[Maker], num_clips: int, folder: Path) -> None:
+    def make_versions(self, model: UNet3DModel, makers: list[Maker], num_clips: int, folder: Path) -> None:
         """Let every maker (from the worst to the best) make the first clips anew, and the best one edit them.
 
         What is made is kept in `folder` by files of `CLIPS_A_FILE` clips, so that a second call goes on.
@@ -137,8 +137,8 @@ class Pool:
     def _keep(
         self,
         what: str,
-        make: Callable[[TextToVideoModel, Maker, int], dict[str, Tensor]],
-        model: TextToVideoModel,
+        make: Callable[[UNet3DModel, Maker, int], dict[str, Tensor]],
+        model: UNet3DModel,
         maker: Maker,
         num_clips: int,
         folder: Path,
@@ -159,7 +159,7 @@ class Pool:
         return {kind: torch.cat(frames)[: num_clips * FRAMES_A_CLIP] for kind, frames in kept.items()}
 
     @torch.no_grad()
-    def sample_clip(self, model: TextToVideoModel, maker: Maker, number: int) -> dict[str, Tensor]:
+    def sample_clip(self, model: UNet3DModel, maker: Maker, number: int) -> dict[str, Tensor]:
         """The frames of a clip as they look when it is made from noise; every maker gets the same noise."""
         clip, rng = self.clips[number], np.random.default_rng([self.seed, 7, number])
         shape = (1, *model.latents_shape(NUM_FRAMES, SIZE, SIZE))
@@ -172,7 +172,7 @@ class Pool:
             return {"sample": self._look(model, clip, latents)}
 
     @torch.no_grad()
-    def edit_clip(self, model: TextToVideoModel, maker: Maker, number: int) -> dict[str, Tensor]:
+    def edit_clip(self, model: UNet3DModel, maker: Maker, number: int) -> dict[str, Tensor]:
         """The frames of a clip after the autoencoder's round trip, and after an edit at a strength from .2 to .8."""
         clip, rng = self.clips[number], np.random.default_rng([self.seed, 6, number])
         frames = torch.from_numpy(render(clip.scene, clip.seed)).permute(0, 3, 1, 2)
@@ -191,7 +191,7 @@ class Pool:
             )
             return {"round trip": self._look(model, clip, latents), "edited": self._look(model, clip, edited)}
 
-    def _look(self, model: TextToVideoModel, clip: Clip, latents: Tensor) -> Tensor:
+    def _look(self, model: UNet3DModel, clip: Clip, latents: Tensor) -> Tensor:
         return to_bytes(model.decode_frames(latents, clip.frame_indices[None])[0])
 
     def draw(self, kind: str, rng: np.random.Generator) -> Pair:

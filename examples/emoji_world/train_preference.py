@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from ivideo.models.unet3d.clip_text import build_text_encoder, wrap_tokenizer
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ivideo.models.unet3d.clip_text import build_text_encoder, wrap_tokenizer
-from ivideo.models.unet3d.model import TextToVideoModel
+from ivideo.models.unet3d.model import UNet3DModel
 
 from .clip_networks import (
     Tokenize,
@@ -129,13 +129,13 @@ def mean_scores(
     return scores
 
 
-def wrap_models(parts: dict) -> TextToVideoModel:
+def wrap_models(parts: dict) -> UNet3DModel:
     """The parts that are being trained as the model that ivideo samples from."""
     config = parts["text_encoder"].config
     text_encoder, _ = build_text_encoder(config.to_dict(), parts["text_encoder"].state_dict())
     tokenizer = wrap_tokenizer(parts["tokenizer"], config.max_position_embeddings)
     changed = {"text_encoder": text_encoder, "tokenizer": tokenizer}
-    return TextToVideoModel("emoji-world", device=torch.device("cpu"), **{**parts, **changed})
+    return UNet3DModel("emoji-world", device=torch.device("cpu"), **{**parts, **changed})
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from examples.gpu_check.check import Check
 from examples.gpu_check.models import MODELS, build_reward
 from examples.gpu_check.stepping import make_trainer, relative_error
 from ivideo.config.settings import FinetuneSettings
-from ivideo.models.unet3d.model import TextToVideoModel
+from ivideo.models.unet3d.model import UNet3DModel
 from ivideo.rewards.cosine import CosineReward
 from ivideo.training.draws import samples_of_step
 from ivideo.training.step import Trainer
@@ -75,8 +75,8 @@ def do_as_the_authors(trainer: Trainer, autocast: torch.dtype | None = None) -> 
 
 def time_pairs(
     check: Check,
-    model: TextToVideoModel,
-    their_model: TextToVideoModel,
+    model: UNet3DModel,
+    their_model: UNet3DModel,
     reward: CosineReward,
     ours: FinetuneSettings,
     theirs: FinetuneSettings,
@@ -113,7 +113,7 @@ def time_pairs(
     }
 
 
-def weigh(model: TextToVideoModel) -> float:
+def weigh(model: UNet3DModel) -> float:
     """GiB of a model's weights."""
     return sum(weight.nbytes for part in (model.unet, model.vae) for weight in part.parameters()) / 2**30
 

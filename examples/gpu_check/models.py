@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ivideo.models.unet3d.clip_text import build_text_encoder, load_tokenizer
 from torch import nn
 
 from examples import published_sizes as published
@@ -17,8 +18,7 @@ from examples.memory_budget import Arrangement, Shape, measure_step, measure_wei
 from ivideo.config.settings import FinetuneSettings
 from ivideo.inputs.settings import resolve_settings
 from ivideo.models.lora import add_lora
-from ivideo.models.unet3d.clip_text import build_text_encoder, load_tokenizer
-from ivideo.models.unet3d.model import TextToVideoModel
+from ivideo.models.unet3d.model import UNet3DModel
 from ivideo.progress import Silence
 from ivideo.rewards.cosine import CosineReward, Preprocessing
 from ivideo.rewards.hps import assemble_network
@@ -36,7 +36,7 @@ class MeasuredModel:
     """
 
     name: str
-    build: Callable[[torch.device, torch.dtype, bool], TextToVideoModel]
+    build: Callable[[torch.device, torch.dtype, bool], UNet3DModel]
     tiny: dict[str, Any]
     predict: Callable[[FinetuneSettings, torch.dtype, bool], float]
 
@@ -46,14 +46,14 @@ class MeasuredModel:
         flags = {"model": self.name, "device": str(device), **size, **flags}
         return resolve_settings(FinetuneSettings, config=None, flags=flags, progress=Silence())
 
-    def build_with_adapter(self, device: torch.device, dtype: torch.dtype, is_small: bool) -> TextToVideoModel:
+    def build_with_adapter(self, device: torch.device, dtype: torch.dtype, is_small: bool) -> UNet3DModel:
         """The model as it is trained: with a fresh adapter of the paper's rank."""
         model = self.build(device, dtype, is_small)
         add_lora(model.unet, rank=4, alpha=4.0, seed=0)
         return model
 
 
-def build_modelscope(device: torch.device, dtype: torch.dtype, is_small: bool) -> TextToVideoModel:
+def build_modelscope(device: torch.device, dtype: torch.dtype, is_small: bool) -> UNet3DModel:
     """ModelScopeT2V: U-Net of 1.41 B parameters, Stable Diffusion 2.1's autoencoder and text tower, CLIP's tokens."""
     from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
 
@@ -68,7 +68,7 @@ def build_modelscope(device: torch.device, dtype: torch.dtype, is_small: bool) -
         tokenizer = load_tokenizer(folder, "tokenizer", 77)
     text_encoder = build_random_text_encoder(networks, dtype, device)
     scheduler = DDIMScheduler(**published.SCHEDULE)
-    return TextToVideoModel("modelscope", unet, vae, text_encoder, tokenizer, scheduler, device)
+    return UNet3DModel("modelscope", unet, vae, text_encoder, tokenizer, scheduler, device)
 
 
 def build_random_text_encoder(networks: published.Networks, dtype: torch.dtype, device: torch.device) -> Any:

@@ -22,9 +22,9 @@ from examples.gpu_check.stepping import relative_error
 from ivideo.config.settings import FinetuneSettings, generation_settings
 from ivideo.generating import generate_latents
 from ivideo.inputs.settings import resolve_settings
+from ivideo.models.families import load_model
 from ivideo.models.lora import add_lora, named_lora_parameters
-from ivideo.models.unet3d.load import load_text_to_video
-from ivideo.models.unet3d.model import TextToVideoModel
+from ivideo.models.unet3d.model import UNet3DModel
 from ivideo.processes import join_processes
 from ivideo.progress import Silence
 from ivideo.rewards.registry import load_rewards
@@ -106,7 +106,7 @@ def make_trainer(device: torch.device, dtype: torch.dtype, is_small: bool) -> Tr
     flags = {"model": "emoji-world", "device": str(device), "batch_size": 2, "gradient_accumulation": 1}
     flags |= {**SMALL, "num_segments": 4} if is_small else {}
     settings = resolve_settings(FinetuneSettings, config=None, flags=flags, progress=Silence())
-    model = load_text_to_video("emoji-world", device, dtype)
+    model = load_model("emoji-world", device, dtype)
     add_lora(model.unet, rank=4, alpha=4.0, seed=0)
     generator = torch.Generator().manual_seed(1)
     for name, parameter in named_lora_parameters(model.unet).items():
@@ -128,7 +128,7 @@ def differentiate(trainer: Trainer) -> tuple[Tensor, Tensor]:
 def compute(device: torch.device, dtype: torch.dtype, is_small: bool, clips: Tensor | None = None) -> Outcome:
     """Two generations, and the gradient of a training step on given clips; else on those."""
     trainer = make_trainer(device, dtype, is_small)
-    model: TextToVideoModel = trainer.model
+    model: UNet3DModel = trainer.model
     latents = generate_latents(model, generation_settings(trainer.settings), PROMPTS, [0, 1])
     frames = model.decode_clip(latents[0])
     trainer.clip_of = list(latents.cpu() if clips is None else clips).__getitem__

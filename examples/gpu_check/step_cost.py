@@ -14,7 +14,7 @@ from examples.gpu_check.check import Check
 from examples.gpu_check.models import MODELS, MeasuredModel, build_reward
 from examples.gpu_check.stepping import PROMPTS, make_trainer, time_phases, time_steps
 from ivideo.config.settings import FinetuneSettings
-from ivideo.models.unet3d.model import TextToVideoModel
+from ivideo.models.unet3d.model import UNet3DModel
 from ivideo.rewards.cosine import CosineReward
 
 ONE = {"batch_size": 1, "gradient_accumulation": 1}
@@ -71,7 +71,7 @@ def measure_model(
         check.add("memory", **names, case=name, peak_gib=peaks[name], predicted_gib=round(future.result(), 2))
 
 
-def time_text(check: Check, model: TextToVideoModel) -> dict[str, Any]:
+def time_text(check: Check, model: UNet3DModel) -> dict[str, Any]:
     """Encoding two prompts, at which the text tower goes."""
     check.reset_peak()
     started = time.perf_counter()
@@ -80,13 +80,11 @@ def time_text(check: Check, model: TextToVideoModel) -> dict[str, Any]:
     return {"seconds a prompt": (time.perf_counter() - started) / len(PROMPTS), "peak_gib": check.read_peak()}
 
 
-def time_case(
-    check: Check, model: TextToVideoModel, reward: CosineReward, settings: FinetuneSettings
-) -> dict[str, Any]:
+def time_case(check: Check, model: UNet3DModel, reward: CosineReward, settings: FinetuneSettings) -> dict[str, Any]:
     """A step's seconds in all and by phase, and its peak of memory."""
     return {**time_steps(check, make_trainer(model, reward, settings)), **time_phases(model, reward, settings)}
 
 
-def count_parameters(model: TextToVideoModel) -> int:
+def count_parameters(model: UNet3DModel) -> int:
     """Those of the network that is trained."""
     return sum(parameter.numel() for parameter in model.unet.parameters())

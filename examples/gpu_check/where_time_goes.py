@@ -21,7 +21,7 @@ from examples.gpu_check.check import Check
 from examples.gpu_check.models import MODELS, MeasuredModel, build_reward
 from examples.gpu_check.stepping import make_trainer, time_steps
 from ivideo.models.devices import compile_network
-from ivideo.models.unet3d.model import TextToVideoModel
+from ivideo.models.unet3d.model import UNet3DModel
 from ivideo.rewards.cosine import CosineReward
 from ivideo.training.step import Trainer
 
@@ -69,7 +69,7 @@ def measure_model(check: Check, row: MeasuredModel) -> None:
         check.measure("torch.compile", {**names, "blocks": "kept"}, work)
 
 
-def arrange(model: TextToVideoModel, order: torch.memory_format) -> None:
+def arrange(model: UNet3DModel, order: torch.memory_format) -> None:
     """Put the weights of 2-d convolutions in an order; others have no such orders."""
     for layer in model.unet.modules():
         if isinstance(layer, nn.Conv2d):
@@ -77,7 +77,7 @@ def arrange(model: TextToVideoModel, order: torch.memory_format) -> None:
 
 
 def time_variant(
-    check: Check, row: MeasuredModel, model: TextToVideoModel, reward: CosineReward, batch: int
+    check: Check, row: MeasuredModel, model: UNet3DModel, reward: CosineReward, batch: int
 ) -> dict[str, Any]:
     """A step with so many clips together."""
     settings = row.settings(check.device, check.is_small, batch_size=batch, gradient_accumulation=1)
@@ -86,7 +86,7 @@ def time_variant(
 
 
 def time_compiled(
-    check: Check, row: MeasuredModel, model: TextToVideoModel, reward: CosineReward, **flags: Any
+    check: Check, row: MeasuredModel, model: UNet3DModel, reward: CosineReward, **flags: Any
 ) -> dict[str, Any]:
     """A step before and after compiling the U-Net, and the seconds of compiling.
 

@@ -23,7 +23,7 @@ from ivideo.generating import generate_clip, open_model
 from ivideo.inputs.adapters import Adapter
 from ivideo.inputs.prompts import read_prompts
 from ivideo.models.lora import adapter_off
-from ivideo.models.unet3d.model import TextToVideoModel
+from ivideo.models.unet3d.model import UNet3DModel
 
 from .plan import ACTING, ACTING_TRAININGS, NUM_SEEDS, TRAINED, UNTRAINED, Training
 from .provenance import describe_origin
@@ -74,7 +74,7 @@ def confined_source(settings: GenerationSettings, adapter: Adapter, num_grad_ste
     return replace(source, key=key, open=open_confined, num_workers=1)  # the adapter is switched for all at once
 
 
-def confine_adapter(model: TextToVideoModel, timesteps: Collection[int]) -> None:
+def confine_adapter(model: UNet3DModel, timesteps: Collection[int]) -> None:
     """Let a model's adapter act at some timesteps only; at the others the model is the base."""
     predict = model.unet.forward
 

@@ -12,11 +12,11 @@ import torch
 from diffusers import DDIMScheduler
 
 from ivideo.config.merge import write_toml
+from ivideo.config.presets import find_location
 from ivideo.config.settings import FinetuneSettings
 from ivideo.files.atomic import atomic_folder, write_text
 from ivideo.files.records import write_json
 from ivideo.inputs.settings import resolve_settings
-from ivideo.models.families import find_location
 from ivideo.models.unet3d.schedule import DDIMStepper, build_scheduler
 from ivideo.progress import Silence
 

@@ -10,7 +10,6 @@ from ivideo.cli.compare import compare_cli
 from ivideo.cli.finetune import finetune_cli
 from ivideo.cli.generate import generate_cli
 from ivideo.cli.score import score_cli
-from ivideo.models.lean_imports import keep_imports_lean
 
 app = typer.Typer(
     name="ivideo",
@@ -48,5 +47,4 @@ def root(
 
 def main() -> None:
     """Entry point of the `ivideo` script."""
-    keep_imports_lean()
     app()

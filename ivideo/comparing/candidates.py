@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from ivideo import __version__
-from ivideo.config.settings import OWN_UNET, GenerationSettings
+from ivideo.config.presets import ADAPTERS, MODEL_SOURCES, find_location, heldout_prompts_path
+from ivideo.config.settings import FAMILY_SETTINGS, OWN_WEIGHTS, GenerationSettings
 from ivideo.errors import IvideoError, UsageError
 from ivideo.inputs.adapters import Adapter, check_adapter_name, find_adapter
 from ivideo.inputs.prompts import read_prompts
 from ivideo.inputs.settings import resolve_settings
 from ivideo.models.devices import choose_device, choose_dtype
-from ivideo.models.families import ADAPTERS, MODEL_SOURCES, find_location, heldout_prompts_path
+from ivideo.models.families import is_weights_file
 from ivideo.models.lora import CONFIG_FILE, WEIGHTS_FILE
-from ivideo.models.unet3d.authors_weights import is_checkpoint
 from ivideo.progress import Progress, Silence
 from ivideo.video.folders import READABLE_SUFFIXES
 from ivideo.video.hashes import hash_content
@@ -100,7 +100,7 @@ def find_candidate(name: str, lora_scale: float = 1.0) -> Candidate:
     if name in MODEL_SOURCES or not path.exists():
         find_location(name)
         return Candidate(name, model=name)
-    if is_checkpoint(path):
+    if is_weights_file(path):
         return Candidate(name, adapter=find_adapter(path, lora_scale))
     if not path.is_dir():
         raise UsageError(f"{name} is a file; compare takes models, runs, folders of videos and .pth files")
@@ -132,7 +132,7 @@ def settle_settings(
     settled: dict[int, GenerationSettings] = {}
     for i in sorted(range(len(candidates)), key=lambda i: i != 1):
         one, others = candidates[i], [*candidates[:i], *candidates[i + 1 :]]
-        named = {"model": one.model, "unet": OWN_UNET} if one.model else {}
+        named = {"model": one.model, **OWN_WEIGHTS} if one.model else {}
         settled[i] = resolve_settings(
             GenerationSettings,
             config=config,
@@ -161,7 +161,7 @@ def describe_videos(side: Candidate) -> Adapter | None:
     if side.folder is None:
         return None
     metadata = open_video(list_videos(side.folder)[0]).metadata
-    values = {name: metadata.get(name) for name in ("model", "unet")}
+    values = {name: metadata.get(name) for name in ("model", *FAMILY_SETTINGS)}
     defaults = {name: value for name, value in values.items() if isinstance(value, str)}
     return Adapter(side.folder, side.name, defaults) if "model" in defaults else None
 
@@ -228,7 +228,7 @@ def find_provenance(candidate: Candidate, settings: GenerationSettings) -> Prove
         "device": device.type,
         "dtype": str(choose_dtype(settings.dtype, device)).removeprefix("torch."),
         "model_files": _list_files(settings.model),
-        "unet": hash_content(Path(settings.unet)) if settings.unet else None,
+        **{name: hash_content(Path(file)) if (file := getattr(settings, name)) else None for name in FAMILY_SETTINGS},
         "adapter": adapter,
         "lora_scale": candidate.adapter.scale if candidate.adapter else None,
     }

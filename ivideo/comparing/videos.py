@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +14,8 @@ from ivideo.comparing.results import ScoredRow
 from ivideo.config.settings import GenerationSettings, Settings
 from ivideo.errors import IvideoError
 from ivideo.generating import describe_generation, generate_clip, open_model, warn_of_prompts
-from ivideo.models.lora import adapter_off
-from ivideo.models.unet3d.model import TextToVideoModel
+from ivideo.models.contract import TextToVideoModel
+from ivideo.models.lora import adapter_merged, adapter_off
 from ivideo.progress import Progress
 from ivideo.rewards.contract import RewardModel
 from ivideo.scoring.clips import ClipScore, score_clip
@@ -49,7 +48,7 @@ class VideoMaker:
     def base(self) -> tuple[object, ...]:
         """Which weights it needs in memory, whatever the adapter."""
         settings = self.settings
-        return settings.model, settings.unet, settings.device, settings.dtype
+        return settings.model, settings.weights_file, settings.device, settings.dtype
 
     def find_missing(self, rows: Sequence[Row]) -> list[Row]:
         """The rows whose video is not there, or was made otherwise."""
@@ -101,7 +100,7 @@ def make_videos(makers: Sequence[VideoMaker], rows: Sequence[Row], progress: Pro
         if model is None or maker.candidate.adapter or maker.base != opened:
             model = None  # the first one goes before the second comes
             model, opened = open_model(maker.settings, maker.candidate.adapter), maker.base
-        with nullcontext() if maker.candidate.adapter else adapter_off(model.unet):
+        with (adapter_merged if maker.candidate.adapter else adapter_off)(model.network):
             _make_rows(maker, missing[maker.folder], model, progress)
 
 

@@ -1,11 +1,24 @@
-"""Defaults by model. The paper's for ModelScope; for the emoji world those that its size and its judge call for."""
+"""Short names of models: where each is, and its defaults.
+
+The paper's for ModelScope; for the emoji world those that its size and its reward model call for.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ivideo.errors import UsageError
+
+_MODELS = Path(__file__).parents[1] / "models"
+_EMOJI_WORLD = _MODELS / "emoji_world"
+MODEL_SOURCES: dict[str, str] = {
+    "emoji-world": str(_MODELS / "unet3d" / "emoji_world"),
+    "modelscope": "damo-vilab/text-to-video-ms-1.7b",
+    "zeroscope": "cerspense/zeroscope_v2_576w",
+}
+ADAPTERS: dict[str, Path] = {"emoji-world-instruct": _EMOJI_WORLD / "instruct"}
 
 # InstructVideo, section 5.1 and the authors' configuration of this task.
 PAPER: dict[str, Any] = {
@@ -112,3 +125,33 @@ def preset_for(model: str, preset: str = "default") -> Mapping[str, Any]:
     if preset not in named:
         raise UsageError(f"unknown preset {preset!r}: one of {', '.join(named)}")
     return named[preset] if own else {**named[preset], "height": None, "width": None}
+
+
+def choose_model(name: str) -> str:
+    """The model that `auto` means on this machine: ModelScope where CUDA is there, else the bundled emoji world."""
+    if name != "auto":
+        return name
+    import torch
+
+    return "modelscope" if torch.cuda.is_available() else "emoji-world"
+
+
+def find_location(name: str) -> str:
+    """Where a model is: a local folder, else a hub id.
+
+    Raises:
+        UsageError: the name can be neither.
+    """
+    source = MODEL_SOURCES.get(name, name)
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return str(folder)
+    if folder.exists() or source.count("/") != 1 or source.startswith((".", "~", "/")):
+        known = ", ".join(MODEL_SOURCES)
+        raise UsageError(f"unknown model {name!r}: not one of {known}, not a folder, not a hub id like owner/name")
+    return source
+
+
+def heldout_prompts_path(name: str) -> Path | None:
+    """The prompts that a bundled model brings for evaluation; None for every other model."""
+    return _EMOJI_WORLD / "prompts" / "heldout.txt" if name == "emoji-world" else None

@@ -27,6 +27,8 @@ FrameDrawName = Literal["random", "first"]
 
 
 OWN_UNET = "none"  # as `unet`: the model's own
+FAMILY_SETTINGS = ("unet",)  # what only models of one family have: foreign files with a network's weights
+OWN_WEIGHTS = dict.fromkeys(FAMILY_SETTINGS, OWN_UNET)  # these settings of a model that is taken as it is
 
 
 class Settings(BaseModel):
@@ -82,6 +84,11 @@ class GenerationSettings(Settings):
     def _find_from_everywhere(cls, unet: str | None) -> str | None:
         """A whole path: runs and adapters that name the file are used from other folders."""
         return None if unet is None or unet.lower() == OWN_UNET else str(Path(unet).expanduser().absolute())
+
+    @property
+    def weights_file(self) -> str | None:
+        """The foreign file that the network's weights come from; None for the model's own."""
+        return self.unet
 
     @model_validator(mode="after")
     def _segments_fit(self) -> Self:

@@ -188,7 +188,7 @@ def edit(
     num_grad_steps: int,
     checkpoint: bool = True,
 ) -> Tensor:
-    """Corrupt a clean clip to the start timestep and run the rest of the chain (partial DDIM).
+    """Corrupt a clean clip to the start timestep and run the rest of the chain.
 
     With 20 inference steps, strength 0.6 runs 12 of them, from timestep 551.
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ivideo.config.merge import read_run_settings
+from ivideo.config.presets import ADAPTERS
 from ivideo.config.settings import GenerationSettings, generation_defaults
 from ivideo.errors import IvideoError, UsageError
 from ivideo.files.run_folder import open_run_folder
-from ivideo.models.families import ADAPTERS
+from ivideo.models.families import find_lora_rank, is_weights_file, read_adapter_notes
 from ivideo.models.loading import explain_damage
-from ivideo.models.lora import CONFIG_FILE, read_unet_file
-from ivideo.models.unet3d.authors_weights import find_lora_rank, is_checkpoint
+from ivideo.models.lora import CONFIG_FILE
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,8 @@ def find_adapter(path: Path, scale: float = 1.0) -> Adapter:
     if (bundled := ADAPTERS.get(str(path))) is not None:
         return Adapter(bundled, str(path), read_adapter_defaults(bundled), scale)
     check_adapter_name(path)
-    if is_checkpoint(path):
-        if find_lora_rank(path) is None:
-            raise IvideoError(f"{path} brings no LoRA, only a U-Net: name it by --unet")
-        return Adapter(path, path.stem, {"unet": str(path)}, scale)
+    if is_weights_file(path):
+        return Adapter(path, path.stem, read_adapter_notes(path), scale)
     if (path / CONFIG_FILE).is_file():
         return Adapter(path, path.resolve().name, read_adapter_defaults(path), scale)
     run = open_run_folder(path)
@@ -79,25 +77,25 @@ def check_adapter_name(path: Path) -> None:
         raise UsageError(f"{path} does not exist; did you mean {close[0]}?")
 
 
-def adapter_of_unet(settings: GenerationSettings, scale: float = 1.0) -> Adapter | None:
-    """The adapter that the settings' U-Net file brings; None if there is no file, or it brings none.
+def adapter_of_weights_file(settings: GenerationSettings, scale: float = 1.0) -> Adapter | None:
+    """The adapter that the settings' foreign file of weights brings; None if there is no file, or it brings none.
 
     Raises:
         UsageError: no such file.
-        IvideoError: no checkpoint of the authors.
+        IvideoError: a file that no family knows.
     """
-    if settings.unet is None or find_lora_rank(Path(settings.unet)) is None:
+    if settings.weights_file is None or find_lora_rank(Path(settings.weights_file)) is None:
         return None
-    return find_adapter(Path(settings.unet), scale)
+    return find_adapter(Path(settings.weights_file), scale)
 
 
 def read_adapter_defaults(folder: Path) -> dict[str, str]:
-    """The base model that a PEFT adapter names and the file of its U-Net, as settings; empty if it names none.
+    """The base model that a PEFT adapter names and what its family notes beside it, as settings.
 
     Raises:
         IvideoError: its configuration is damaged.
     """
     with explain_damage(f"adapter {folder} is damaged: {CONFIG_FILE} is no JSON object", tell_reason=False):
         base = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")).get("base_model_name_or_path")
-    found = {"model": base, "unet": read_unet_file(folder)}
+    found = {"model": base, **read_adapter_notes(folder)}
     return {name: str(value) for name, value in found.items() if value}

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ivideo.config.merge import merge_settings, read_settings_file
-from ivideo.config.presets import preset_for
+from ivideo.config.presets import choose_model, preset_for
 from ivideo.config.settings import FinetuneSettings, Settings, generation_defaults
 from ivideo.inputs.adapters import Adapter
 from ivideo.models.devices import choose_device
-from ivideo.models.families import choose_model
 from ivideo.progress import Progress
 from ivideo.rewards.registry import runs_code
 

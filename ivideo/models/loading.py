@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -25,6 +26,7 @@ WEIGHT_SUFFIXES = (*PICKLE_SUFFIXES, ".safetensors")
 WRAPPERS = ("state_dict", "model", "module")  # tables in which training code puts the weights
 
 
+NUM_BYTE_TOKENS = 256  # the least that a vocabulary has that can spell any text
 PARALLEL_PREFIX = "module."  # what DistributedDataParallel puts before every name
 
 
@@ -89,3 +91,30 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not (isinstance(content, dict) and content and all(isinstance(value, Tensor) for value in content.values())):
         raise TypeError("no weights by name")
     return {str(name).removeprefix(PARALLEL_PREFIX): weight for name, weight in content.items()}
+
+
+def import_quietly(package: str) -> Any:
+    """Diffusers or transformers, told to keep warnings and progress bars to themselves."""
+    module = import_module(package)
+    logging = module.logging if package == "diffusers" else module.utils.logging
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    return module
+
+
+def load_tokenizer(kind: Any, location: str, subfolder: str = "") -> Any:
+    """A tokenizer of transformers.
+
+    Args:
+        kind: its class.
+        location: a local folder, or a hub id.
+        subfolder: where in it.
+
+    Raises:
+        OSError, ValueError: what reading damaged files raises, or no vocabulary: transformers makes an empty one where
+            there are no files.
+    """
+    tokenizer = kind.from_pretrained(location, subfolder=subfolder)
+    if len(tokenizer) < NUM_BYTE_TOKENS:
+        raise ValueError("it has no vocabulary")
+    return tokenizer

@@ -1,4 +1,4 @@
-"""Low-rank adapters in every attention of the U-Net, in PEFT's own format."""
+"""Low-rank adapters in every attention of a network, in PEFT's own format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from ivideo.errors import IvideoError
 from ivideo.models.loading import explain_damage
-from ivideo.models.unet3d.authors_weights import read_authors_lora
 
 TARGET_MODULES = ["to_q", "to_k", "to_v", "to_out.0"]
 
@@ -24,59 +23,53 @@ PEFT_PREFIX = "base_model.model."  # where PeftModel keeps the network that it w
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 
 
-BASE_FILE = "base_unet.json"  # not PEFT's: names the file of the base's U-Net, if that is not in the base's folder
-
-
-def add_lora(unet: nn.Module, rank: int, alpha: float, seed: int) -> None:
+def add_lora(network: nn.Module, rank: int, alpha: float, seed: int) -> None:
     """Inject a fresh adapter: down normal with deviation 1 / rank, up zero, both float32; the rest stays frozen.
 
     Args:
-        unet: changed in place.
+        network: changed in place.
         rank: inner width of the adapter (paper: 4).
         alpha: the adapter is scaled by alpha / rank (paper: 1).
         seed: fixes the initial weights.
 
     Source: InstructVideo, section 4.1; the authors adapt the projections of spatial and temporal attention alike.
     """
-    from peft import LoraConfig
-
-    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=TARGET_MODULES, init_lora_weights="gaussian")
-    _inject(unet, config)
+    _inject(network, full_lora_config(rank, alpha, init_lora_weights="gaussian"))
     generator = torch.Generator().manual_seed(seed)
-    for layer in _lora_layers(unet):
+    for layer in _lora_layers(network):
         for down in layer.lora_A.values():
             weight = torch.randn(down.weight.shape, generator=generator, device=generator.device) / rank
             down.weight.data.copy_(weight)
 
 
-def _inject(unet: nn.Module, config: Any) -> None:
+def _inject(network: nn.Module, config: Any) -> None:
     from peft import inject_adapter_in_model
 
-    inject_adapter_in_model(config, unet)
-    for parameter in lora_parameters(unet):
+    inject_adapter_in_model(config, network)
+    for parameter in lora_parameters(network):
         parameter.data = parameter.data.float()
 
 
-def _lora_layers(unet: nn.Module) -> Iterator[Any]:
+def _lora_layers(network: nn.Module) -> Iterator[Any]:
     from peft.tuners.lora import LoraLayer
 
-    return (module for module in unet.modules() if isinstance(module, LoraLayer))
+    return (module for module in network.modules() if isinstance(module, LoraLayer))
 
 
-def named_lora_parameters(unet: nn.Module) -> dict[str, nn.Parameter]:
+def named_lora_parameters(network: nn.Module) -> dict[str, nn.Parameter]:
     """The adapter's weights by name, in a fixed order; empty without an adapter."""
-    return {name: parameter for name, parameter in unet.named_parameters() if ".lora_" in name}
+    return {name: parameter for name, parameter in network.named_parameters() if ".lora_" in name}
 
 
-def lora_parameters(unet: nn.Module) -> list[nn.Parameter]:
+def lora_parameters(network: nn.Module) -> list[nn.Parameter]:
     """The adapter's weights, in a fixed order; empty without an adapter."""
-    return list(named_lora_parameters(unet).values())
+    return list(named_lora_parameters(network).values())
 
 
 @contextmanager
-def adapter_off(unet: nn.Module) -> Iterator[None]:
-    """Show the base: inside the block the U-Net computes exactly what it does without an adapter (no gradients)."""
-    layers = list(_lora_layers(unet)) if lora_parameters(unet) else []
+def adapter_off(network: nn.Module) -> Iterator[None]:
+    """Show the base: inside the block the network computes exactly what it does without an adapter (no gradients)."""
+    layers = list(_lora_layers(network)) if lora_parameters(network) else []
     for layer in layers:
         layer.enable_adapters(False)
     try:
@@ -86,103 +79,135 @@ def adapter_off(unet: nn.Module) -> Iterator[None]:
             layer.enable_adapters(True)
 
 
-def save_lora(unet: nn.Module, folder: Path, base_model: str, unet_file: str | None = None) -> None:
-    """Write the adapter as PEFT does (`PeftModel.from_pretrained(unet, folder)` loads it).
+@contextmanager
+def adapter_merged(network: nn.Module) -> Iterator[None]:
+    """Show the network with its adapter merged into a copy of the weights that it adapts: fewer, larger operations.
+
+    W' = W + scale * B A, where the adapter adds scale * B (A x) to W x: results differ by the order of rounding only.
+    The adapter's own weights are untouched, and W is put back as it was, bit for bit. Nothing is merged where that
+    would lose the adapter (in half precision small changes of a weight are rounded away) or a compiled network would
+    be compiled anew. No gradients reach the adapter inside the block.
 
     Args:
-        unet: has the adapter.
+        network: the same again after the block; without an adapter nothing happens.
+    """
+    is_compiled = getattr(network, "_compiled_call_impl", None) is not None
+    layers = [] if is_compiled or not lora_parameters(network) else list(_lora_layers(network))
+    own = [layer.get_base_layer().weight for layer in layers]
+    if any(weight.dtype != torch.float32 for weight in own):
+        layers, own = [], []
+    with torch.no_grad():
+        for layer, weight in zip(layers, own, strict=True):
+            changes = [layer.get_delta_weight(name) for name in layer.active_adapters]
+            layer.get_base_layer().weight = nn.Parameter(sum(changes, weight.detach()), requires_grad=False)
+            layer.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for layer, weight in zip(layers, own, strict=True):
+            layer.get_base_layer().weight = weight
+            layer.enable_adapters(True)
+
+
+def save_lora(network: nn.Module, folder: Path, base_model: str) -> None:
+    """Write the adapter as PEFT does (`PeftModel.from_pretrained(network, folder)` loads it).
+
+    Args:
+        network: has the adapter.
         folder: where to.
         base_model: the model that the adapter is for.
-        unet_file: the file that the model's U-Net came from, if not from its own folder; see `read_unet_file`.
     """
     from peft import get_peft_model_state_dict
     from safetensors.torch import save
 
     folder.mkdir(parents=True, exist_ok=True)
     # Without being told that there are no embedding layers, PEFT asks the hub about the base model.
-    state = get_peft_model_state_dict(unet, save_embedding_layers=False)
+    state = get_peft_model_state_dict(network, save_embedding_layers=False)
     weights = {PEFT_PREFIX + name: weight.detach().cpu().contiguous() for name, weight in state.items()}
     (folder / WEIGHTS_FILE).write_bytes(save(weights, metadata={"format": "pt"}))
-    if unet_file:
-        (folder / BASE_FILE).write_text(json.dumps({"unet": unet_file}) + "\n", encoding="utf-8")
-    config = cast(Any, unet).peft_config["default"]
+    config = cast(Any, network).peft_config["default"]
     config.target_modules = sorted(config.target_modules)  # PEFT makes it a set, whose order changes from run to run
     config.base_model_name_or_path = base_model
     config.inference_mode = True
     config.save_pretrained(str(folder))
 
 
-def read_unet_file(folder: Path) -> str | None:
-    """The U-Net file that `save_lora` noted; None if there is none.
-
-    Raises:
-        IvideoError: the note is damaged.
-    """
-    if not (folder / BASE_FILE).is_file():
-        return None
-    with explain_damage(f"adapter {folder} is damaged: {BASE_FILE} names no U-Net", tell_reason=False):
-        return str(json.loads((folder / BASE_FILE).read_text(encoding="utf-8"))["unet"])
-
-
-def load_lora(unet: nn.Module, path: Path, scale: float = 1.0) -> None:
-    """Load an adapter that `save_lora` (or PEFT) wrote, or that a file of the authors brings, into the U-Net.
+def load_lora(network: nn.Module, folder: Path, scale: float = 1.0) -> None:
+    """Load an adapter that `save_lora` (or PEFT) wrote into the network.
 
     Args:
-        unet: changed in place.
-        path: holds adapter_config.json and adapter_model.safetensors; or the authors' file.
+        network: changed in place.
+        folder: holds adapter_config.json and adapter_model.safetensors.
         scale: multiplies the adapter's effect; 0 is the base model.
 
     Raises:
         IvideoError: no adapter there, a damaged one, or one whose weights do not fit this model (then parts of it may
-            be left in the U-Net).
+            be left in the network).
     """
-    from peft import LoraConfig
+    config, weights = _read_lora(folder)
+    put_lora(network, config, weights, folder, scale)
 
-    if path.is_file():
-        rank, weights = read_authors_lora(unet, path)
-        config = LoraConfig(r=rank, lora_alpha=rank, target_modules=TARGET_MODULES)
-    else:
-        config, weights = _read_lora(path)
+
+def put_lora(network: nn.Module, config: Any, weights: dict[str, Tensor], path: Path, scale: float = 1.0) -> None:
+    """Inject an adapter with given weights.
+
+    Args:
+        network: changed in place.
+        config: PEFT's `LoraConfig`; see `full_lora_config`.
+        weights: in PEFT's names, without its prefix.
+        path: where they come from, for errors.
+        scale: multiplies the adapter's effect.
+
+    Raises:
+        IvideoError: the weights do not fit the network.
+    """
     misfit = f"adapter {path} was trained on another model: its weights do not fit this one"
     with explain_damage(misfit, tell_reason=False):
-        _inject(unet, config)
-        _set_weights(unet, weights)
-    for layer in _lora_layers(unet):
+        _inject(network, config)
+        _set_weights(network, weights)
+    for layer in _lora_layers(network):
         layer.scale_layer(scale)
 
 
-def restore_lora(unet: nn.Module, folder: Path) -> None:
-    """Give the adapter that the U-Net has the weights that `save_lora` wrote, bit for bit.
+def full_lora_config(rank: int, alpha: float, **options: Any) -> Any:
+    """PEFT's configuration of an adapter of every attention, scaled by alpha / rank."""
+    from peft import LoraConfig
+
+    return LoraConfig(r=rank, lora_alpha=alpha, target_modules=TARGET_MODULES, **options)
+
+
+def restore_lora(network: nn.Module, folder: Path) -> None:
+    """Give the network's adapter the weights that `save_lora` wrote, bit for bit.
 
     Raises:
         IvideoError: no adapter there, a damaged one, or one of another shape.
     """
     weights = _read_lora(folder)[1]
     with explain_damage(f"adapter {folder} has other weights than the adapter of this run", tell_reason=False):
-        _set_weights(unet, weights)
+        _set_weights(network, weights)
 
 
-def _set_weights(unet: nn.Module, weights: dict[str, Tensor]) -> None:
+def _set_weights(network: nn.Module, weights: dict[str, Tensor]) -> None:
     from peft import set_peft_model_state_dict
 
-    unexpected = set_peft_model_state_dict(unet, weights).unexpected_keys
-    if unexpected or len(weights) != len(lora_parameters(unet)):
+    unexpected = set_peft_model_state_dict(network, weights).unexpected_keys
+    if unexpected or len(weights) != len(lora_parameters(network)):
         raise ValueError("weights of other places")
 
 
-def merge_lora(unet: nn.Module) -> None:
+def merge_lora(network: nn.Module) -> None:
     """Add the adapter, at the scale that it was loaded with, to the weights that it adapts, and take it out.
 
     Do it in float32: half precision would round the adapter's effect away.
     """
-    adapted = {id(layer) for layer in _lora_layers(unet)}
-    for parent in list(unet.modules()):
+    adapted = {id(layer) for layer in _lora_layers(network)}
+    for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
             if id(child) in adapted:
                 layer = cast(Any, child)
                 layer.merge()
                 setattr(parent, name, layer.get_base_layer())
-    del cast(Any, unet).peft_config
+    del cast(Any, network).peft_config
 
 
 def _read_lora(folder: Path) -> tuple[Any, dict[str, Tensor]]:

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ivideo.models.loading import import_quietly, load_tokenizer
+
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 
 
@@ -160,3 +162,19 @@ class CosineReward:
                 features = self.network.encode_text(self.tokenize([prompt]).to(self.device))
                 known[prompt] = F.normalize(features[0], dim=-1)
         return torch.stack([known[prompt] for prompt in prompts])
+
+
+def load_clip_tokenizer(location: str, context_length: int) -> Callable[[list[str]], Tensor]:
+    """CLIP's tokenizer as open_clip has it: texts to token ids (len(texts), context_length), padded and cut.
+
+    Raises:
+        OSError, ValueError: what reading damaged files raises.
+    """
+    tokenizer = load_tokenizer(import_quietly("transformers").CLIPTokenizer, location)
+
+    def tokenize(texts: list[str]) -> Tensor:
+        padded = {"padding": "max_length", "max_length": context_length, "truncation": True}
+        ids: Tensor = tokenizer(texts, return_tensors="pt", **padded).input_ids
+        return ids
+
+    return tokenize

@@ -8,9 +8,7 @@ from pathlib import Path
 import torch
 
 from ivideo.errors import UsageError
-from ivideo.models.lean_imports import import_clip_class
-from ivideo.models.unet3d.clip_text import load_tokenizer
-from ivideo.rewards.cosine import CosineReward, Preprocessing
+from ivideo.rewards.cosine import CosineReward, Preprocessing, load_clip_tokenizer
 
 EMOJI_WORLD = Path(__file__).parents[1] / "models" / "emoji_world"
 
@@ -44,11 +42,12 @@ def load_bundled(folder: Path, label: str, name: str, source: str, device: torch
     """
     if source:
         raise UsageError(f"reward {name}: {name.partition(':')[0]} is bundled and takes no file")
+    import open_clip
     from safetensors.torch import load_file
 
     config = json.loads((folder / "open_clip_config.json").read_text())["model_cfg"]
-    network = import_clip_class()(**config)
+    network = open_clip.CLIP(**config)
     network.load_state_dict({k: v.float() for k, v in load_file(folder / "model.safetensors").items()})
-    tokenizer = load_tokenizer(str(folder), "", config["text_cfg"]["context_length"])
+    tokenizer = load_clip_tokenizer(str(folder), config["text_cfg"]["context_length"])
     preprocessing = Preprocessing(config["vision_cfg"]["image_size"])
     return CosineReward(name, label, network, tokenizer, preprocessing, device)

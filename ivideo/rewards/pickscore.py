@@ -10,10 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ivideo.errors import IvideoError
-from ivideo.models.loading import explain_damage
-from ivideo.models.unet3d.clip_text import import_transformers, load_tokenizer
-from ivideo.models.unet3d.load import NUM_BYTE_TOKENS
-from ivideo.rewards.cosine import CosineReward, Preprocessing
+from ivideo.models.loading import explain_damage, import_quietly
+from ivideo.rewards.cosine import CosineReward, Preprocessing, load_clip_tokenizer
 
 REPOSITORY = "yuvalkirstain/PickScore_v1"
 
@@ -66,7 +64,7 @@ def load_pickscore(name: str, source: str, device: torch.device) -> CosineReward
         location = str(folder)
         if not (folder / "config.json").is_file():
             raise IvideoError(f"reward {name}: {folder / 'config.json'} is missing")
-    transformers = import_transformers()
+    transformers = import_quietly("transformers")
     with explain_part(name, location, "weights"):
         clip, report = transformers.CLIPModel.from_pretrained(
             location, dtype=torch.float32, output_loading_info=True, attn_implementation="sdpa"
@@ -76,9 +74,7 @@ def load_pickscore(name: str, source: str, device: torch.device) -> CosineReward
         raise IvideoError(f"reward {name}: {location} holds no CLIP: {lacking[0]} is one of {len(lacking)} missing")
     with explain_part(name, find_home(location, TOKENIZER_FILES), "tokenizer files"):
         context_length = clip.config.text_config.max_position_embeddings
-        tokenize = load_tokenizer(find_home(location, TOKENIZER_FILES), "", context_length)
-        if len(tokenize) < NUM_BYTE_TOKENS:  # transformers makes an empty one where there are no files
-            raise OSError("no vocabulary")
+        tokenize = load_clip_tokenizer(find_home(location, TOKENIZER_FILES), context_length)
     with explain_part(name, find_home(location, PROCESSOR_FILES), "preprocessing files"):
         processor = transformers.CLIPImageProcessor.from_pretrained(find_home(location, PROCESSOR_FILES))
         preprocessing = read_preprocessing(processor)

@@ -17,7 +17,7 @@ from ivideo.errors import IvideoError
 from ivideo.files.atomic import atomic_folder, remove_folder
 from ivideo.files.run_folder import RunFolder
 from ivideo.models.loading import explain_damage
-from ivideo.models.lora import restore_lora, save_lora
+from ivideo.models.lora import restore_lora
 from ivideo.training.heldout import decide
 from ivideo.training.step import Trainer
 
@@ -105,7 +105,7 @@ def write_checkpoint(run: RunFolder, step: int, trainer: Trainer) -> Path:
     tensors, counters = trainer.state()
     settings = trainer.settings
     with atomic_folder(path) as folder:
-        save_lora(trainer.model.unet, folder, settings.model, settings.unet)
+        trainer.model.save_adapter(folder)
         contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         (folder / OPTIMIZER_FILE).write_bytes(save(contiguous))
         state = {
@@ -145,7 +145,7 @@ def restore_checkpoint(checkpoint: Checkpoint, trainer: Trainer) -> None:
     Raises:
         IvideoError: the checkpoint is of another adapter.
     """
-    restore_lora(trainer.model.unet, checkpoint.path)
+    restore_lora(trainer.model.network, checkpoint.path)
     with explain_damage(f"checkpoint {checkpoint.path} does not fit this run"):
         trainer.restore(load((checkpoint.path / OPTIMIZER_FILE).read_bytes()), checkpoint.counters)
 

@@ -12,17 +12,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ivideo.config.merge import read_run_settings
-from ivideo.config.settings import FinetuneSettings, generation_settings
+from ivideo.config.settings import FAMILY_SETTINGS, FinetuneSettings, generation_settings
 from ivideo.core.draws import generator_for
 from ivideo.errors import IvideoError, UsageError
 from ivideo.files.atomic import atomic_path
 from ivideo.files.run_folder import RunFolder, open_run_folder
 from ivideo.generating import generate_latents, latents_shape
 from ivideo.inputs.clip_lists import ListedClip
+from ivideo.models.contract import TextToVideoModel
 from ivideo.models.devices import map_on_cores
 from ivideo.models.loading import explain_damage
 from ivideo.models.lora import adapter_off
-from ivideo.models.unet3d.model import TextToVideoModel
 from ivideo.processes import StopRequested, StopSignals, is_true_anywhere, own_share
 from ivideo.training.context import RunContext
 from ivideo.training.draws import samples_of_step
@@ -31,7 +31,7 @@ from ivideo.training.step import ClipOf
 # What the base model's clip of a prompt depends on, but for its seed and its type's rounding.
 CLIP_SETTINGS = (
     "model",
-    "unet",
+    *FAMILY_SETTINGS,
     "num_frames",
     "height",
     "width",
@@ -174,7 +174,7 @@ def prepare_clips(run: RunFolder, context: RunContext, signals: StopSignals) -> 
     if context.settings.start == "noise":
         return None
     cache = ClipCache(run.clips, context.model, context.training, context.settings)
-    with adapter_off(context.model.unet):
+    with adapter_off(context.model.network):
         generate_clips(cache, context, signals)
     return cache.load
 

@@ -10,10 +10,10 @@ from accelerate import Accelerator
 from ivideo.config.settings import FinetuneSettings, generation_settings
 from ivideo.errors import IvideoError, UsageError
 from ivideo.generating import open_model, warn_of_prompts
-from ivideo.inputs.adapters import Adapter, adapter_of_unet
+from ivideo.inputs.adapters import Adapter, adapter_of_weights_file
+from ivideo.models.contract import TextToVideoModel
 from ivideo.models.devices import choose_device
-from ivideo.models.unet3d.authors_weights import find_lora_rank
-from ivideo.models.unet3d.model import TextToVideoModel
+from ivideo.models.families import find_lora_rank
 from ivideo.progress import Progress, Silence
 from ivideo.rewards.contract import RewardModel
 from ivideo.rewards.registry import load_rewards
@@ -81,7 +81,7 @@ def find_start(settings: FinetuneSettings) -> Adapter | None:
         UsageError: it has another rank or scale than the settings ask for, or the U-Net file is not there.
         IvideoError: the U-Net file is no checkpoint of the authors.
     """
-    start = adapter_of_unet(settings)
+    start = adapter_of_weights_file(settings)
     if start is None:
         return None
     rank = find_lora_rank(start.path)

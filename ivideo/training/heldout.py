@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ivideo.config.presets import heldout_prompts_path
 from ivideo.config.settings import FinetuneSettings, generation_settings
 from ivideo.errors import IvideoError
 from ivideo.files.run_folder import RunFolder
@@ -17,9 +18,9 @@ from ivideo.generating import describe_generation, file_stem, generate_clip, tel
 from ivideo.inputs.adapters import Adapter
 from ivideo.inputs.prompts import read_prompts
 from ivideo.metrics.registry import compared
+from ivideo.models.contract import TextToVideoModel
 from ivideo.models.devices import map_on_cores
-from ivideo.models.families import heldout_prompts_path
-from ivideo.models.unet3d.model import TextToVideoModel
+from ivideo.models.lora import adapter_merged
 from ivideo.progress import Progress
 from ivideo.rewards.contract import RewardModel
 from ivideo.rewards.mixture import parse_rewards
@@ -259,9 +260,10 @@ def evaluate_heldout(
 
     if missing:
         progress.start(f"held-out clips, {'base' if step == 0 else f'step {step}'}", len(missing))
-    for index, (clip, score) in zip(missing, map_on_cores(make, missing, model.num_workers), strict=True):
-        found[index] = clip, score
-        progress.advance(f"reward {mean_of([score for _, score in found.values()], 'reward'):.4f}")
+    with adapter_merged(model.network):
+        for index, (clip, score) in zip(missing, map_on_cores(make, missing, model.num_workers), strict=True):
+            found[index] = clip, score
+            progress.advance(f"reward {mean_of([score for _, score in found.values()], 'reward'):.4f}")
     clips, scores = zip(*(found[index] for index in indices), strict=True) if indices else ((), ())
     return Evaluation(step, list(clips), list(scores), indices, watched)
 

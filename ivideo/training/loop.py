@@ -162,9 +162,9 @@ class TrainingLoop:
     def _base(self, step: int) -> Evaluation:
         """The base's evaluation; a run that is gone on with after a step makes its clips again."""
         if 0 not in self.seen:
-            restore_lora(self.trainer.model.unet, checkpoint_path(self.run, 0))
+            restore_lora(self.trainer.model.network, checkpoint_path(self.run, 0))
             self.seen[0] = self.evaluate(0)
-            restore_lora(self.trainer.model.unet, checkpoint_path(self.run, step))
+            restore_lora(self.trainer.model.network, checkpoint_path(self.run, step))
         return self.seen[0]
 
     def _keep_best(self) -> None:

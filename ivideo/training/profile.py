@@ -20,7 +20,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-UNET_WITHOUT_GRAPH, UNET_WITH_GRAPH = "U-Net without graph", "U-Net with graph"
+WITHOUT_GRAPH, WITH_GRAPH = "network without graph", "network with graph"
 
 
 DECODING, REWARD, OPTIMISER = "decoding", "judge", "optimiser"
@@ -29,7 +29,7 @@ DECODING, REWARD, OPTIMISER = "decoding", "judge", "optimiser"
 EVALUATION, KEEPING, ELSE = "evaluation", "logging and saving", "everything else"
 
 
-NETWORKS = (UNET_WITHOUT_GRAPH, UNET_WITH_GRAPH, DECODING, REWARD)
+NETWORKS = (WITHOUT_GRAPH, WITH_GRAPH, DECODING, REWARD)
 
 
 PHASES = (*NETWORKS, OPTIMISER, KEEPING, EVALUATION, ELSE)
@@ -131,8 +131,8 @@ class PhaseTimer(Untimed):
             lane, latents = self._lane(), args[0]
             if before is not None and isinstance(latents, Tensor) and latents.requires_grad:
                 latents.register_hook(partial(_leave, lane, before))
-            is_bare = name == UNET_WITH_GRAPH and not torch.is_grad_enabled()
-            with self.phase(UNET_WITHOUT_GRAPH if is_bare else name):
+            is_bare = name == WITH_GRAPH and not torch.is_grad_enabled()
+            with self.phase(WITHOUT_GRAPH if is_bare else name):
                 return function(*args, **kwargs)
 
         return timed

@@ -18,8 +18,8 @@ from ivideo.files.atomic import atomic_path, check_folder, write_text
 from ivideo.files.run_folder import RunFolder
 from ivideo.generating import latents_shape
 from ivideo.inputs.clip_lists import ListedClip, Source
+from ivideo.models.contract import TextToVideoModel
 from ivideo.models.loading import explain_damage
-from ivideo.models.unet3d.model import TextToVideoModel
 from ivideo.progress import Progress
 from ivideo.training.clips import check_clip, read_latents
 from ivideo.training.context import RunContext
@@ -81,7 +81,7 @@ class RealClips:
         self.model, self.listed, self.settings = model, list(listed), settings
         self.training = {*training, ""}  # a clip without a caption is one that cannot be used
         self.shape = latents_shape(model, generation_settings(settings))
-        self.size = self.shape[2] * model.spatial_factor, self.shape[3] * model.spatial_factor
+        self.size = model.fit_size(settings.height, settings.width)
         self.records: list[ClipRecord] = []
         self.folder = find_cache_folder()
         try:

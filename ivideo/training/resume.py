@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ivideo.config.merge import merge_settings, read_run_settings, read_settings_file
-from ivideo.config.presets import preset_for
+from ivideo.config.presets import choose_model, preset_for
 from ivideo.config.settings import FinetuneSettings
 from ivideo.errors import IvideoError, UsageError
 from ivideo.files.atomic import remove_folder, sweep_temporaries
@@ -17,7 +17,6 @@ from ivideo.files.records import read_json_lines, write_json_lines
 from ivideo.files.run_folder import RunFolder, open_run_folder
 from ivideo.inputs.clip_lists import Source
 from ivideo.inputs.settings import shown
-from ivideo.models.families import choose_model
 from ivideo.models.loading import explain_damage
 from ivideo.progress import Progress
 from ivideo.rewards.registry import runs_code

@@ -13,7 +13,8 @@ import torch
 from accelerate import Accelerator
 
 from ivideo.config.merge import write_toml
-from ivideo.config.settings import FinetuneSettings
+from ivideo.config.presets import find_location
+from ivideo.config.settings import FAMILY_SETTINGS, FinetuneSettings
 from ivideo.errors import Interrupted, IvideoError
 from ivideo.files.atomic import atomic_folder, write_text
 from ivideo.files.records import write_json
@@ -21,7 +22,6 @@ from ivideo.files.run_folder import RunFolder, check_new_run, lock_folder
 from ivideo.inputs.clip_lists import Source
 from ivideo.inputs.prompts import check_prompts
 from ivideo.models.devices import compile_network
-from ivideo.models.families import find_location
 from ivideo.models.lora import add_lora, restore_lora
 from ivideo.processes import StopRequested, StopSignals, explain_out_of_memory, join_processes, resume_command, tell_all
 from ivideo.progress import Progress, Silence
@@ -200,24 +200,24 @@ def prepare_trainer(
     """The trainer at its start, or where a checkpoint left it."""
     settings, model = context.settings, context.model
     if context.start is None:
-        add_lora(model.unet, settings.lora_rank, settings.lora_alpha, settings.seed)
+        add_lora(model.network, settings.lora_rank, settings.lora_alpha, settings.seed)
     timer = PhaseTimer(model.device, model.num_workers) if settings.profile else None
     prompts = real.prompts if real else context.training
     trainer = Trainer(model, trained_part(context.reward_model), prompts, clip_of, settings, context.processes, timer)
     if settings.compile:
-        compile_unet(trainer, context.progress)
+        compile_network_of(trainer, context.progress)
     if checkpoint is not None:
         restore_checkpoint(checkpoint, trainer)
     return trainer
 
 
-def compile_unet(trainer: Trainer, progress: Progress) -> None:
+def compile_network_of(trainer: Trainer, progress: Progress) -> None:
     """Compile the U-Net in a first gradient that is thrown away; where the compiler fails it stays as it is."""
     settings, num_processes = trainer.settings, trainer.accelerator.num_processes
     part = -(-settings.batch_size // (settings.gradient_accumulation * num_processes))
     samples = samples_of_step(0, part, len(trainer.prompts), settings.seed)
     reason = compile_network(
-        trainer.model.unet, lambda: torch.autograd.grad(trainer.evaluate(samples).loss, trainer.parameters)
+        trainer.model.network, lambda: torch.autograd.grad(trainer.evaluate(samples).loss, trainer.parameters)
     )
     if reason is not None:
         progress.warn(f"the U-Net is not compiled: {reason}")
@@ -267,7 +267,7 @@ def report_run(run: RunFolder, context: RunContext, loop: TrainingLoop, num_step
 
 def evaluate_fully(run: RunFolder, context: RunContext, loop: TrainingLoop, step: int) -> Evaluation:
     """All held-out prompts with a checkpoint's adapter; clips that training saw already are not made again."""
-    restore_lora(context.model.unet, checkpoint_path(run, step))
+    restore_lora(context.model.network, checkpoint_path(run, step))
     return context.evaluate(step, watched_only=False, known=loop.seen.get(step))
 
 
@@ -277,7 +277,7 @@ def summarise(run: RunFolder, context: RunContext, loop: TrainingLoop, num_steps
         "schema_version": SUMMARY_VERSION,
         "run": str(run.root),
         "model": context.settings.model,
-        "unet": context.settings.unet,
+        **{name: getattr(context.settings, name) for name in FAMILY_SETTINGS},
         "reward": context.reward_model.name,
         "reward_label": context.reward_model.label,
         "judges": labels_of(context.reward_model),

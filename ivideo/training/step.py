@@ -17,15 +17,14 @@ from ivideo.config.settings import FinetuneSettings, generation_settings
 from ivideo.core.objective import DecodeFrames, Objective, editing_objective
 from ivideo.errors import UsageError
 from ivideo.generating import latents_shape
+from ivideo.models.contract import TextToVideoModel
 from ivideo.models.devices import map_on_cores
 from ivideo.models.lora import named_lora_parameters
-from ivideo.models.unet3d.blocks import checkpoint_blocks
-from ivideo.models.unet3d.model import TextToVideoModel
 from ivideo.processes import own_share
 from ivideo.rewards.contract import RewardModel
 from ivideo.rewards.mixture import labels_of
 from ivideo.training.draws import Sample, choose_run, draw_frames, draw_noise, samples_of_step
-from ivideo.training.profile import DECODING, OPTIMISER, REWARD, UNET_WITH_GRAPH, Untimed
+from ivideo.training.profile import DECODING, OPTIMISER, REWARD, WITH_GRAPH, Untimed
 
 
 def learning_rate_factor(settings: FinetuneSettings, step: int) -> float:
@@ -112,17 +111,17 @@ class Trainer:
         denoise = model.denoiser(settings.guidance_scale, batched=settings.guidance_batching)
         decode_frames: DecodeFrames = model.decode_frames
         if settings.gradient_checkpointing:
-            checkpoint_blocks(model.unet)
-            decode_frames = partial(model.decode_frames, slice_size=1)
-        self.denoise = self.timer.watch(denoise, UNET_WITH_GRAPH)
-        self.decode_frames = self.timer.watch(decode_frames, DECODING, before=UNET_WITH_GRAPH)
+            model.recompute_blocks()
+            decode_frames = partial(model.decode_frames, recompute=True)
+        self.denoise = self.timer.watch(denoise, WITH_GRAPH)
+        self.decode_frames = self.timer.watch(decode_frames, DECODING, before=WITH_GRAPH)
         self.stepper = model.stepper(settings.num_inference_steps)
-        self.named_parameters = named_lora_parameters(model.unet)
+        self.named_parameters = named_lora_parameters(model.network)
         self.parameters = list(self.named_parameters.values())
         self.optimizer = torch.optim.AdamW(self.parameters, lr=settings.learning_rate, weight_decay=0.0)
         # float16 gradients of the last step, which are small, underflow: the loss is scaled up for the backward pass.
         # A step that overflows is left out, and the scale halved.
-        self.scaler = torch.amp.GradScaler(model.device.type, enabled=model.unet.dtype == torch.float16)
+        self.scaler = torch.amp.GradScaler(model.device.type, enabled=model.dtype == torch.float16)
         self.num_skipped = self.num_bad_in_row = 0
 
     def train_step(self, step: int) -> StepMetrics:

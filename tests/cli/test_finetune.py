@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from ivideo.config.presets import MODEL_SOURCES
 from ivideo.metrics.registry import compared
-from ivideo.models.families import MODEL_SOURCES
 from ivideo.video.reader import read_video
 
 FILES = [

@@ -15,8 +15,8 @@ from ivideo.comparing.candidates import (
     list_videos,
     settle_settings,
 )
+from ivideo.config.presets import MODEL_SOURCES
 from ivideo.errors import IvideoError, UsageError
-from ivideo.models.families import MODEL_SOURCES
 from ivideo.progress import Silence
 from ivideo.video.reader import read_video
 from ivideo.video.writer import write_video

@@ -13,7 +13,7 @@ import torch
 
 from examples import published_sizes
 from examples.full_size import TINY, run_measured, write_judge, write_text_to_video
-from ivideo.models.unet3d.load import load_text_to_video
+from ivideo.models.families import load_model
 
 CPU = torch.device("cpu")
 
@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_folder_is_a_model_that_predicts(folder: Path) -> None:
-    model = load_text_to_video(str(folder), CPU, torch.bfloat16)
+    model = load_model(str(folder), CPU, torch.bfloat16)
     latents = torch.randn(1, *model.latents_shape(4, 64, 64), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         noise_pred = model.denoiser(3.0)(latents, torch.tensor(551), model.encode_prompts(["a cat"]))
@@ -36,7 +36,7 @@ def test_the_folder_is_a_model_that_predicts(folder: Path) -> None:
 
 
 def test_the_vocabulary_is_clip_s(folder: Path) -> None:
-    tokenizer = load_text_to_video(str(folder), CPU, torch.bfloat16).tokenizer
+    tokenizer = load_model(str(folder), CPU, torch.bfloat16).tokenizer
     texts = ["a cat surfing, in 4K", "Two owls' hats", "na\u00efve \U0001f600 caf\u00e9", ""]
     ours, theirs = tokenizer(texts), open_clip.get_tokenizer("ViT-H-14")(texts)
     assert torch.equal(ours, theirs)

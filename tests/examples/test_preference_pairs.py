@@ -19,7 +19,7 @@ from examples.emoji_world.preference_pairs import (
     to_bytes,
 )
 from examples.emoji_world.renderer import render
-from ivideo.models.unet3d.load import load_text_to_video
+from ivideo.models.families import load_model
 
 ROUND_TRIP, EDITED, SAMPLE = 10, 20, 30
 
@@ -162,7 +162,7 @@ def test_a_model_s_versions_are_kept_and_made_from_the_same_noise(tmp_path, monk
     monkeypatch.setattr(preference_pairs, "CLIPS_A_FILE", 1)
     loaded = []
     monkeypatch.setattr(preference_pairs, "load_snapshot", lambda model, path: loaded.append(path.stem))
-    model = load_text_to_video("emoji-world", torch.device("cpu"), torch.float32)
+    model = load_model("emoji-world", torch.device("cpu"), torch.float32)
     makers = [Maker(tmp_path / "early.safetensors", 1), Maker(tmp_path / "late.safetensors", 1)]
     first, again = Pool(2, seed=3), Pool(2, seed=3)
     first.make_versions(model, makers, 1, tmp_path)

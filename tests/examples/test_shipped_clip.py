@@ -11,7 +11,7 @@ import torch
 from examples.emoji_world.captions import SUBJECTS, places_for
 from examples.emoji_world.preference_pairs import Maker, Pool, as_float
 from examples.emoji_world.train_clip import FLOORS, evaluate
-from ivideo.models.unet3d.load import load_text_to_video
+from ivideo.models.families import load_model
 from ivideo.rewards.registry import load_reward
 
 pytestmark = pytest.mark.needs_font
@@ -37,7 +37,7 @@ def test_floors_hold_on_held_out_renders(judge, pool):
 
 
 def test_clips_of_the_bundled_model_fit_their_own_prompts_better_than_wrong_ones(judge, pool, tmp_path):
-    model = load_text_to_video("emoji-world", torch.device("cpu"), torch.float32)
+    model = load_model("emoji-world", torch.device("cpu"), torch.float32)
     maker = Maker(tmp_path / "bundled")
     by_subject, by_place = [], []
     for number, clip in enumerate(pool.clips[:NUM_MADE]):

@@ -16,7 +16,7 @@ from examples.emoji_world.preference_pairs import (
     foreign_picture,
 )
 from examples.emoji_world.train_preference import FLOORS, evaluate, mean_scores
-from ivideo.models.unet3d.load import load_text_to_video
+from ivideo.models.families import load_model
 from ivideo.rewards.registry import load_reward
 
 pytestmark = pytest.mark.needs_font
@@ -33,7 +33,7 @@ def judge():
 def pool(tmp_path_factory):
     """Renders that no training saw, spoiled at strengths that no training used; samples by the bundled model."""
     made = Pool(300, SEED, UNSEEN_STRENGTHS)
-    model = load_text_to_video("emoji-world", torch.device("cpu"), torch.float32)
+    model = load_model("emoji-world", torch.device("cpu"), torch.float32)
     maker = Maker(tmp_path_factory.mktemp("made") / "bundled")
     made.samples = [torch.cat([made.sample_clip(model, maker, n)["sample"] for n in range(NUM_MADE)])]
     return made

@@ -9,7 +9,7 @@ from transformers import CLIPTokenizer
 from examples.emoji_world.captions import all_scenes
 from examples.emoji_world.tokenizer import CONTEXT_LENGTH, END, START, load_clip_merges, make_tokenizer, save_tokenizer
 from examples.emoji_world.train_text_to_video import world_words
-from ivideo.models.families import MODEL_SOURCES
+from ivideo.config.presets import MODEL_SOURCES
 from ivideo.rewards.emoji_world import EMOJI_CLIP, EMOJI_PREFERENCE
 
 

@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file
 
 import ivideo
+from ivideo.config.presets import find_location
 from ivideo.errors import IvideoError, UsageError
 from ivideo.inputs import export
-from ivideo.models.families import find_location
 from ivideo.models.lora import load_lora
 from ivideo.models.unet3d.load import load_unet
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from ivideo.models.families import MODEL_SOURCES
+from ivideo.config.presets import MODEL_SOURCES
+from ivideo.models.families import load_model
 from ivideo.models.lora import add_lora, save_lora
-from ivideo.models.unet3d.load import load_text_to_video
-from ivideo.models.unet3d.model import TextToVideoModel
+from ivideo.models.unet3d.model import UNet3DModel
 
 CPU = torch.device("cpu")
 UNET = {
@@ -60,9 +60,9 @@ def bundled_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
-def bundled() -> TextToVideoModel:
+def bundled() -> UNet3DModel:
     """The emoji world in float32; tests must leave it as it is."""
-    return load_text_to_video("emoji-world", CPU, torch.float32)
+    return load_model("emoji-world", CPU, torch.float32)
 
 
 @pytest.fixture(scope="session")
@@ -103,9 +103,9 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory, make_unet: Callable[..
 
 
 @pytest.fixture
-def tiny(tiny_folder: Path) -> TextToVideoModel:
+def tiny(tiny_folder: Path) -> UNet3DModel:
     """A fresh random model: 4 x 4 latents of 4 channels, 8 x 8 pixels."""
-    return load_text_to_video(str(tiny_folder), CPU, torch.float32)
+    return load_model(str(tiny_folder), CPU, torch.float32)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from ivideo.errors import IvideoError
 from ivideo.files.run_folder import RunFolder
 from ivideo.generating import open_model
 from ivideo.inputs.clip_lists import ListedClip
-from ivideo.models.unet3d.model import TextToVideoModel
+from ivideo.models.unet3d.model import UNet3DModel
 from ivideo.progress import Silence
 from ivideo.training.real_clips import RealClips, recall_clips, split_source, write_records
 from ivideo.video.hashes import hash_content
@@ -49,7 +49,7 @@ class Notes(Silence):
 
 
 @pytest.fixture(scope="module")
-def model() -> TextToVideoModel:
+def model() -> UNet3DModel:
     return open_model(generation_settings(SETTINGS))
 
 
@@ -86,7 +86,7 @@ def listed(videos: Path, tmp_path: Path) -> list[ListedClip]:
 
 
 @pytest.fixture
-def prepare(model: TextToVideoModel) -> Callable[..., tuple[RealClips, list[str]]]:
+def prepare(model: UNet3DModel) -> Callable[..., tuple[RealClips, list[str]]]:
     """`prepare(listed, **settings)` gives the clips and what was told."""
 
     def prepare(listed: list[ListedClip], **changes: Any) -> tuple[RealClips, list[str]]:

@@ -21,13 +21,13 @@ import torch
 
 from examples.emoji_world import captions, renderer
 from examples.emoji_world.evaluation import named_words
+from ivideo.config.presets import find_location
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import IvideoError
 from ivideo.files.atomic import atomic_path, explain_os_error
 from ivideo.generating import file_stem, generate_clip, open_model
 from ivideo.inputs.adapters import Adapter
 from ivideo.models.devices import choose_device, choose_dtype, map_on_cores
-from ivideo.models.families import find_location
 from ivideo.models.lora import CONFIG_FILE, WEIGHTS_FILE
 from ivideo.progress import Progress
 from ivideo.scoring.clips import frames_to_tensor

@@ -6,6 +6,7 @@ size must hold. The released fine-tuned file holds the LoRA pairs beside the U-N
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -16,9 +17,12 @@ from torch import Tensor
 
 from ivideo.errors import IvideoError, UsageError
 from ivideo.models.loading import PICKLE_SUFFIXES, explain_damage, read_weights
+from ivideo.models.lora import full_lora_config, load_lora, put_lora, save_lora
 
 ZIP_MAGIC = b"PK\x03\x04"  # torch.save writes zip files
 
+
+BASE_FILE = "base_unet.json"  # in an adapter's folder, not PEFT's: names the file of the base's U-Net
 
 ENDS = {
     "time_embedding.linear_1": "time_embed.0",
@@ -251,3 +255,47 @@ def _count(names: Collection[str]) -> str:
     more = ", ..." if len(names) > NUM_NAMED else ""
     noun = "weight" if len(names) == 1 else "weights"
     return f"{len(names)} {noun} ({', '.join(named)}{more})"
+
+
+def load_adapter(unet: Any, path: Path, scale: float = 1.0) -> None:
+    """Load an adapter in PEFT's format, or the one that a file of the authors brings.
+
+    Args:
+        unet: changed in place.
+        path: folder, or file.
+        scale: multiplies the adapter's effect; 0 is the base model.
+
+    Raises:
+        IvideoError: no adapter there, a damaged one, or one of another network.
+    """
+    if not path.is_file():
+        load_lora(unet, path, scale)
+        return
+    rank, weights = read_authors_lora(unet, path)
+    put_lora(unet, full_lora_config(rank, rank), weights, path, scale)
+
+
+def save_adapter(unet: Any, folder: Path, base_model: str, unet_file: str | None = None) -> None:
+    """Write the U-Net's adapter in PEFT's format.
+
+    Args:
+        unet: has the adapter.
+        folder: where to.
+        base_model: the model that the adapter is for.
+        unet_file: the file that the model's U-Net came from, if not from its own folder; see `read_unet_file`.
+    """
+    save_lora(unet, folder, base_model)
+    if unet_file:
+        (folder / BASE_FILE).write_text(json.dumps({"unet": unet_file}) + "\n", encoding="utf-8")
+
+
+def read_unet_file(folder: Path) -> str | None:
+    """The U-Net file that `save_adapter` noted; None if there is none.
+
+    Raises:
+        IvideoError: the note is damaged.
+    """
+    if not (folder / BASE_FILE).is_file():
+        return None
+    with explain_damage(f"adapter {folder} is damaged: {BASE_FILE} names no U-Net", tell_reason=False):
+        return str(json.loads((folder / BASE_FILE).read_text(encoding="utf-8"))["unet"])

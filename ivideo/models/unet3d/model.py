@@ -1,4 +1,4 @@
-"""A text-to-video latent diffusion model: prompts in, noise predictions, and latents to frames and back."""
+"""A U-Net with its autoencoder and text encoder: prompts in, noise predictions, and latents to frames and back."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint as checkpoint_call
 
-from ivideo.models.unet3d.clip_text import ClipTextEncoder, ClipTokenizer
+from ivideo.errors import UsageError
+from ivideo.models.contract import TextToVideoModel
+from ivideo.models.unet3d.authors_weights import load_adapter, save_adapter
+from ivideo.models.unet3d.blocks import checkpoint_blocks
 from ivideo.models.unet3d.schedule import DDIMStepper
 
 WORD = re.compile(r"[^\s!-/:-@\[-`{-~]+")  # all but spaces and ASCII punctuation: an emoji is a word, too
-
-
-SMALL_NETWORK = 50_000_000  # parameters; several clips at once fit into memory, and one alone leaves cores idle
 
 
 FRAMES_AT_ONCE = 8  # frames of a ready clip that are decoded, or of a real one that are encoded, together
@@ -47,7 +48,7 @@ class Conditioning:
 
 
 @dataclass
-class TextToVideoModel:
+class UNet3DModel(TextToVideoModel):
     """A U-Net with its autoencoder, text encoder and noise schedule, all frozen and in eval mode.
 
     Attributes:
@@ -55,18 +56,21 @@ class TextToVideoModel:
         unet: diffusers' UNet3DConditionModel.
         vae: diffusers' AutoencoderKL; works frame by frame.
         text_encoder: token ids to hidden states; None once it is dropped (`encode_once`).
-        tokenizer: prompts to token ids.
+        tokenizer: prompts to token ids, of transformers.
         scheduler: a diffusers scheduler, read for its schedule only.
         device: where everything lives.
+        unet_file: the authors' file that the U-Net came from, if it did; adapters note it.
     """
 
     name: str
     unet: Any
     vae: Any
-    text_encoder: ClipTextEncoder | None
-    tokenizer: ClipTokenizer
+    text_encoder: Any
+    tokenizer: Any
     scheduler: Any
     device: torch.device
+    unet_file: str | None = None
+    _context_length: int = field(default=0, init=False, repr=False)
     _known_embeds: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
     _known_timesteps: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False)
 
@@ -74,12 +78,13 @@ class TextToVideoModel:
         """Freeze every part and switch dropout off."""
         for part in filter(None, (self.unet, self.vae, self.text_encoder)):
             part.requires_grad_(False).eval()
+        if self.text_encoder is not None:
+            self._context_length = int(self.text_encoder.config.max_position_embeddings)
 
     @property
-    def num_workers(self) -> int:
-        """Clips to work on at once: one a core for a small network on a CPU, else one."""
-        is_small = sum(parameter.numel() for parameter in self.unet.parameters()) <= SMALL_NETWORK
-        return torch.get_num_threads() if is_small and self.device.type == "cpu" else 1
+    def network(self) -> Any:
+        """The U-Net."""
+        return self.unet
 
     @property
     def spatial_factor(self) -> int:
@@ -91,12 +96,19 @@ class TextToVideoModel:
         """Height and width must be multiples of this, in pixels, to survive the U-Net's halvings."""
         return self.spatial_factor * int(2 ** (len(self.unet.config.block_out_channels) - 1))
 
-    @property
-    def default_size(self) -> tuple[int, int]:
-        """Height and width, in pixels, that the U-Net says it was trained at; else 256 x 256."""
+    def fit_size(self, height: int | None, width: int | None) -> tuple[int, int]:
+        """Height and width in pixels; where None those that the U-Net says it was trained at, else 256.
+
+        Raises:
+            UsageError: no multiple of `size_multiple`.
+        """
         cells = self.unet.config.sample_size or 256 // self.spatial_factor
-        height, width = (cells, cells) if isinstance(cells, int) else cells
-        return height * self.spatial_factor, width * self.spatial_factor
+        own = (cells, cells) if isinstance(cells, int) else cells
+        size = tuple(given or side * self.spatial_factor for given, side in zip((height, width), own, strict=True))
+        for name, value in zip(("height", "width"), size, strict=True):
+            if value % self.size_multiple:
+                raise UsageError(f"--{name} {value}: {self.name} needs a multiple of {self.size_multiple}")
+        return size[0], size[1]
 
     def latents_shape(self, num_frames: int, height: int, width: int) -> tuple[int, int, int, int]:
         """Shape (channels, num_frames, height, width) of one clip's latents, sizes given in pixels."""
@@ -134,7 +146,10 @@ class TextToVideoModel:
             if unknown := [text for text in texts if text not in self._known_embeds]:
                 raise ValueError(f"the text encoder was dropped before it saw {unknown[0]!r}")
             return torch.stack([self._known_embeds[text] for text in texts])
-        embeds: Tensor = self.text_encoder(self.tokenizer(texts).to(self.device))
+        tokens = self.tokenizer(
+            texts, padding="max_length", max_length=self._context_length, truncation=True, return_tensors="pt"
+        )
+        embeds: Tensor = self.text_encoder(tokens.input_ids.to(self.device)).last_hidden_state
         return embeds.to(self.unet.dtype)
 
     def find_prompt_problems(self, prompt: str) -> list[str]:
@@ -142,12 +157,13 @@ class TextToVideoModel:
         problems = []
         words = WORD.findall(prompt)
         if len(self.tokenizer) < SMALL_VOCABULARY:
-            unknown = [word for word in words if len(self.tokenizer.split(word)) != 1]
+            unknown = [word for word in words if len(self.tokenizer.tokenize(word)) != 1]
             if unknown:
                 problems.append(f"{self.name} does not know: {', '.join(dict.fromkeys(unknown))}")
-        read = self.tokenizer.find_cut(prompt)
-        if read is not None:
-            problems.append(f"cut to {self.tokenizer.context_length - 2} tokens, read as {read!r}")
+        ids, length = self.tokenizer(prompt).input_ids, self._context_length
+        if len(ids) > length:
+            read = self.tokenizer.decode(ids[: length - 1], skip_special_tokens=True).strip()
+            problems.append(f"cut to {length - 2} tokens, read as {read!r}")
         return problems
 
     def denoiser(
@@ -193,14 +209,18 @@ class TextToVideoModel:
             self._known_timesteps[number] = timestep.to(self.device)
         return self._known_timesteps[number]
 
-    def decode_frames(self, latents: Tensor, frame_indices: Tensor, *, slice_size: int | None = None) -> Tensor:
+    def recompute_blocks(self) -> None:
+        """Let every block of the U-Net recompute in the backward pass; see `checkpoint_blocks`."""
+        checkpoint_blocks(self.unet)
+
+    def decode_frames(self, latents: Tensor, frame_indices: Tensor, *, recompute: bool = False) -> Tensor:
         """Decode the named frames of each clip, and no others.
 
         Args:
             latents: (batch, channels, num_frames, height, width).
             frame_indices: (batch, num_drawn) pixel-frame indices.
-            slice_size: frames that are decoded at once, each slice again in the backward pass instead of keeping its
-                activations; None: all at once, activations kept.
+            recompute: one frame after the other, each again in the backward pass instead of keeping its activations;
+                else all at once, activations kept.
 
         Returns:
             frames (batch, num_drawn, 3, height, width) float32 in [0, 1].
@@ -209,11 +229,11 @@ class TextToVideoModel:
         rows = torch.arange(batch, device=latents.device)[:, None]
         drawn = latents[rows, :, frame_indices.to(latents.device)]  # (batch, num_drawn, channels, height, width)
         scaled = drawn.flatten(0, 1).to(self.vae.dtype) / self.vae.config.scaling_factor
-        if slice_size is None:
-            images = self._decode(scaled)
+        if recompute:
+            decode_again = partial(checkpoint_call, self._decode, use_reentrant=False, preserve_rng_state=False)
+            images = torch.cat([decode_again(part) for part in scaled.split(1)])
         else:
-            recompute = partial(checkpoint_call, self._decode, use_reentrant=False, preserve_rng_state=False)
-            images = torch.cat([recompute(part) for part in scaled.split(slice_size)])
+            images = self._decode(scaled)
         frames: Tensor = images.unflatten(0, (batch, num_drawn))
         return frames
 
@@ -259,3 +279,20 @@ class TextToVideoModel:
                 digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
                 digest.update(weight.cpu().contiguous().view(torch.uint8).numpy().data)
         return digest.hexdigest()
+
+    def load_adapter(self, path: Path, scale: float = 1.0) -> None:
+        """Put an adapter into the U-Net: a folder in PEFT's format, or a file of the authors that brings one.
+
+        Args:
+            path: folder or file.
+            scale: multiplies its effect; 0 is the base model.
+
+        Raises:
+            IvideoError: no adapter there, a damaged one, or one of another model.
+        """
+        load_adapter(self.unet, path, scale)
+        self.unet.to(self.device)
+
+    def save_adapter(self, folder: Path) -> None:
+        """Write the U-Net's adapter in PEFT's format, and which file the U-Net came from."""
+        save_adapter(self.unet, folder, self.name, self.unet_file)

@@ -13,22 +13,22 @@ from ivideo.config.settings import GenerationSettings
 from ivideo.generating import generate_clip, open_model
 from ivideo.inputs.adapters import find_adapter
 from ivideo.inputs.settings import resolve_settings
+from ivideo.models.families import load_model
 from ivideo.models.lora import add_lora, lora_parameters, save_lora
-from ivideo.models.unet3d.load import load_text_to_video
-from ivideo.models.unet3d.model import TextToVideoModel
+from ivideo.models.unet3d.model import UNet3DModel
 from ivideo.progress import Silence
 
 CPU = torch.device("cpu")
 
 
-def give_adapter(model: TextToVideoModel) -> None:
+def give_adapter(model: UNet3DModel) -> None:
     add_lora(model.unet, 4, 4.0, seed=0)
     for parameter in lora_parameters(model.unet):
         parameter.data.add_(0.05)
 
 
 def test_an_adapter_acts_at_the_named_timesteps_and_the_model_is_the_base_at_others() -> None:
-    model = load_text_to_video("emoji-world", CPU, torch.float32)
+    model = load_model("emoji-world", CPU, torch.float32)
     latents = torch.randn(1, *model.latents_shape(2, 64, 64), generator=torch.Generator().manual_seed(0))
     conditioning = model.encode_prompts(["a cat surfing"])
     denoise = model.denoiser(7.5)
@@ -50,7 +50,7 @@ def test_an_adapter_acts_at_the_named_timesteps_and_the_model_is_the_base_at_oth
 
 
 def test_steps_with_gradient_and_the_others_are_all_steps(tmp_path: Path) -> None:
-    model = load_text_to_video("emoji-world", CPU, torch.float32)
+    model = load_model("emoji-world", CPU, torch.float32)
     give_adapter(model)
     save_lora(model.unet, tmp_path / "adapter", "emoji-world")
     flags = {"model": "emoji-world", "num_inference_steps": 3, "num_frames": 4, "dtype": "float32"}

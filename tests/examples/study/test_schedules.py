@@ -10,7 +10,7 @@ import torch
 from examples.study.schedules import PRESET, measure_effects, respace_model
 from ivideo.config.settings import FinetuneSettings
 from ivideo.inputs.settings import resolve_settings
-from ivideo.models.unet3d.load import load_text_to_video
+from ivideo.models.families import load_model
 from ivideo.progress import Silence
 
 CPU = torch.device("cpu")
@@ -24,7 +24,7 @@ def test_the_papers_last_step_hardly_acts() -> None:
 
 
 def test_effects_are_those_of_the_chain_that_follows() -> None:
-    stepper = load_text_to_video("emoji-world", CPU, torch.float32).stepper(8)
+    stepper = load_model("emoji-world", CPU, torch.float32).stepper(8)
     effects = measure_effects("emoji-world", "trailing", 8)
     assert [one.timestep for one in effects] == stepper.timesteps.flip(0).tolist()
     noise_pred = torch.zeros(1, dtype=torch.float64, requires_grad=True)
@@ -40,7 +40,7 @@ def test_a_respaced_model_is_the_same_but_for_its_timesteps(tmp_path: Path) -> N
     folder = tmp_path / "models" / "leading"
     preset = respace_model("emoji-world", "leading", folder)
     assert preset == respace_model("emoji-world", "leading", folder) == folder / PRESET
-    own, copy = (load_text_to_video(name, CPU, torch.float32) for name in ("emoji-world", str(folder)))
+    own, copy = (load_model(name, CPU, torch.float32) for name in ("emoji-world", str(folder)))
     assert copy.stepper(8).timesteps.tolist() == [876, 751, 626, 501, 376, 251, 126, 1]
     assert own.stepper(8).timesteps.tolist() == [999, 874, 749, 624, 499, 374, 249, 124]
     assert all(map(torch.equal, own.unet.parameters(), copy.unet.parameters()))

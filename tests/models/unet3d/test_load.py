@@ -9,11 +9,11 @@ import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler, PNDMScheduler
 from safetensors.torch import load_file, save_file
 
+from ivideo.config.presets import choose_model, heldout_prompts_path
 from ivideo.errors import IvideoError, UsageError
 from ivideo.models.devices import choose_device, choose_dtype
-from ivideo.models.families import choose_model, heldout_prompts_path
+from ivideo.models.families import load_model
 from ivideo.models.unet3d import load
-from ivideo.models.unet3d.load import load_text_to_video
 
 CPU = torch.device("cpu")
 
@@ -62,7 +62,7 @@ def test_only_the_bundled_model_brings_heldout_prompts():
 
 
 def test_every_part_has_its_type(tiny_folder):
-    model = load_text_to_video(str(tiny_folder), CPU, torch.bfloat16)
+    model = load_model(str(tiny_folder), CPU, torch.bfloat16)
     assert model.name == str(tiny_folder)
     assert model.unet.dtype == torch.bfloat16
     assert (model.vae.dtype, model.text_encoder.final_layer_norm.weight.dtype) == (torch.float32, torch.float32)
@@ -71,7 +71,7 @@ def test_every_part_has_its_type(tiny_folder):
 @pytest.mark.parametrize("name", ["emoji", "./nowhere", "~/nowhere", "/nowhere", "a/b/c", " "])
 def test_an_unknown_name(name):
     with pytest.raises(UsageError) as caught:
-        load_text_to_video(name, CPU, torch.float32)
+        load_model(name, CPU, torch.float32)
     assert str(caught.value) == (
         f"unknown model {name!r}: not one of emoji-world, modelscope, zeroscope, "
         "not a folder, not a hub id like owner/name"
@@ -81,14 +81,14 @@ def test_an_unknown_name(name):
 def test_a_file_is_no_model(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"")
     with pytest.raises(UsageError, match="unknown model"):
-        load_text_to_video(str(tmp_path / "model.safetensors"), CPU, torch.float32)
+        load_model(str(tmp_path / "model.safetensors"), CPU, torch.float32)
 
 
 @pytest.mark.parametrize("name", ["ivideo-tests/nowhere", "modelscope", "zeroscope"])
 def test_a_hub_id_without_a_hub(monkeypatch, tmp_path, name):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(IvideoError, match=rf"^model '{name}' cannot be loaded: .*is this machine online\?") as caught:
-        load_text_to_video(name, CPU, torch.float32)
+        load_model(name, CPU, torch.float32)
     assert "\n" not in str(caught.value)
 
 
@@ -178,13 +178,13 @@ def test_a_broken_folder_is_told_in_one_line(tiny_folder, tmp_path, change, mess
     folder = Path(shutil.copytree(tiny_folder, tmp_path / "model"))
     change(folder)
     with pytest.raises(IvideoError, match=message) as caught:
-        load_text_to_video(str(folder), CPU, torch.float32)
+        load_model(str(folder), CPU, torch.float32)
     assert str(caught.value).startswith(f"model {str(folder)!r}")
     assert "\n" not in str(caught.value)
 
 
 def test_an_unbroken_copy_loads(tiny_folder, tmp_path):
-    model = load_text_to_video(str(shutil.copytree(tiny_folder, tmp_path / "model")), CPU, torch.float32)
+    model = load_model(str(shutil.copytree(tiny_folder, tmp_path / "model")), CPU, torch.float32)
     assert model.find_prompt_problems("a cat") == []
 
 
@@ -198,7 +198,7 @@ def test_another_scheduler_lends_its_betas_and_does_not_clip(tiny_folder, tmp_pa
     folder = Path(shutil.copytree(tiny_folder, tmp_path / "model"))
     betas = {"beta_start": 0.001, "beta_end": 0.01, "beta_schedule": "linear", "steps_offset": 1}
     put_scheduler(folder, PNDMScheduler(**betas))
-    scheduler = load_text_to_video(str(folder), CPU, torch.float32).scheduler
+    scheduler = load_model(str(folder), CPU, torch.float32).scheduler
     assert isinstance(scheduler, DDIMScheduler)
     assert torch.equal(scheduler.betas, torch.linspace(0.001, 0.01, 1000))
     assert scheduler.config.clip_sample is False
@@ -208,4 +208,4 @@ def test_flow_matching_is_refused_before_anything_is_generated(tiny_folder, tmp_
     folder = Path(shutil.copytree(tiny_folder, tmp_path / "model"))
     put_scheduler(folder, FlowMatchEulerDiscreteScheduler())
     with pytest.raises(IvideoError, match="FlowMatchEulerDiscreteScheduler has no noise schedule of betas"):
-        load_text_to_video(str(folder), CPU, torch.float32)
+        load_model(str(folder), CPU, torch.float32)

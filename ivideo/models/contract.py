@@ -1,0 +1,230 @@
+"""What a text-to-video model is to the rest of the house: a family implements this once, and everything else follows.
+
+Latents are whatever the family's network denoises, with clips along the first axis; only the family looks inside them
+(packed tokens, frames that are compressed over time). Frames are pixel frames. A family reads a diffusers folder part
+by part; `ivideo.models.families` has a row for each.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from ivideo.core.sampler import Denoise, Stepper
+from ivideo.models.lora import load_lora, save_lora
+
+SMALL_NETWORK = 50_000_000  # parameters; several clips at once fit into memory, and one alone leaves cores idle
+
+
+class Conditioning(Protocol):
+    """What the network needs to know of a batch of prompts, opaque to all but the family (one text encoder or four)."""
+
+    def pick(self, items: Sequence[int]) -> Self:
+        """That of some prompts, by their places in the batch; a place may be named twice."""
+        ...
+
+
+class TextToVideoModel(ABC):
+    """A text-to-video model with all its parts frozen and in eval mode.
+
+    Attributes:
+        name: how the user called it.
+        device: where everything lives.
+        network: the module that adapters go into; of two experts the one that the gradient reaches.
+    """
+
+    name: str
+    device: torch.device
+    network: Any
+
+    # Sizes
+
+    @abstractmethod
+    def fit_size(self, height: int | None, width: int | None) -> tuple[int, int]:
+        """Height and width in pixels, the model's own where None.
+
+        Raises:
+            UsageError: a size that the model cannot make.
+        """
+
+    @abstractmethod
+    def latents_shape(self, num_frames: int, height: int, width: int) -> tuple[int, ...]:
+        """Shape of one clip's latents.
+
+        Raises:
+            UsageError: a number of frames that the model cannot make.
+        """
+
+    # Text
+
+    @abstractmethod
+    def encode_prompts(self, prompts: Sequence[str], negative_prompt: str = "") -> Conditioning:
+        """What `denoiser` needs of the prompts, and of the negative prompt for each of them.
+
+        Raises:
+            ValueError: the text encoders were dropped before they saw one of them.
+        """
+
+    @abstractmethod
+    def encode_once(self, prompts: Sequence[str], negative_prompt: str = "") -> None:
+        """Encode all prompts that will ever be needed, each as for a clip of its own, and drop the text encoders."""
+
+    @abstractmethod
+    def find_prompt_problems(self, prompt: str) -> list[str]:
+        """What the model cannot read in a prompt, in words; empty where there is nothing."""
+
+    # Denoising
+
+    @abstractmethod
+    def stepper(self, num_inference_steps: int) -> Stepper:
+        """The noise schedule for a chain of that many steps, without state.
+
+        Raises:
+            IvideoError: the schedule cannot make that many.
+        """
+
+    @abstractmethod
+    def denoiser(self, guidance_scale: float, *, batched: bool = True) -> Denoise:
+        """The guided network as the sampler calls it: `denoise(latents, timestep, conditioning) -> noise_pred`.
+
+        Latents may be float32 while the network has half precision: the prediction comes back in the latents' dtype.
+
+        Args:
+            guidance_scale: weight of the text, 1 for none: by two branches, or by an embedding where the family has it.
+            batched: both branches in one forward; False: one after the other, which takes less memory at a time.
+        """
+
+    @abstractmethod
+    def recompute_blocks(self) -> None:
+        """Let the network's blocks recompute in the backward pass; gradients stay as they are. Twice does no harm."""
+
+    # Pixels
+
+    @abstractmethod
+    def decode_frames(self, latents: Tensor, frame_indices: Tensor, *, recompute: bool = False) -> Tensor:
+        """Decode the named pixel frames of each clip, and no latents that they do not need.
+
+        Args:
+            latents: of a batch of clips.
+            frame_indices: (batch, num_drawn) pixel frames.
+            recompute: decode again in the backward pass, in small parts, instead of keeping activations.
+
+        Returns:
+            frames (batch, num_drawn, 3, height, width) float32 in [0, 1]; gradients flow.
+        """
+
+    @abstractmethod
+    def decode_clip(self, latents: Tensor) -> Tensor:
+        """All frames of one clip's latents: uint8 (num_frames, height, width, 3) on the CPU, without gradients."""
+
+    @abstractmethod
+    def encode_frames(self, frames: Tensor) -> Tensor:
+        """Clean latents of clips, float32, without a draw; the inverse of `decode_frames`.
+
+        Args:
+            frames: (batch, num_frames, 3, height, width) in [0, 1], of a size and number that the model can make.
+        """
+
+    @abstractmethod
+    def fingerprint_encoder(self) -> str:
+        """SHA-256, in hex, of all that decides what `encode_frames` gives, the kind of device included."""
+
+    # What is the same for every family
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the network's weights."""
+        dtype: torch.dtype = self.network.dtype
+        return dtype
+
+    @property
+    def num_workers(self) -> int:
+        """Clips to work on at once: one a core for a small network on a CPU, else one."""
+        is_small = sum(parameter.numel() for parameter in self.network.parameters()) <= SMALL_NETWORK
+        return torch.get_num_threads() if is_small and self.device.type == "cpu" else 1
+
+    def load_adapter(self, path: Path, scale: float = 1.0) -> None:
+        """Put an adapter into the network.
+
+        Args:
+            path: folder in PEFT's format; families may read others.
+            scale: multiplies its effect; 0 is the base model.
+
+        Raises:
+            IvideoError: no adapter there, a damaged one, or one of another model.
+        """
+        load_lora(self.network, path, scale)
+        self.network.to(self.device)
+
+    def save_adapter(self, folder: Path) -> None:
+        """Write the network's adapter in PEFT's format."""
+        save_lora(self.network, folder, self.name)
+
+
+class Family(Protocol):
+    """What a family's module offers beside its models: how they are loaded, and which foreign files it knows."""
+
+    def load_model(
+        self, name: str, location: str, device: torch.device, dtype: torch.dtype, weights_file: str | None = None
+    ) -> TextToVideoModel:
+        """Load a model from a folder or the hub.
+
+        Args:
+            name: how the user called it.
+            location: a local diffusers folder, or a hub id.
+            device: where to put it.
+            dtype: of the network; other parts may keep another one.
+            weights_file: a foreign file with the network's weights, which are then not read from the location.
+
+        Raises:
+            IvideoError: a part is missing, damaged or of a class that is not supported, or the file does not fit.
+        """
+        ...
+
+    def load_network(
+        self, name: str, location: str, dtype: torch.dtype | None, weights_file: str | None = None
+    ) -> nn.Module:
+        """The module that adapters go into, on the CPU; with dtype None on the meta device, without its weights.
+
+        Raises:
+            IvideoError: it is damaged, or the file does not fit.
+        """
+        ...
+
+    @property
+    def NETWORK_PART(self) -> str:
+        """The folder of that module in a diffusers folder."""
+        ...
+
+    def load_adapter(self, network: Any, path: Path, /, scale: float = 1.0) -> None:
+        """Put an adapter into such a module: a folder in PEFT's format, or a foreign file; see `TextToVideoModel`."""
+        ...
+
+    def save_adapter(self, network: Any, folder: Path, base_model: str, weights_file: str | None = None, /) -> None:
+        """Write the module's adapter in PEFT's format, with the names of its base model and foreign file."""
+        ...
+
+    def is_weights_file(self, path: Path) -> bool:
+        """Whether a path names a foreign file with a network's weights, a LoRA, or both."""
+        ...
+
+    def find_lora_rank(self, path: Path) -> int | None:
+        """The rank of the LoRA that such a file brings; None if it brings none.
+
+        Raises:
+            IvideoError: it is no such file.
+        """
+        ...
+
+    def read_adapter_notes(self, path: Path) -> dict[str, str]:
+        """Settings of the family that an adapter brings, by name: a folder in PEFT's format, or a foreign file.
+
+        Raises:
+            IvideoError: they are damaged, or the file brings no adapter.
+        """
+        ...
