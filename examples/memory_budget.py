@@ -21,7 +21,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from ivideo.models.unet3d.clip_text import ClipTextConfig, ClipTextEncoder
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -148,10 +147,12 @@ def build_model(dtype: torch.dtype, networks: Networks = PUBLISHED) -> UNet3DMod
     return model
 
 
-def build_text_encoder(dtype: torch.dtype, networks: Networks = PUBLISHED) -> ClipTextEncoder:
+def build_text_encoder(dtype: torch.dtype, networks: Networks = PUBLISHED) -> nn.Module:
     """Its text encoder, without content."""
+    from transformers import CLIPTextConfig, CLIPTextModel
+
     with META:
-        return ClipTextEncoder(ClipTextConfig.pick(networks.text)).to(dtype)
+        return nn.Module.to(CLIPTextModel(CLIPTextConfig(**networks.text)), dtype)
 
 
 def build_judge(networks: Networks = PUBLISHED) -> CosineReward:

@@ -142,9 +142,9 @@ def authors_file(authors_folder: Path) -> Path:
     import torch
 
     from ivideo.models.unet3d.authors_weights import name_lora, name_weights
-    from ivideo.models.unet3d.load import load_unet
+    from ivideo.models.unet3d.load import load_network
 
-    unet = load_unet("authors", str(authors_folder), torch.float32)
+    unet = load_network("authors", str(authors_folder), torch.float32)
     shapes = {name: tuple(weight.shape) for name, weight in unet.state_dict().items()}
     for name in name_lora(unet):
         width, inputs = shapes[name.rpartition(".lora_")[0] + ".weight"]

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from ivideo.models.unet3d.clip_text import build_text_encoder, wrap_tokenizer
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -131,11 +130,7 @@ def mean_scores(
 
 def wrap_models(parts: dict) -> UNet3DModel:
     """The parts that are being trained as the model that ivideo samples from."""
-    config = parts["text_encoder"].config
-    text_encoder, _ = build_text_encoder(config.to_dict(), parts["text_encoder"].state_dict())
-    tokenizer = wrap_tokenizer(parts["tokenizer"], config.max_position_embeddings)
-    changed = {"text_encoder": text_encoder, "tokenizer": tokenizer}
-    return UNet3DModel("emoji-world", device=torch.device("cpu"), **{**parts, **changed})
+    return UNet3DModel("emoji-world", device=torch.device("cpu"), **parts)
 
 
 def main() -> None:

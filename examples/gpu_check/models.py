@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ivideo.models.unet3d.clip_text import build_text_encoder, load_tokenizer
 from torch import nn
 
 from examples import published_sizes as published
@@ -17,6 +16,7 @@ from examples.full_size import TINY, draw_weights, write_tokenizer
 from examples.memory_budget import Arrangement, Shape, measure_step, measure_weights
 from ivideo.config.settings import FinetuneSettings
 from ivideo.inputs.settings import resolve_settings
+from ivideo.models.loading import load_tokenizer
 from ivideo.models.lora import add_lora
 from ivideo.models.unet3d.model import UNet3DModel
 from ivideo.progress import Silence
@@ -56,6 +56,7 @@ class MeasuredModel:
 def build_modelscope(device: torch.device, dtype: torch.dtype, is_small: bool) -> UNet3DModel:
     """ModelScopeT2V: U-Net of 1.41 B parameters, Stable Diffusion 2.1's autoencoder and text tower, CLIP's tokens."""
     from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
+    from transformers import CLIPTokenizer
 
     networks = published.TINY if is_small else published.PUBLISHED
     with torch.device("meta"):
@@ -65,7 +66,7 @@ def build_modelscope(device: torch.device, dtype: torch.dtype, is_small: bool) -
     unet, vae = parts
     with tempfile.TemporaryDirectory() as folder:
         write_tokenizer(Path(folder) / "tokenizer")
-        tokenizer = load_tokenizer(folder, "tokenizer", 77)
+        tokenizer = load_tokenizer(CLIPTokenizer, folder, "tokenizer")
     text_encoder = build_random_text_encoder(networks, dtype, device)
     scheduler = DDIMScheduler(**published.SCHEDULE)
     return UNet3DModel("modelscope", unet, vae, text_encoder, tokenizer, scheduler, device)
@@ -73,8 +74,12 @@ def build_modelscope(device: torch.device, dtype: torch.dtype, is_small: bool) -
 
 def build_random_text_encoder(networks: published.Networks, dtype: torch.dtype, device: torch.device) -> Any:
     """The text tower on a device."""
-    empty, _ = build_text_encoder(networks.text, {})
-    return build_text_encoder(networks.text, draw_weights(empty, 2, dtype, str(device)))[0]
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    with device:
+        network = CLIPTextModel(CLIPTextConfig(**networks.text)).to(dtype)
+    network.load_state_dict(draw_weights(network, 2, dtype, str(device)))
+    return network
 
 
 def build_reward(device: torch.device, is_small: bool) -> CosineReward:

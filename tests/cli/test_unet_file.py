@@ -10,9 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ivideo.models.lora import read_unet_file
-from ivideo.models.unet3d.authors_weights import read_authors_lora
-from ivideo.models.unet3d.load import build_empty_unet
+from ivideo.models.unet3d.authors_weights import read_authors_lora, read_unet_file
+from ivideo.models.unet3d.load import load_network
 from ivideo.video.reader import read_video
 
 JUDGE = ("--reward", "emoji-preference", "--dtype", "float32", "--quiet")
@@ -92,7 +91,7 @@ def test_training_goes_on_from_the_lora_and_remembers_the_file(
     assert f'unet = "{authors_file}"\n' in (continued / "config.toml").read_text()
     assert json.loads((continued / "summary.json").read_text())["unet"] == str(authors_file)
     assert read_unet_file(continued / "adapter") == str(authors_file)
-    unet = build_empty_unet(str(authors_folder), str(authors_folder))
+    unet = load_network(str(authors_folder), str(authors_folder), None)
     _, start = read_authors_lora(unet, authors_file)
     trained = {
         name.removeprefix("base_model.model."): weight

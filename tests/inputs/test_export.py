@@ -17,8 +17,7 @@ import ivideo
 from ivideo.config.presets import find_location
 from ivideo.errors import IvideoError, UsageError
 from ivideo.inputs import export
-from ivideo.models.lora import load_lora
-from ivideo.models.unet3d.load import load_unet
+from ivideo.models.unet3d.load import load_adapter, load_network
 
 ROOT = Path(__file__).parents[2]
 BASE = {"model": "emoji-world"}
@@ -36,9 +35,9 @@ def predict(unet: Any) -> torch.Tensor:
 
 def predict_adapted(model: str, adapter: Path, unet: Path | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """What a model answers without and with an adapter, as `ivideo` runs it."""
-    network = load_unet(model, find_location(model), torch.float32, None if unet is None else str(unet))
+    network = load_network(model, find_location(model), torch.float32, None if unet is None else str(unet))
     base = predict(network)
-    load_lora(network, adapter)
+    load_adapter(network, adapter)
     return base, predict(network)
 
 
@@ -88,7 +87,7 @@ def test_scale_and_type_of_a_merge(trained_run: Path, tmp_path: Path) -> None:
     merged = ivideo.merge_adapter(trained_run / "adapter", tmp_path / "merged", lora_scale=0, dtype="bfloat16")
     weights = load_file(merged / "unet" / "diffusion_pytorch_model.safetensors")
     assert {weight.dtype for weight in weights.values()} == {torch.bfloat16}
-    own = load_unet("emoji-world", find_location("emoji-world"), torch.bfloat16).state_dict()
+    own = load_network("emoji-world", find_location("emoji-world"), torch.bfloat16).state_dict()
     assert weights.keys() == own.keys()
     assert all(torch.equal(weights[name], own[name]) for name in own)
 
@@ -102,7 +101,7 @@ def test_plain_peft_loads_what_the_authors_file_brings(
     config = json.loads((folder / "adapter_config.json").read_text())
     assert (config["r"], config["lora_alpha"], config["base_model_name_or_path"]) == (4, 4, str(authors_folder))
     base, adapted = predict_adapted(str(authors_folder), authors_file, unet=authors_file)
-    unet = load_unet(str(authors_folder), str(authors_folder), torch.float32, str(authors_file))
+    unet = load_network(str(authors_folder), str(authors_folder), torch.float32, str(authors_file))
     found = predict(PeftModel.from_pretrained(unet, str(folder)))
     torch.testing.assert_close(found, adapted, rtol=0, atol=1e-6)
     assert (found - base).abs().max() > 0.01
@@ -118,7 +117,7 @@ def test_parts_come_from_the_hub_s_cache(trained_run: Path, tmp_path: Path, monk
     (repository / "refs" / "main").write_text("1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("huggingface_hub._snapshot_download.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    parts = export.download_parts("someone/model", "someone/model", ["vae"])
+    parts = export.download_parts("someone/model", "someone/model", ["vae"], "unet")
     assert parts == repository / "snapshots" / "1"
 
 

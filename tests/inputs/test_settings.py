@@ -10,7 +10,7 @@ import pytest
 
 from ivideo.config.settings import FinetuneSettings, GenerationSettings, Settings, generation_settings
 from ivideo.errors import IvideoError, UsageError
-from ivideo.inputs.adapters import Adapter, adapter_of_unet, find_adapter
+from ivideo.inputs.adapters import Adapter, adapter_of_weights_file, find_adapter
 from ivideo.inputs.prompts import check_prompts
 from ivideo.inputs.settings import resolve_settings
 from ivideo.progress import Silence
@@ -120,9 +120,9 @@ def test_find_adapter_in_a_file_of_the_authors(authors_file: Path, authors_base_
     adapter = find_adapter(authors_file, 0.5)
     assert adapter == Adapter(authors_file, "tuned", {"unet": str(authors_file)}, 0.5)
     settings = GenerationSettings(model="m", reward="r", num_frames=4, fps=8, num_inference_steps=2, guidance_scale=1)
-    assert adapter_of_unet(settings) is None
-    assert adapter_of_unet(settings.model_copy(update={"unet": str(authors_file)}), 0.5) == adapter
-    assert adapter_of_unet(settings.model_copy(update={"unet": str(authors_base_file)})) is None
+    assert adapter_of_weights_file(settings) is None
+    assert adapter_of_weights_file(settings.model_copy(update={"unet": str(authors_file)}), 0.5) == adapter
+    assert adapter_of_weights_file(settings.model_copy(update={"unet": str(authors_base_file)})) is None
 
 
 def test_find_adapter_in_the_package() -> None:

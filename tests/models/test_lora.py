@@ -7,7 +7,17 @@ import torch
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 
-from ivideo.models.lora import CONFIG_FILE, WEIGHTS_FILE, adapter_off, add_lora, load_lora, lora_parameters, save_lora
+from ivideo.models.lora import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    adapter_merged,
+    adapter_off,
+    add_lora,
+    load_lora,
+    lora_parameters,
+    named_lora_parameters,
+    save_lora,
+)
 
 
 def predict(unet):
@@ -159,3 +169,25 @@ def test_a_half_precision_unet_keeps_a_float32_adapter(adapter, make_unet, tuned
     assert {parameter.dtype for parameter in lora_parameters(unet)} == {torch.float32}
     full = predict(tuned)
     assert (predict(unet) - full).norm() / full.norm() < 0.1
+
+
+def test_a_merged_adapter_predicts_the_same_and_leaves_no_trace(tuned):
+    tuned_prediction = predict(tuned)
+    before = {name: weight.detach().clone() for name, weight in tuned.named_parameters()}
+    with adapter_off(tuned):
+        base = predict(tuned)
+    with adapter_merged(tuned):
+        assert not any(weight.requires_grad for name, weight in tuned.named_parameters())
+        torch.testing.assert_close(predict(tuned), tuned_prediction, rtol=0, atol=1e-5)
+    assert (tuned_prediction - base).abs().max() > 1e-3
+    after = dict(tuned.named_parameters())
+    assert all(torch.equal(after[name], weight) for name, weight in before.items())
+    assert {name for name, weight in after.items() if weight.requires_grad} == {*named_lora_parameters(tuned)}
+    assert torch.equal(predict(tuned), tuned_prediction)
+
+
+def test_half_precision_is_not_merged_since_small_changes_would_be_rounded_away(tuned):
+    tuned.to(torch.bfloat16)
+    tuned_prediction = predict(tuned)
+    with adapter_merged(tuned):
+        assert torch.equal(predict(tuned), tuned_prediction)

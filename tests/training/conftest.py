@@ -15,7 +15,7 @@ from torch import nn
 from ivideo.config.presets import PRESETS
 from ivideo.config.settings import FinetuneSettings
 from ivideo.core.draws import draw_normal
-from ivideo.models.lora import add_lora, named_lora_parameters
+from ivideo.models.lora import add_lora, named_lora_parameters, save_lora
 from ivideo.processes import StopSignals
 from ivideo.progress import Silence
 from ivideo.training.loop import TrainingLoop
@@ -43,7 +43,9 @@ class QuickTrainer(Trainer):
         with torch.no_grad():
             unet["to_q"].weight.zero_()
         add_lora(unet, settings.lora_rank, settings.lora_alpha, settings.seed)
-        self.model: Any = SimpleNamespace(unet=unet)
+        self.model: Any = SimpleNamespace(
+            network=unet, save_adapter=lambda folder: save_lora(unet, folder, settings.model)
+        )
         self.settings, self.prompts, self.bad_steps = settings, PROMPTS, bad_steps
         self.accelerator: Any = SimpleNamespace(num_processes=1, process_index=0, is_main_process=True)
         self.named_parameters = named_lora_parameters(unet)

@@ -97,7 +97,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
 def evaluate(step: int, **options: Any) -> heldout.Evaluation:
     settings = make_settings(num_watched_prompts=2, seed=10)
-    model: Any = SimpleNamespace(num_workers=1)
+    model: Any = SimpleNamespace(num_workers=1, network=torch.nn.Identity())
     reward_model: Any = None
     return evaluate_heldout(model, reward_model, ["a", "b", "c", "d"], settings, Silence(), step, **options)
 

@@ -17,8 +17,8 @@ from ivideo.training.profile import (
     OPTIMISER,
     PHASES,
     REWARD,
-    UNET_WITH_GRAPH,
-    UNET_WITHOUT_GRAPH,
+    WITH_GRAPH,
+    WITHOUT_GRAPH,
     PhaseTimer,
     Untimed,
 )
@@ -99,8 +99,8 @@ class Slow(torch.autograd.Function):
 def test_a_backward_pass_is_split_where_its_networks_begin(clock: Clock) -> None:
     timer = make_timer()
     weight, one = torch.tensor(2.0, requires_grad=True), torch.tensor(1.0)
-    denoise = timer.watch(lambda x: Slow.apply(x, weight, clock, 100, 200), UNET_WITH_GRAPH)
-    decode = timer.watch(lambda x: Slow.apply(x, one, clock, 10, 20), DECODING, before=UNET_WITH_GRAPH)
+    denoise = timer.watch(lambda x: Slow.apply(x, weight, clock, 100, 200), WITH_GRAPH)
+    decode = timer.watch(lambda x: Slow.apply(x, one, clock, 10, 20), DECODING, before=WITH_GRAPH)
     score = timer.watch(lambda x: Slow.apply(x, one, clock, 1, 2), REWARD, before=DECODING)
     latents = torch.ones(3)
     with torch.no_grad():
@@ -110,7 +110,7 @@ def test_a_backward_pass_is_split_where_its_networks_begin(clock: Clock) -> None
         (gradient,) = torch.autograd.grad(loss, [weight])
     assert gradient == 6
     spent = {name: seconds for name, seconds in timer.report()["seconds"].items() if seconds}
-    assert spent == {UNET_WITHOUT_GRAPH: 100, UNET_WITH_GRAPH: 300, DECODING: 30, REWARD: 3}
+    assert spent == {WITHOUT_GRAPH: 100, WITH_GRAPH: 300, DECODING: 30, REWARD: 3}
     assert timer.report()["outside_networks"] == 0
 
 

@@ -107,7 +107,7 @@ class UNet3DModel(TextToVideoModel):
         size = tuple(given or side * self.spatial_factor for given, side in zip((height, width), own, strict=True))
         for name, value in zip(("height", "width"), size, strict=True):
             if value % self.size_multiple:
-                raise UsageError(f"--{name} {value}: {self.name} needs a multiple of {self.size_multiple}")
+                raise UsageError(f"`{name}` {value}: {self.name} needs a multiple of {self.size_multiple}")
         return size[0], size[1]
 
     def latents_shape(self, num_frames: int, height: int, width: int) -> tuple[int, int, int, int]:

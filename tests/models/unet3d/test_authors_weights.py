@@ -15,9 +15,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ivideo.errors import IvideoError, UsageError
-from ivideo.models.lora import adapter_off, load_lora, lora_parameters, merge_lora
+from ivideo.models.lora import adapter_off, lora_parameters, merge_lora
 from ivideo.models.unet3d.authors_weights import (
     find_lora_rank,
+    load_adapter,
     load_authors_unet,
     name_lora,
     name_weights,
@@ -235,7 +236,7 @@ def test_the_authors_outputs_with_and_without_lora(golden, tiny_file, predict):
     with_lora, without = golden["out_with_lora"], golden["out_without_lora"]
     assert (with_lora - without).abs().max() > 0.1
     torch.testing.assert_close(predict(unet), without, rtol=0, atol=1e-4)
-    load_lora(unet, tiny_file)
+    load_adapter(unet, tiny_file)
     torch.testing.assert_close(predict(unet), with_lora, rtol=0, atol=1e-4)
     with adapter_off(unet):
         torch.testing.assert_close(predict(unet), without, rtol=0, atol=1e-4)
@@ -249,7 +250,7 @@ def test_every_weight_gets_the_wanted_type(write):
     unet = load(path, SMALL, torch.bfloat16)
     assert {weight.dtype for weight in unet.parameters()} == {torch.bfloat16}
     assert {weight.device.type for weight in unet.parameters()} == {"cpu"}
-    load_lora(unet, path)
+    load_adapter(unet, path)
     assert {weight.dtype for weight in lora_parameters(unet)} == {torch.float32}
 
 

@@ -36,16 +36,16 @@ def test_everything_is_frozen_and_dropout_is_off(tiny, latents):
 
 
 def test_sizes(tiny, bundled):
-    assert (tiny.spatial_factor, tiny.size_multiple, tiny.default_size) == (2, 4, (8, 8))
+    assert (tiny.spatial_factor, tiny.size_multiple, tiny.fit_size(None, None)) == (2, 4, (8, 8))
     assert tiny.latents_shape(3, 8, 16) == (4, 3, 4, 8)
-    assert (bundled.spatial_factor, bundled.size_multiple, bundled.default_size) == (8, 16, (64, 64))
+    assert (bundled.spatial_factor, bundled.size_multiple, bundled.fit_size(None, 96)) == (8, 16, (64, 96))
     assert bundled.latents_shape(16, 64, 64) == (8, 16, 8, 8)
 
 
 @pytest.mark.parametrize(("sample_size", "expected"), [((4, 6), (8, 12)), (None, (256, 256))])
 def test_the_size_that_a_network_says(tiny, sample_size, expected):
     tiny.unet.register_to_config(sample_size=sample_size)
-    assert tiny.default_size == expected
+    assert tiny.fit_size(None, None) == expected
 
 
 def test_one_batched_forward_equals_two_and_the_formula(tiny, latents, unet_batches):
@@ -183,24 +183,22 @@ def test_decoded_frames_are_pixels_from_0_to_1_with_a_gradient_for_drawn_frames_
     assert gradient[:, :, [0, 2]].abs().max() == 0
 
 
-@pytest.mark.parametrize("slice_size", [1, 3])
-def test_slices_are_decoded_again_for_the_same_frames_and_gradient(tiny, latents, monkeypatch, slice_size):
+def test_frames_are_decoded_again_for_the_same_frames_and_gradient(tiny, latents, monkeypatch):
     decode, sizes = tiny.vae.decode, []
     monkeypatch.setattr(tiny.vae, "decode", lambda z, **options: sizes.append(len(z)) or decode(z, **options))
     latents.requires_grad_()
     indices = torch.tensor([[2, 0], [1, 1]])
     results = {}
-    for size in (None, slice_size):
+    for recompute in (False, True):
         saved = []
         keep = torch.autograd.graph.saved_tensors_hooks(
             lambda tensor, saved=saved: saved.append(tensor.nbytes) or tensor, lambda tensor: tensor
         )
         with keep:
-            frames = tiny.decode_frames(latents, indices, slice_size=size)
-        results[size] = frames, torch.autograd.grad(frames.square().sum(), latents)[0], sum(saved)
-    parts = {1: [1, 1, 1, 1], 3: [3, 1]}[slice_size]
-    assert sizes == [4, *parts, *reversed(parts)]
-    (frames, gradient, num_bytes), (same_frames, same_gradient, fewer_bytes) = results[None], results[slice_size]
+            frames = tiny.decode_frames(latents, indices, recompute=recompute)
+        results[recompute] = frames, torch.autograd.grad(frames.square().sum(), latents)[0], sum(saved)
+    assert sizes == [4, *[1] * 8]
+    (frames, gradient, num_bytes), (same_frames, same_gradient, fewer_bytes) = results[False], results[True]
     torch.testing.assert_close(same_frames, frames, rtol=0, atol=1e-5)
     torch.testing.assert_close(same_gradient, gradient, rtol=1e-4, atol=1e-5)
     assert gradient.abs().max() > 1e-2
