@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -17,6 +16,7 @@ from typing import Any
 from safetensors.torch import load_file
 
 from examples.gpu_check.check import Check
+from examples.gpu_check.runner import start_processes
 from ivideo.files.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,19 +62,33 @@ def run_ivideo(check: Check, words: Sequence[object], *, kill_in: RunFolder | No
     Raises:
         CommandFailed: it did.
     """
-    command = [sys.executable, "-m", "ivideo", *map(str, words)]
     print("$ ivideo", *words, file=sys.stderr, flush=True)
     started = time.monotonic()
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ}) as process:
+    with tempfile.NamedTemporaryFile("w+", encoding="utf-8") as printed:
+        # On a CPU off a process that has imported everything: the rehearsal's eight commands would import for a minute.
+        context = start_processes(is_forked=check.device.type == "cpu")
+        process = context.Process(target=be_ivideo, args=([*map(str, words)], Path(printed.name)))
+        process.start()
         if kill_in is not None:
-            while process.poll() is None and count_steps(kill_in) < KILL_AFTER:
+            while process.is_alive() and count_steps(kill_in) < KILL_AFTER:
                 time.sleep(POLL_SECONDS)
-            process.send_signal(signal.SIGTERM)
-        printed = process.communicate()[0]
-    wanted = 128 + signal.SIGTERM if kill_in is not None else 0
-    if process.returncode != wanted:
-        raise CommandFailed(f"ivideo {words[0]} ended with {process.returncode}, not {wanted}")
-    return printed, time.monotonic() - started
+            process.terminate()
+        process.join()
+        wanted = 128 + signal.SIGTERM if kill_in is not None else 0
+        if process.exitcode != wanted:
+            raise CommandFailed(f"ivideo {words[0]} ended with {process.exitcode}, not {wanted}")
+        return printed.read(), time.monotonic() - started
+
+
+def be_ivideo(words: list[str], output: Path) -> None:
+    """What a command's process does; its stdout goes to a file."""
+    from ivideo.cli.app import main
+
+    with output.open("w", encoding="utf-8") as file:
+        os.dup2(file.fileno(), 1)
+    os.chdir(ROOT)
+    sys.argv = ["ivideo", *words]
+    main()
 
 
 def count_steps(run: RunFolder) -> int:

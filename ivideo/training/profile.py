@@ -23,7 +23,7 @@ R = TypeVar("R")
 WITHOUT_GRAPH, WITH_GRAPH = "network without graph", "network with graph"
 
 
-DECODING, REWARD, OPTIMISER = "decoding", "judge", "optimiser"
+DECODING, REWARD, OPTIMISER = "decoding", "reward", "optimiser"
 
 
 EVALUATION, KEEPING, ELSE = "evaluation", "logging and saving", "everything else"

@@ -234,7 +234,7 @@ def interrupt(run: RunFolder, context: RunContext) -> str:
     return f"interrupted after step {step} of {context.settings.max_steps}; go on with: {command}"
 
 
-SUMMARY_VERSION = 1
+SUMMARY_VERSION = 2
 
 
 def report_run(run: RunFolder, context: RunContext, loop: TrainingLoop, num_steps: int, started: float) -> None:
