@@ -36,7 +36,7 @@ class Candidate:
         name: what it is called.
         folder: of ready videos; None for a model.
         model: a model that was named; None for a folder, an adapter, and for `base`, which takes the model of the first
-            adapter (else of the videos) with its U-Net.
+            adapter (else of the videos) with its weights.
         adapter: its adapter.
     """
 
@@ -61,7 +61,7 @@ def find_candidates(names: Sequence[str], lora_scales: Sequence[float] | None = 
         lora_scales: multiply the effect of adapters; None for 1, which names do not tell.
 
     Raises:
-        UsageError: nothing of that name, fewer than two contestants, or scales without an adapter.
+        UsageError: nothing of that name, fewer than two candidates, or scales without an adapter.
         IvideoError: a folder with nothing of the kind.
     """
     found = []
@@ -75,7 +75,7 @@ def find_candidates(names: Sequence[str], lora_scales: Sequence[float] | None = 
     if lora_scales and not any(candidate.adapter for candidate in found):
         raise UsageError("--lora-scale without a run or adapter: there is nothing to scale")
     if len(found) < 2:
-        raise UsageError("one contestant has nobody to be compared with; name two or more, such as base and a run")
+        raise UsageError("one candidate has nothing to be compared with; name two or more, such as base and a run")
     return found
 
 
@@ -122,9 +122,9 @@ def list_videos(folder: Path) -> list[Path]:
 def settle_settings(
     candidates: Sequence[Candidate], *, config: Path | None, flags: Mapping[str, Any], progress: Progress
 ) -> list[GenerationSettings]:
-    """Each contestant's settings; what one does not bring itself, it takes from the others.
+    """Each candidate's settings; what one does not bring itself, it takes from the others.
 
-    A model that is named keeps its own U-Net. `progress` hears of the second one's, which say how all are scored.
+    A model that is named keeps its own weights. `progress` hears of the second one's, which say how all are scored.
 
     Raises:
         UsageError: unknown keys or impossible values.
@@ -157,7 +157,7 @@ def find_lender(one: Candidate, others: Sequence[Candidate]) -> Adapter | None:
 
 
 def describe_videos(side: Candidate) -> Adapter | None:
-    """The model and the U-Net file that a folder's first video says it was made by, as an adapter's defaults."""
+    """The model and the foreign file of weights that a folder's first video says it was made by, as an adapter's defaults."""
     if side.folder is None:
         return None
     metadata = open_video(list_videos(side.folder)[0]).metadata
@@ -200,7 +200,7 @@ class Provenance:
     """How a model's clips are made.
 
     Attributes:
-        values: all that they depend on beside prompt and seed; adapters and U-Net files by the hash of their content,
+        values: all that they depend on beside prompt and seed; adapters and files of weights by the hash of their content,
             the files of a local model by their sizes and times.
         adapter_hash: SHA-256 of the adapter's weights, in hex; None without an adapter.
     """
@@ -210,12 +210,12 @@ class Provenance:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the values, in hex: equal recipes make equal clips of a prompt and seed, on one machine."""
+        """SHA-256 of the values, in hex: equal provenances make equal clips of a prompt and seed, on one machine."""
         return hashlib.sha256(json.dumps(self.values, sort_keys=True).encode()).hexdigest()
 
 
 def find_provenance(candidate: Candidate, settings: GenerationSettings) -> Provenance:
-    """The recipe of a model, with its adapter if it has one.
+    """The provenance of a model, with its adapter if it has one.
 
     Raises:
         UsageError: no such model or file.
@@ -236,7 +236,7 @@ def find_provenance(candidate: Candidate, settings: GenerationSettings) -> Prove
 
 
 def check_distinct(candidates: Sequence[Candidate], provenances: Mapping[int, Provenance]) -> None:
-    """Hold every contestant against those before it.
+    """Hold every candidate against those before it.
 
     Raises:
         UsageError: two are the same folder, or would make the same clips.

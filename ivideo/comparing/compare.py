@@ -1,4 +1,4 @@
-"""`ivideo compare`: contestants on the same prompts and seeds, each against the first, with paired statistics."""
+"""`ivideo compare`: candidates on the same prompts and seeds, each against the first, with paired statistics."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def compare(
     command: str = "ivideo compare",
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Compare contestants, each against the first.
+    """Compare candidates, each against the first.
 
     Models make the clips of `plan_clips`, or the prompts and seeds of the folders that they are compared with; folders
     bring theirs. The second one's settings say how all are scored. Clips are scored as they lie on the disk, one row at
@@ -52,7 +52,7 @@ def compare(
         prompts: what to generate; default: `default_prompts`. Of folders: which videos to look at.
         num_seeds: clips a prompt, 1 by default; they count as one observation.
         output: folder for videos, pictures, results and report; videos that lie there already are not made again.
-        with_rating_page: whether a page is written on which people judge the clips blindly; needs an output.
+        with_rating_page: whether a page is written on which people reward model the clips blindly; needs an output.
         ratings: what that page saved in an earlier call with this output: files, or folders of them.
         command: what was asked for, for results.json.
         progress: is told what happens.
@@ -61,7 +61,7 @@ def compare(
         The object of results.json, see `describe_results`.
 
     Raises:
-        UsageError: a contestant twice, seeds where folders say them, ratings without an output, or a rating page
+        UsageError: a candidate twice, seeds where folders say them, ratings without an output, or a rating page
             without an encoder.
         IvideoError: nothing to pair, or bad input.
     """
@@ -150,7 +150,7 @@ def check_output(output: Path | None, candidates: Sequence[Candidate], settings:
     """Prove that videos can be written before anything is generated.
 
     Raises:
-        UsageError: the folder holds one of the contestants, or a frame rate cannot be written.
+        UsageError: the folder holds one of the candidates, or a frame rate cannot be written.
         IvideoError: nothing can be written there.
     """
     for own in settings:

@@ -24,7 +24,7 @@ class ReadyVideo:
 
     @property
     def key(self) -> Key | None:
-        """Prompt and seed, which pair it with the other contestants'; None if one is unknown."""
+        """Prompt and seed, which pair it with the other candidates'; None if one is unknown."""
         return None if self.prompt is None or self.seed is None else (self.prompt, self.seed)
 
 
@@ -36,7 +36,7 @@ class Row:
         prompt: what all of them should show.
         seed: what all of them were drawn from; None where that is not known.
         name: of their files, without a suffix, unlike that of any other row.
-        ready: those of the folders that lie there already, by the contestant's index.
+        ready: those of the folders that lie there already, by the candidate's index.
     """
 
     prompt: str
@@ -93,8 +93,8 @@ def match_folders(folders: Mapping[int, Sequence[ReadyVideo]], names: Mapping[in
     """The videos that all folders have, by prompt and seed, else by file name, in the first one's order.
 
     Args:
-        folders: the videos of each, by the contestant's index; at least one.
-        names: of the contestants, by index.
+        folders: the videos of each, by the candidate's index; at least one.
+        names: of the candidates, by index.
         by_name: whether file names may pair them; models cannot make what only has a name.
 
     Raises:

@@ -1,4 +1,4 @@
-"""People as judges: the answers of a blind rating page become shares of preference.
+"""People as reward models: the answers of a blind rating page become shares of preference.
 
 `read_ratings` gives what `results["preference"]` holds and the report shows:
 
@@ -10,7 +10,7 @@
                                           "agreement": {"alpha": 0.41, "percent": 0.7}},
                               "alignment": null}}]}
 
-a and b are indices of contestants, a the baseline; a question that nobody answered is null. `num_ratings` counts items
+a and b are indices of candidates, a the baseline; a question that nobody answered is null. `num_ratings` counts items
 with at least one answer, each rater apart.
 """
 
@@ -75,11 +75,11 @@ def read_ratings(files: Sequence[Path], folder: Path) -> dict[str, Any]:
 
 
 def tally(question: str, pair: tuple[int, int], ratings: Sequence[Rating], key: RatingKey) -> dict[str, Any] | None:
-    """One question's shares and agreement on one pair of contestants.
+    """One question's shares and agreement on one pair of candidates.
 
     Args:
         question: "quality" or "alignment".
-        pair: contestants a and b.
+        pair: candidates a and b.
         ratings: each rater's last word on each item.
         key: tells the sides.
 

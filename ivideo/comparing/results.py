@@ -27,7 +27,7 @@ class ScoredRow:
 
     Attributes:
         row: which clips.
-        videos: the file of each contestant's clip.
+        videos: the file of each candidate's clip.
         scores: of each clip.
         side_by_side: the file with all of them; None where no pictures are kept.
     """
@@ -58,8 +58,9 @@ def describe_results(
         root: folder that the paths are told from; None where no videos are kept, then they are None.
 
     Returns:
-        The object of results.json: schema_version, created, ivideo_version, command, contestants, judge, judges,
-        metrics (how each is to be read), means, comparisons, rows, and preference, which is None until people rate.
+        The object of results.json: schema_version, created, ivideo_version, command, contestants (the candidates),
+        judge and judges (how rewards are to be read), metrics (likewise), means, comparisons, rows, and preference, which is
+        None until people rate.
     """
     labels = labels_of(reward_model)
     values = collect_values([one.scores for one in rows])
@@ -81,7 +82,7 @@ def describe_results(
 
 
 def collect_values(rows: Sequence[Sequence[ClipScore]]) -> dict[str, list[list[float | None]]]:
-    """Every metric's values, [contestant][row], the rewards of further judges by their names."""
+    """Every metric's values, [candidate][row], the rewards of further reward models by their names."""
     further = list(rows[0][0].rewards)[1:]
     return {
         name: [[scores[i][name] for scores in rows] for i in range(len(rows[0]))] for name in (*compared(), *further)
@@ -103,7 +104,7 @@ def describe_candidate(candidate: Candidate, settings: GenerationSettings) -> di
 
 
 def describe_metric(name: str) -> dict[str, Any]:
-    """How a metric is to be read; what is no metric is a further judge's name, whose scores are read as the reward."""
+    """How a metric is to be read; what is no metric is a further reward model, which is read as the reward."""
     metric = METRICS.get(name, METRICS["reward"])
     label = name.replace("_", " ") if name in METRICS else name
     return {"label": label, "unit": metric.unit, "higher_is_better": metric.higher_is_better}
@@ -123,7 +124,7 @@ def describe_comparison(comparison: Comparison) -> dict[str, Any]:
 
 
 def describe_row(one: ScoredRow, names: Sequence[str], root: Path | None) -> dict[str, Any]:
-    """A row: its prompt and seed, and each contestant's clip with its scores."""
+    """A row: its prompt and seed, and each candidate's clip with its scores."""
     clips = [
         {
             "video": path.relative_to(root).as_posix() if root else None,
@@ -138,7 +139,7 @@ def describe_row(one: ScoredRow, names: Sequence[str], root: Path | None) -> dic
 
 
 def list_clips(results: Mapping[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
-    """The columns and rows of results.csv: one row a clip, with the contestant's name and a column a metric."""
+    """The columns and rows of results.csv: one row a clip, with the candidate's name and a column a metric."""
     names = [candidate["name"] for candidate in results["contestants"]]
     records = [
         {"prompt": row["prompt"], "seed": row["seed"], "contestant": name, "video": clip["video"], **clip["scores"]}

@@ -26,7 +26,7 @@ from ivideo.video.writer import default_suffix, nearest_fps, write_video
 
 @dataclass(frozen=True)
 class VideoMaker:
-    """A contestant that makes videos.
+    """A candidate that makes videos.
 
     Attributes:
         candidate: a model, with or without an adapter.
@@ -119,7 +119,7 @@ def _make_rows(maker: VideoMaker, rows: Sequence[Row], model: TextToVideoModel, 
 
 
 def name_folders(names: Sequence[str]) -> list[str]:
-    """Each contestant's folder: its name without what file systems dislike ("mine-@0.5"), unlike the others'."""
+    """Each candidate's folder: its name without what file systems dislike ("mine-@0.5"), unlike the others'."""
     given: list[str] = []
     for name in names:
         plain = "".join(c if c.isalnum() or c in "._@-" else "-" for c in name).strip(".-") or "contestant"
@@ -153,10 +153,10 @@ def score_rows(
 
     Args:
         rows: which.
-        find_videos: gives the files of a row, one a contestant.
+        find_videos: gives the files of a row, one a candidate.
         reward_model: gives the rewards.
         settings: how they are scored.
-        names: of the contestants.
+        names: of the candidates.
         output: gets a side-by-side video a row, and a sheet of the first rows; None for no pictures.
         progress: is told what happens.
 
@@ -185,7 +185,7 @@ def score_rows(
 def write_side_by_side(
     path: Path, row: Row, names: Sequence[str], videos: Sequence[Video], scores: Sequence[ClipScore]
 ) -> Path:
-    """Write all contestants' clips as one video, each under its name and reward, at the first one's frame rate."""
+    """Write all candidates' clips as one video, each under its name and reward, at the first one's frame rate."""
     panels = [
         label_clip(video.frames, f"{name}: {score.reward:.3f}")
         for name, video, score in zip(names, videos, scores, strict=True)

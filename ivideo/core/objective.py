@@ -53,7 +53,7 @@ def segmental_objective(
         frame_indices: Drawn pixel frames (B, S), int64, see `draw_frame_indices`.
         num_frames: Pixel frames of the whole clip (a latent frame may hold several).
         decode_frames: Decodes the drawn frames and no others.
-        score_frames: Differentiable judge.
+        score_frames: Differentiable reward model.
         attenuation_rate: lambda, per frame; None for no attenuation.
 
     Returns:
@@ -99,7 +99,7 @@ def editing_objective(
         denoise: Guided network; the parameters that it closes over get the gradient.
         stepper: Schedule and update rule.
         decode_frames: Decodes the drawn frames and no others.
-        score_frames: Differentiable judge.
+        score_frames: Differentiable reward model.
         num_frames: Pixel frames of the whole clip.
         strength: tau, share of the chain that is run, in (0, 1]; not used without `latents`.
         attenuation_rate: lambda, per frame; None for no attenuation.
@@ -109,8 +109,8 @@ def editing_objective(
         The objective of the edited clips.
 
     Raises:
-        ValueError: If `strength` or what `run` was bound to is out of its range, or the judge's scores have a wrong
-            shape.
+        ValueError: If `strength` or what `run` was bound to is out of its range, or the reward model's scores have a
+            wrong shape.
     """
     noisy_latents, timesteps = start_chain(stepper, latents, noise, strength)
     clean_latents = run(denoise, stepper, noisy_latents, timesteps, conditioning)

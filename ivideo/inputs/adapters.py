@@ -27,7 +27,7 @@ class Adapter:
     Attributes:
         path: folder in PEFT's format, or the authors' file that brings it.
         name: how to call it.
-        defaults: its run's model, U-Net file and generation settings, as far as they are known.
+        defaults: its run's model and generation settings, as far as they are known.
         scale: multiplies its effect; 0 is the base model.
         heldout: its run's held-out prompts, if there are any.
     """

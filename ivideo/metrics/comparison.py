@@ -1,4 +1,4 @@
-"""Several contestants on the same prompts: each one's mean, and each one against the first."""
+"""Several candidates on the same prompts: each one's mean, and each one against the first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Columns = Sequence[Sequence[float | None]]
 
 @dataclass(frozen=True)
 class Mean:
-    """One contestant's mean over prompts.
+    """One candidate's mean over prompts.
 
     Attributes:
         mean: None where nothing could be measured.
@@ -28,15 +28,15 @@ class Mean:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A contestant against the first one, by one metric.
+    """A candidate against the first one, by one metric.
 
     Attributes:
         metric: its name.
-        a: index of the first contestant, 0.
+        a: index of the first candidate, 0.
         b: index of the one that is held against it.
         difference: means, their difference and its interval.
         tests: wins of b, ties, losses, p of two tests, effect size.
-        sign_p_corrected: the sign test's p after Holm, over all metrics and contestants.
+        sign_p_corrected: the sign test's p after Holm, over all metrics and candidates.
         wilcoxon_p_corrected: Wilcoxon's p, likewise.
     """
 
@@ -52,19 +52,19 @@ class Comparison:
 def compare_candidates(
     prompts: Sequence[str], values: Mapping[str, Columns]
 ) -> tuple[dict[str, list[Mean]], list[Comparison]]:
-    """Hold every contestant against the first one by every metric.
+    """Hold every candidate against the first one by every metric.
 
-    Several clips of a prompt count as one observation, their mean. A row in which a contestant has no value is left out
-    for all of them. Every p is corrected over all metrics and contestants at once, by Holm: prompts "a", "b", "a" with
-    the values 1, 5, 2 of one contestant and 2, 6, 3 of the other give the means 3.25 and 4.25, difference 1 and
+    Several clips of a prompt count as one observation, their mean. A row in which a candidate has no value is left out
+    for all of them. Every p is corrected over all metrics and candidates at once, by Holm: prompts "a", "b", "a" with
+    the values 1, 5, 2 of one candidate and 2, 6, 3 of the other give the means 3.25 and 4.25, difference 1 and
     2 wins, sign_p 0.5; beside a metric of the same p both become 1.
 
     Args:
         prompts: (num_rows,), the prompt of each row.
-        values: by metric: for each contestant the values of the rows, in the same order; None where there is none.
+        values: by metric: for each candidate the values of the rows, in the same order; None where there is none.
 
     Returns:
-        Each metric's means, one a contestant; and the comparisons, metric by metric, without the metrics that
+        Each metric's means, one a candidate; and the comparisons, metric by metric, without the metrics that
         have no row of values.
 
     Raises:
@@ -94,7 +94,7 @@ def describe(values: Sequence[float]) -> Mean:
 
 
 def _group_complete(prompts: Sequence[str], columns: Columns) -> list[dict[str, float]]:
-    """Each contestant's mean of each prompt, over the rows in which all have a value."""
+    """Each candidate's mean of each prompt, over the rows in which all have a value."""
     rows = [(prompt, row) for prompt, *row in zip(prompts, *columns, strict=True) if None not in row]
     kept = [prompt for prompt, _ in rows]
     return [group_by_prompt(kept, [row[i] for _, row in rows]) for i in range(len(columns))]

@@ -21,7 +21,7 @@ class Metric:
 
     Attributes:
         name: its key in every record and file.
-        measure: how it is measured, over the clip's frames or by what a judge says of them.
+        measure: how it is measured, over the clip's frames or by what a reward model says of them.
         unit: what it counts, or which end of it means what; "" where the meaning says all.
         meaning: what it is, for those who read a report.
         higher_is_better: True or False; None where neither end is better by itself.
@@ -41,7 +41,7 @@ class Metric:
 
 
 # Temporal flickering is VBench's own. The other dimensions have its definition with something else in its network's
-# place: a mean of neighbours for AMT-S, Farneback's optical flow for RAFT's, and the judge's image features for DINO's.
+# place: a mean of neighbours for AMT-S, Farneback's flow for RAFT's, the reward model's image features for DINO's.
 _ROWS = (
     Metric(
         name="reward",

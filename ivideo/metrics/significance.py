@@ -1,4 +1,4 @@
-"""Whether a difference between two contestants can be chance: counts, exact tests, size of the effect."""
+"""Whether a difference between two candidates can be chance: counts, exact tests, size of the effect."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_EXACT = 200
 
 @dataclass(frozen=True)
 class PairedTests:
-    """Two contestants on the same prompts; no number is NaN, so that JSON can hold them.
+    """Two candidates on the same prompts; no number is NaN, so that JSON can hold them.
 
     Attributes:
         wins: prompts on which b is higher.
@@ -40,14 +40,14 @@ class PairedTests:
 
 
 def paired_tests(a: Mapping[str, float] | Sequence[float], b: Mapping[str, float] | Sequence[float]) -> PairedTests:
-    """Test two contestants prompt by prompt.
+    """Test two candidates prompt by prompt.
 
     a = [1, 2, 3, 4] and b = [2, 2, 5, 3], differences [1, 0, 2, -1], give 2 wins, 1 tie and 1 loss, sign_p 1,
     wilcoxon_p 0.75 and effect size 0.5 / 1.291 = 0.387.
 
     Args:
         a: one value for each prompt: a mapping from prompt to value, or values in the prompts' order.
-        b: the same for the other contestant; a mapping needs the same prompts, in any order.
+        b: the same for the other candidate; a mapping needs the same prompts, in any order.
 
     Returns:
         The counts and tests of b against a.
@@ -144,7 +144,7 @@ def holm(p_values: Mapping[Key, float]) -> dict[Key, float]:
     0.03, 0.06 and 0.06.
 
     Args:
-        p_values: p of each test, such as of each metric and contestant.
+        p_values: p of each test, such as of each metric and candidate.
 
     Returns:
         Corrected p of each, in the same order.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Two contestants on the same prompts.
+    """Two candidates on the same prompts.
 
     difference is mean_b - mean_a, ci_low to ci_high its confidence interval, win_share the share of prompts in [0, 1]
     on which b is higher (a tie counts half), n the number of prompts.
@@ -29,7 +29,7 @@ class PairedDifference:
 
 @dataclass(frozen=True)
 class GapShare:
-    """How much of the way from one contestant to a ceiling another one goes.
+    """How much of the way from one candidate to a ceiling another one goes.
 
     share is 0 at the first and 1 at the ceiling, ci_low to ci_high its confidence interval. share is None where the
     ceiling is not above the first; an end of the interval is None where it is unbounded, for want of a sure gap.
@@ -48,7 +48,7 @@ def paired_difference(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> PairedDifference:
-    """Compare two contestants prompt by prompt, with a percentile bootstrap over prompts.
+    """Compare two candidates prompt by prompt, with a percentile bootstrap over prompts.
 
     difference = mean(b - a); prompts are drawn with replacement num_resamples times, and the interval spans the middle
     `confidence` of the resampled differences. a = [1, 2, 3, 4] and b = [2, 2, 5, 3] give means 2.5 and 3,
@@ -56,7 +56,7 @@ def paired_difference(
 
     Args:
         a: one value for each prompt: a mapping from prompt to value, or values in the prompts' order.
-        b: the same for the other contestant; a mapping needs the same prompts, in any order.
+        b: the same for the other candidate; a mapping needs the same prompts, in any order.
         num_resamples: number of bootstrap draws, at least 1.
         confidence: share of the draws inside the interval, in (0, 1).
         seed: of the draws: the same seed gives the same interval.
@@ -101,7 +101,7 @@ def gap_closed(
 
     Args:
         a: one value for each prompt: a mapping from prompt to value, or values in the prompts' order.
-        b: the same for the other contestant; a mapping needs the same prompts, in any order.
+        b: the same for the other candidate; a mapping needs the same prompts, in any order.
         ceiling: the same for what both could reach.
         num_resamples: number of bootstrap draws, at least 1.
         confidence: share of the draws inside the interval, in (0, 1).
@@ -152,14 +152,14 @@ def group_by_prompt(prompts: Sequence[str], values: Sequence[float]) -> dict[str
 def pair_values(
     a: Mapping[str, float] | Sequence[float], b: Mapping[str, float] | Sequence[float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Bring two contestants' values into the same order of prompts.
+    """Bring two candidates' values into the same order of prompts.
 
     Args:
         a: one value for each prompt: a mapping from prompt to value, or values in the prompts' order.
-        b: the same for the other contestant; a mapping needs the same prompts, in any order.
+        b: the same for the other candidate; a mapping needs the same prompts, in any order.
 
     Returns:
-        Both contestants' values (n,), float64.
+        Both candidates' values (n,), float64.
 
     Raises:
         ValueError: no prompts, different prompts, or different numbers of values.

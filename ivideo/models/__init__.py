@@ -1,1 +1,1 @@
-"""The networks: text-to-video models, their adapters, and the judges that score frames."""
+"""The networks: text-to-video models, their adapters, and the reward models that score frames."""

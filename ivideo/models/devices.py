@@ -30,7 +30,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The U-Net's type: as named, or for `auto` bfloat16 where the processor computes in it.
+    """The network's type: as named, or for `auto` bfloat16 where the processor computes in it.
 
     Without it, `auto` is float32 on CPU and float16 on CUDA.
     """

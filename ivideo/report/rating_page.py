@@ -38,7 +38,7 @@ class _Strict(BaseModel):
 
 
 class Placement(_Strict):
-    """Where an item's clips are: contestants `left` and `right` (indices) of row `row` of the results."""
+    """Where an item's clips are: candidates `left` and `right` (indices) of row `row` of the results."""
 
     row: int = Field(ge=0)
     prompt: str
@@ -146,8 +146,8 @@ def write_rating_page(
 ) -> Path:
     """Write `rate.html`, and its key `rating_key.json`, beside the results of a comparison.
 
-    An item is the baseline's clip and another contestant's of the same row, for every row and every other contestant.
-    Items come in a drawn order, and each contestant is on the left as often as on the right (give or take one, over all
+    An item is the baseline's clip and another candidate's of the same row, for every row and every other candidate.
+    Items come in a drawn order, and each candidate is on the left as often as on the right (give or take one, over all
     items). Item names are drawn, and every clip is encoded anew by the same encoder and without metadata, so that
     nothing in the page tells the sides apart but the pixels. The same results and seed give the same page.
 

@@ -78,8 +78,8 @@ def find_start(settings: FinetuneSettings) -> Adapter | None:
     """The adapter that training starts from; None for a fresh one.
 
     Raises:
-        UsageError: it has another rank or scale than the settings ask for, or the U-Net file is not there.
-        IvideoError: the U-Net file is no checkpoint of the authors.
+        UsageError: it has another rank or scale than the settings ask for, or the file of weights is not there.
+        IvideoError: no family knows the file of weights.
     """
     start = adapter_of_weights_file(settings)
     if start is None:

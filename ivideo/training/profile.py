@@ -79,7 +79,7 @@ class PhaseTimer(Untimed):
 
     Where several clips are worked on at once, a second of one of the workers counts as its share of a second, so that
     all phases together are the time on the clock; a worker that waits for the others counts as everything else. A
-    backward pass goes through judge, decoder and U-Net in one call: hooks on their inputs tell where it is.
+    backward pass goes through reward model, decoder and network in one call: hooks on their inputs tell where it is.
     """
 
     def __init__(self, device: torch.device, num_workers: int) -> None:
@@ -119,7 +119,7 @@ class PhaseTimer(Untimed):
             lane.switch(before)
 
     def watch(self, function: Callable[P, R], name: str, before: str | None = None) -> Callable[P, R]:
-        """Count a network's calls for a phase; those of the U-Net that keep no graph have a phase of their own.
+        """Count calls for a phase; those of the denoising network that keep no graph have a phase of their own.
 
         Args:
             function: takes a tensor first.

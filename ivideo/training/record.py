@@ -40,7 +40,7 @@ def draw_curve(
         evaluations: the lines of evaluations.jsonl so far; none without held-out prompts.
         settings: the run's.
         title: text above.
-        labels: what a person should read beside each judge's scores, by name.
+        labels: what a person should read beside each reward model's scores, by name.
         chosen_step: step of the best evaluation; 0 marks none.
     """
     shown = [line for line in metrics if line["reward"] is not None and line["attenuated_reward"] is not None]
@@ -58,7 +58,7 @@ def draw_curve(
 
 
 def watched_curves(evaluations: Sequence[Record], settings: FinetuneSettings) -> list[WatchedCurve]:
-    """Motion and the judges that are not trained on, with the share of the base that each should keep."""
+    """Motion and the reward models that are not trained on, with the share of the base that each should keep."""
     shares = {"motion": settings.min_motion, **dict.fromkeys(untrained_rewards(settings.rewards), settings.min_judge)}
     curves = []
     for name, share in shares.items():
@@ -225,7 +225,7 @@ class Recorder:
 
 @contextmanager
 def open_recorder(run: RunFolder, context: RunContext) -> Iterator[Recorder]:
-    """Lend an onlooker, with the tracker that the settings name.
+    """Lend a recorder, with the tracker that the settings name.
 
     Raises:
         IvideoError: the tracker cannot be opened.

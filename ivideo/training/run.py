@@ -57,9 +57,9 @@ def finetune(
     clips: Path | None = None,
     progress: Progress | None = None,
 ) -> RunFolder:
-    """Train a LoRA that raises the judge's score, from prompts alone or on real clips.
+    """Train a LoRA that raises the reward model's score, from prompts alone or on real clips.
 
-    A LoRA that the settings' U-Net file brings is trained on, from where it stands; the clips are its base's as ever.
+    A LoRA that the settings' foreign file of weights brings is trained on, from where it stands; the clips are its base's as ever.
 
     Args:
         prompts: what to train on: prompts, whose clips the base model makes, or videos with captions.
@@ -212,7 +212,7 @@ def prepare_trainer(
 
 
 def compile_network_of(trainer: Trainer, progress: Progress) -> None:
-    """Compile the U-Net in a first gradient that is thrown away; where the compiler fails it stays as it is."""
+    """Compile the network in a first gradient that is thrown away; where the compiler fails it stays as it is."""
     settings, num_processes = trainer.settings, trainer.accelerator.num_processes
     part = -(-settings.batch_size // (settings.gradient_accumulation * num_processes))
     samples = samples_of_step(0, part, len(trainer.prompts), settings.seed)
@@ -220,7 +220,7 @@ def compile_network_of(trainer: Trainer, progress: Progress) -> None:
         trainer.model.network, lambda: torch.autograd.grad(trainer.evaluate(samples).loss, trainer.parameters)
     )
     if reason is not None:
-        progress.warn(f"the U-Net is not compiled: {reason}")
+        progress.warn(f"the network is not compiled: {reason}")
 
 
 def interrupt(run: RunFolder, context: RunContext) -> str:

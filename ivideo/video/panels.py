@@ -53,7 +53,7 @@ def annotate(frames: Frames, text: str) -> Frames:
 
     Args:
         frames: (num_frames, height, width, 3), uint8.
-        text: what to say, e.g. the contestant's name.
+        text: what to say, e.g. the candidate's name.
 
     Returns:
         (num_frames, STRIP_HEIGHT + height, width, 3), uint8: dark text on white over the clip.
@@ -120,7 +120,7 @@ def stack_in_rows(panels: Sequence[Frames], num_columns: int, gap: int = 8) -> F
 def contact_sheet(
     rows: Sequence[tuple[str, Sequence[Frames]]], column_names: Sequence[str], num_picks: int = 4
 ) -> Image.Image:
-    """Draw prompts as rows and contestants as columns, each cell a few frames of a clip from its first to its last.
+    """Draw prompts as rows and candidates as columns, each cell a few frames of a clip from its first to its last.
 
     Args:
         rows: label (the prompt) and one clip of (num_frames, height, width, 3), uint8, for each column.

@@ -138,7 +138,7 @@ CASES = [
     ("compare base run --num-segments 5", 2, "num_segments 5 is more than num_frames 4"),
     ("compare base run --lora-scale inf", 2, "--lora-scale inf: "),
     ("compare base base --lora-scale 2", 2, "there is nothing to scale"),
-    ("compare base", 2, "one contestant has nobody to be compared with"),
+    ("compare base", 2, "one candidate has nothing to be compared with"),
     ("compare base emoji-world", 2, "base and emoji-world are the same model with the same settings"),
     ("compare run base run", 2, "run and run are the same model with the same settings"),
     ("compare base run --lora-scale 1 --lora-scale 1.0", 2, "run @1 and run @1 are the same model"),

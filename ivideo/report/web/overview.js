@@ -1,5 +1,5 @@
 "use strict";
-// What came out: a card for each contestant, every metric's difference, and what people said.
+// What came out: a card for each candidate, every metric's difference, and what people said.
 
 const LEVEL = 0.05;
 
@@ -26,7 +26,7 @@ function isSure(comparison) {
   return comparison.ci_low > 0 || comparison.ci_high < 0;
 }
 
-function judgeDifference(results, comparison) {
+function describeDifference(results, comparison) {
   const names = results.contestants.map((one) => one.name);
   const word = comparison.difference > 0 ? "higher" : "lower";
   const isSignificant = comparison.wilcoxon_p_corrected < LEVEL;
@@ -40,16 +40,16 @@ function makeCard(results, b, metric) {
   const comparison = comparisonOf(results, metric, b);
   if (!comparison) return null;
   const digits = digitsOf(results, metric);
-  const verdict = judgeDifference(results, comparison);
+  const summary = describeDifference(results, comparison);
   const { wins, ties, losses, n } = comparison;
   const parts = [[wins, "won", "win"], [ties, "tied", "tie"], [losses, "lost", "loss"]].map(([number, text, kind]) => (
     { share: number / n, text: `${number} ${text}`, short: String(number), kind }));
-  return el("article", { class: `card verdict ${colourOf(b)}` },
+  return el("article", { class: `card summary ${colourOf(b)}` },
     el("h3", {}, el("span", { class: "dot" }), `${results.contestants[b].name} against ${results.contestants[0].name}`),
     el("div", {},
-      el("p", { class: `big number ${verdict.kind}` }, formatSigned(comparison.difference, digits)),
+      el("p", { class: `big number ${summary.kind}` }, formatSigned(comparison.difference, digits)),
       el("p", { class: "number" }, `${labelOf(results, metric)}, 95 % interval ${formatSigned(comparison.ci_low, digits)} to ${formatSigned(comparison.ci_high, digits)}`),
-      el("p", { class: "says" }, verdict.text)),
+      el("p", { class: "says" }, summary.text)),
     el("div", {},
       makeShares(parts, "Prompts"),
       el("p", { class: "muted small" }, `${wins} won, ${ties} tied, ${losses} lost of ${count(n, "prompt")}; `
@@ -68,7 +68,7 @@ function warnings(results, b, comparison) {
 }
 
 function makeMetricsTable(results) {
-  const heads = ["Metric", "Contestant", "Mean (deviation)", "Difference from the baseline", "95 % interval", "Won / tied / lost",
+  const heads = ["Metric", "Candidate", "Mean (deviation)", "Difference from the baseline", "95 % interval", "Won / tied / lost",
     "Effect size", "p sign", "p Wilcoxon"];
   const rows = Object.keys(results.metrics).flatMap((metric) => {
     const all = results.comparisons.filter((one) => one.metric === metric);

@@ -1,5 +1,5 @@
 "use strict";
-// Puts the report together, and draws again what depends on the chosen metric and contestant.
+// Puts the report together, and draws again what depends on the chosen metric and candidate.
 
 const data = readData();
 const { results } = data;
@@ -53,7 +53,7 @@ function showChosen() {
   place("charts", ...(points.length > 0 ? [
     makeFigure(`${label}, clip by clip`, drawInto(el("div"), 320, drawScatter(points, names, colourOf(b), digits, open))),
     makeFigure(`Difference in ${label}`, drawInto(el("div"), 320, drawDifferences(points, colourOf(b), digits, open))),
-  ] : [el("p", { class: "muted" }, "No clip has this number for both contestants.")]),
+  ] : [el("p", { class: "muted" }, "No clip has this number for both candidates.")]),
   ...(curves.length > 0 ? [makeFigure("Mean reward over time", drawInto(el("div"), 320, drawCurves(curves, "reward")), makeLegend())] : []));
   place("extremes-list", ...makeExtremes(data, choice));
   showPlaying(false);
@@ -74,11 +74,11 @@ function showPlaying(isOn) {
 
 function showAll() {
   const numPrompts = new Set(results.rows.map((row) => row.prompt)).size;
-  place("summary", `${count(numPrompts, "prompt")}, ${count(results.rows.length, "row")} of ${results.contestants.length} clips; judge: ${results.judge}`);
+  place("summary", `${count(numPrompts, "prompt")}, ${count(results.rows.length, "row")} of ${results.contestants.length} clips; reward: ${results.judge}`);
   place("cards", ...results.contestants.slice(1).map((_, i) => makeCard(results, i + 1, primary)).filter(Boolean));
   place("metrics-table", makeMetricsTable(results));
   place("choices", makeChoice("Metric", metrics.map((name) => [name, labelOf(results, name)]), "metric"),
-    ...(results.contestants.length > 2 ? [makeChoice("Contestant", results.contestants.map((one, i) => [i, one.name]).slice(1), "b")] : []));
+    ...(results.contestants.length > 2 ? [makeChoice("Candidate", results.contestants.map((one, i) => [i, one.name]).slice(1), "b")] : []));
   if (results.preference) place("people-list", ...makePeople(results));
   document.getElementById("people").hidden = !results.preference;
   document.getElementById("to-people").hidden = !results.preference;
