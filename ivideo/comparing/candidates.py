@@ -157,7 +157,7 @@ def find_lender(one: Candidate, others: Sequence[Candidate]) -> Adapter | None:
 
 
 def describe_videos(side: Candidate) -> Adapter | None:
-    """The model and the foreign file of weights that a folder's first video says it was made by, as an adapter's defaults."""
+    """The model and the file of weights that a folder's first video says it was made by, as an adapter's defaults."""
     if side.folder is None:
         return None
     metadata = open_video(list_videos(side.folder)[0]).metadata
@@ -200,7 +200,7 @@ class Provenance:
     """How a model's clips are made.
 
     Attributes:
-        values: all that they depend on beside prompt and seed; adapters and files of weights by the hash of their content,
+        values: all that they depend on beside prompt and seed; adapters and files of weights by their hash,
             the files of a local model by their sizes and times.
         adapter_hash: SHA-256 of the adapter's weights, in hex; None without an adapter.
     """

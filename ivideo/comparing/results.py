@@ -59,8 +59,8 @@ def describe_results(
 
     Returns:
         The object of results.json: schema_version, created, ivideo_version, command, contestants (the candidates),
-        judge and judges (how rewards are to be read), metrics (likewise), means, comparisons, rows, and preference, which is
-        None until people rate.
+        judge and judges (how rewards are to be read), metrics (likewise), means, comparisons, rows, and preference,
+        which is None until people rate.
     """
     labels = labels_of(reward_model)
     values = collect_values([one.scores for one in rows])

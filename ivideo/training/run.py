@@ -59,7 +59,7 @@ def finetune(
 ) -> RunFolder:
     """Train a LoRA that raises the reward model's score, from prompts alone or on real clips.
 
-    A LoRA that the settings' foreign file of weights brings is trained on, from where it stands; the clips are its base's as ever.
+    A LoRA that a foreign file of weights brings is trained on, from where it stands; the clips are its base's.
 
     Args:
         prompts: what to train on: prompts, whose clips the base model makes, or videos with captions.
