@@ -165,7 +165,7 @@ def test_models_are_loaded_one_after_the_other_and_the_base_is_one_with_its_adap
     import weakref
 
     opened: list[weakref.ref] = []
-    load = generation.load_text_to_video
+    load = generation.load_model
 
     def load_and_count(*arguments: Any) -> Any:
         gc.collect()
@@ -174,7 +174,7 @@ def test_models_are_loaded_one_after_the_other_and_the_base_is_one_with_its_adap
         opened.append(weakref.ref(model))
         return model
 
-    monkeypatch.setattr(generation, "load_text_to_video", load_and_count)
+    monkeypatch.setattr(generation, "load_model", load_and_count)
     results = json.loads(ivideo("compare", "base", trained_run, strong_run, "--format", "json").stdout)
     assert len(opened) == 2
     assert results["comparisons"] == compared[0]["comparisons"]

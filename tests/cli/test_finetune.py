@@ -65,7 +65,7 @@ def test_metrics_have_their_fields(trained_run: Path) -> None:
 
 def test_the_summary_says_what_changed_and_where_it_is(trained_run: Path) -> None:
     summary = json.loads((trained_run / "summary.json").read_text())
-    assert (summary["schema_version"], summary["num_steps"], summary["model"]) == (1, 2, "emoji-world")
+    assert (summary["schema_version"], summary["num_steps"], summary["model"]) == (2, 2, "emoji-world")
     assert list(summary["heldout"]) == compared()
     assert summary["heldout"]["reward"]["n"] == 2
     assert summary["reward_label"] == "emoji preference (simulated)"
