@@ -1,7 +1,7 @@
 """What a clip does over time, measured in one pass over its frames: how it moves, flickers, and how smoothly.
 
 A frozen clip looks perfect in flickering, smoothness and consistency (`ivideo.metrics.by_reward`, which needs a
-judge's features): read them beside motion and dynamic degree, where it looks worst.
+reward model's features): read them beside motion and dynamic degree, where it looks worst.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from ivideo.models.unet3d.clip_text import import_transformers, load_tokenizer
 from ivideo.models.unet3d.load import NUM_BYTE_TOKENS
 from ivideo.rewards.cosine import CosineReward, Preprocessing
 
-REPOSITORY = "yuvalkirstain/PickScore_v1"
+REPOSITORY, VERSION = "yuvalkirstain/PickScore_v1", "v1"
 
 
 PROCESSOR_REPOSITORY = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
@@ -82,8 +82,8 @@ def load_pickscore(name: str, source: str, device: torch.device) -> CosineReward
     with explain_part(name, find_home(location, PROCESSOR_FILES), "preprocessing files"):
         processor = transformers.CLIPImageProcessor.from_pretrained(find_home(location, PROCESSOR_FILES))
         preprocessing = read_preprocessing(processor)
-    label = "PickScore v1, cosine without logit scale" + (f" ({source})" if source else "")
-    return CosineReward(name, label, TransformersClip(clip), tokenize, preprocessing, device)
+    label = f"PickScore {VERSION}, cosine without logit scale" + (f" ({source})" if source else "")
+    return CosineReward(name, label, TransformersClip(clip), tokenize, preprocessing, device, VERSION)
 
 
 def find_home(location: str, file_names: tuple[str, ...]) -> str:
