@@ -164,6 +164,11 @@ class Rewards:
         self.labels = {**sums, **{name: model.label for name, model in self.models.items()}}
         self.label = self.labels[self.name]
 
+    @classmethod
+    def of(cls, model: RewardModel) -> Rewards:
+        """A reward model by itself."""
+        return cls([Reward(model.name, {model.name: 1.0})], {model.name: model})
+
     @property
     def is_differentiable(self) -> bool:
         """Whether every model of the first reward gives gradients."""

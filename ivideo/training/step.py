@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -22,9 +22,9 @@ from ivideo.models.lora import named_lora_parameters
 from ivideo.models.unet3d.blocks import checkpoint_blocks
 from ivideo.models.unet3d.model import TextToVideoModel
 from ivideo.processes import own_share
-from ivideo.rewards.mixture import Rewards, Score, average
+from ivideo.rewards.mixture import Rewards, Score
 from ivideo.training.draws import Sample, choose_run, draw_frames, draw_noise, samples_of_step
-from ivideo.training.frames import BatchFrames
+from ivideo.training.frames import BatchScorer, add_whole_clips
 from ivideo.training.profile import DECODING, OPTIMISER, REWARD, UNET_WITH_GRAPH, Untimed
 
 
@@ -245,35 +245,23 @@ class Trainer:
         latents = self.load_clips(samples)
         shape = latents_shape(model, generation_settings(settings)) if latents is None else tuple(latents.shape[1:])
         items = [sample.item for sample in samples]
-        drawn = draw_frames(samples, settings)
-        looked_at = BatchFrames(
-            *(self.rewards, [self.prompts[item] for item in items], drawn),
-            num_frames=settings.num_frames,
-            fps=settings.fps,
-            device=model.device,
-        )
-        found: list[dict[str, Score]] = []
-
-        def score_frames(frames: Tensor) -> Tensor:
-            found.append(looked_at.score(frames))
-            of_frames = found[-1][self.rewards.name].frame
-            return frames.new_zeros(drawn.shape) if of_frames is None else of_frames
-
+        prompts = [self.prompts[item] for item in items]
+        scorer = BatchScorer(self.rewards, prompts, draw_frames(samples, settings), settings, model.device)
         objective = editing_objective(
             latents=latents,
             noise=draw_noise(samples, shape, settings).to(model.device, non_blocking=True),
-            frame_indices=drawn.to(model.device, non_blocking=True),
+            frame_indices=scorer.drawn,
             conditioning=self.conditioning.pick(items),
             denoise=self.denoise,
             stepper=self.stepper,
-            decode_frames=lambda clean_latents, _: self.decode_frames(clean_latents, looked_at.indices),
-            score_frames=self.timer.watch(score_frames, REWARD, before=DECODING),
+            decode_frames=lambda clean_latents, _: self.decode_frames(clean_latents, scorer.indices),
+            score_frames=self.timer.watch(scorer.score_frames, REWARD, before=DECODING),
             num_frames=settings.num_frames,
             strength=settings.strength,
             attenuation_rate=settings.attenuation_rate,
             run=choose_run(samples, shape, settings, model.device),
         )
-        means = {name: average([one[name] for one in found]) for name in self.reward_names}
+        means = scorer.means()
         if scores is not None:
             scores |= means
         return add_whole_clips(objective, means[self.rewards.name].clip)
@@ -283,26 +271,3 @@ class Trainer:
         if self.clip_of is None:
             return None
         return torch.stack([self.clip_of(sample.item) for sample in samples]).to(self.model.device, non_blocking=True)
-
-
-def add_whole_clips(objective: Objective, clip_scores: Tensor | None) -> Objective:
-    """The objective with what whole clips score: `loss = 1 - mean_b (attenuated mean over frames + clip score)_b`.
-
-    Attenuated frames that give .1281 and a clip score of .5 give the loss .3719.
-
-    Args:
-        objective: of the drawn frames, all scores 0 where the reward looks at whole clips only.
-        clip_scores: (batch_size,), weighted; None where the reward looks at single frames only.
-
-    Raises:
-        ValueError: not one score a clip.
-    """
-    if clip_scores is None:
-        return objective
-    if clip_scores.shape != objective.video_rewards.shape:
-        raise ValueError(f"one score a clip: {len(objective.video_rewards)} clips, scores {tuple(clip_scores.shape)}")
-    return replace(
-        objective,
-        loss=objective.loss - clip_scores.float().mean(),
-        video_rewards=objective.video_rewards + clip_scores.float(),
-    )

@@ -80,7 +80,7 @@ assert import_clip_class() is open_clip.CLIP
 whole = load_reward("emoji-preference", torch.device("cpu"))
 assert type(whole.network) is not type(lean.network)
 frames = torch.rand(1, 2, 3, 64, 64)
-scores = [judge.score_frames(frames, ["a cat"])["emoji-preference"] for judge in (lean, whole)]
+scores = [judge.score(frames, ["a cat"]) for judge in (lean, whole)]
 print(torch.equal(*scores))
 """
     assert run(code) == "True"
