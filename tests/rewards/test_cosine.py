@@ -1,4 +1,4 @@
-"""The cosine that every reward model of CLIP's architecture gives, and the bundled one against open_clip's own loader."""
+"""The cosine that reward models of CLIP's architecture give, and the bundled one against open_clip's own loader."""
 
 from __future__ import annotations
 
