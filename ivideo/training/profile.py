@@ -79,7 +79,7 @@ class PhaseTimer(Untimed):
 
     Where several clips are worked on at once, a second of one of the workers counts as its share of a second, so that
     all phases together are the time on the clock; a worker that waits for the others counts as everything else. A
-    backward pass goes through judge, decoder and U-Net in one call: hooks on their inputs tell where it is.
+    backward pass goes through reward model, decoder and U-Net in one call: hooks on their inputs tell where it is.
     """
 
     def __init__(self, device: torch.device, num_workers: int) -> None:

@@ -57,7 +57,7 @@ def draw_curve(
 
 
 def watched_curves(evaluations: Sequence[Record], settings: FinetuneSettings) -> list[WatchedCurve]:
-    """Motion and the judges that are not trained on, with the share of the base that each should keep."""
+    """Motion and the rewards that are not trained on, with the share of the base that each should keep."""
     shares = {"motion": settings.min_motion, **dict.fromkeys(untrained_rewards(settings.rewards), settings.min_judge)}
     curves = []
     for name, share in shares.items():
@@ -190,7 +190,7 @@ class Recorder:
     """Shows a run as it goes on; only the main process has anything to show."""
 
     def __init__(self, run: RunFolder, context: RunContext, track: Track) -> None:
-        """Look on.
+        """Begin to show a run.
 
         Args:
             run: where pictures are kept.
@@ -208,7 +208,7 @@ class Recorder:
         write_grid(self.run, self.context.kept, before, now, self.context.settings)
 
     def see_evaluation(self, evaluations: Sequence[Record], best_step: int) -> None:
-        """An evaluation is judged; it is the last one of those so far."""
+        """An evaluation is done; it is the last one of those so far."""
         self.track(evaluations[-1], "heldout")
         self.draw_curve(evaluations, best_step)
 
@@ -222,7 +222,7 @@ class Recorder:
 
 @contextmanager
 def open_recorder(run: RunFolder, context: RunContext) -> Iterator[Recorder]:
-    """Lend an onlooker, with the tracker that the settings name.
+    """Lend a recorder, with the tracker that the settings name.
 
     Raises:
         IvideoError: the tracker cannot be opened.

@@ -130,7 +130,7 @@ def resumed_settings(run: RunFolder, flags: Mapping[str, Any], config: Path | No
     if runs_code(own.rewards) and not (given.get("reward") or file.get("reward")):
         raise UsageError(f"the run's reward {shown(own.reward)} is code: it is run only if --reward names it again")
     asked = merge_settings(FinetuneSettings, own.model_dump(), file, given)
-    if own.rewards[: len(asked.rewards)] == asked.rewards:  # a second judge may have been found when the run began
+    if own.rewards[: len(asked.rewards)] == asked.rewards:  # a second one may have been found when the run began
         asked = asked.model_copy(update={"reward": own.reward})
     _check_same(run, own, asked)
     return asked
