@@ -213,7 +213,7 @@ def measure_step(
                 torch.zeros(shape.batch, shape.num_segments, dtype=torch.int64),
                 num_frames=shape.num_frames,
                 decode_frames=decode_and_mark,
-                score_frames=lambda frames: judge.score_frames(frames, ["prompt"] * shape.batch)[judge.name],
+                score_frames=lambda frames: judge.score(frames, ["prompt"] * shape.batch),
                 attenuation_rate=1.0,
             )
         peaks["kept by decoder"] = marks["after"] - marks["before"]

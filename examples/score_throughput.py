@@ -71,13 +71,13 @@ class Run:
 def run_bare_loop(paths: list[Path]) -> Run:
     """Read, judge and measure each clip, and nothing else."""
     judge = load_reward(JUDGE, torch.device("cpu"))
-    judge.score_frames(torch.rand(1, 16, 3, 64, 64), PROMPTS[:1])  # the first forward is slower
+    judge.score(torch.rand(1, 16, 3, 64, 64), PROMPTS[:1])  # the first forward is slower
     start, processor_start = time.perf_counter(), processor_seconds()
     with torch.no_grad():
         for path in paths:
             reader = open_video(path)
             frames = np.stack(list(reader))
-            judge.score_frames(frames_to_tensor(frames)[None], [reader.metadata["prompt"]])[JUDGE].mean().item()
+            judge.score(frames_to_tensor(frames)[None], [reader.metadata["prompt"]]).mean().item()
             measure_temporal(frames, reader.fps)
     return Run(time.perf_counter() - start, processor_seconds() - processor_start)
 

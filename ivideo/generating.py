@@ -24,7 +24,6 @@ from ivideo.models.devices import choose_device, choose_dtype
 from ivideo.models.families import load_model
 from ivideo.models.lora import adapter_merged
 from ivideo.progress import Progress, Silence
-from ivideo.rewards.mixture import labels_of
 from ivideo.rewards.registry import load_rewards
 from ivideo.scoring.clips import ClipScore, score_clip
 from ivideo.video.writer import (
@@ -193,7 +192,7 @@ def generate(
         settings: see `GenerationSettings`; video k of a prompt uses seed + k.
         adapter: from `find_adapter`.
         num_videos: videos a prompt, at least 1.
-        with_score: whether the settings' judges score each video.
+        with_score: whether the settings' rewards score each video.
         progress: is told what happens.
 
     Yields:
@@ -213,7 +212,7 @@ def generate(
     check_folder(planned[0][2].parent)
     if planned[0][2] != output:
         tell_of_gifs(progress)
-    reward_model = load_rewards(settings.rewards, choose_device(settings.device)) if with_score else None
+    rewards = load_rewards(settings.rewards, choose_device(settings.device)) if with_score else None
     model = open_model(settings, adapter)
     warn_of_prompts(model, prompts, progress)
     progress.start("videos", len(planned))
@@ -221,6 +220,6 @@ def generate(
         for prompt, seed, path in planned:
             clip = generate_clip(model, settings, prompt, seed)
             write_video(path, clip, settings.fps, describe_generation(settings, prompt, seed, clip, adapter))
-            score = score_clip(reward_model, clip, prompt, settings, fps=settings.fps) if reward_model else None
+            score = score_clip(rewards, clip, prompt, settings, fps=settings.fps) if rewards else None
             progress.advance(path.name + (f"  reward {score.reward:.4f}" if score else ""))
-            yield GeneratedVideo(path, prompt, seed, score, labels_of(reward_model) if reward_model else {})
+            yield GeneratedVideo(path, prompt, seed, score, rewards.labels if rewards else {})

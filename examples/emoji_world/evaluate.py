@@ -28,7 +28,7 @@ from ivideo.inputs.prompts import read_prompts
 from ivideo.inputs.settings import resolve_settings
 from ivideo.models.devices import choose_device, choose_dtype
 from ivideo.progress import Progress, Silence
-from ivideo.rewards.contract import RewardModel
+from ivideo.rewards.mixture import Rewards
 from ivideo.rewards.registry import load_rewards
 
 from .captions import all_scenes
@@ -103,7 +103,7 @@ def evaluate(
     sources: Sources,
     settings: Settings,
     *,
-    judge: RewardModel,
+    judge: Rewards,
     referee: Referee,
     cache: Path,
     progress: Progress | None = None,

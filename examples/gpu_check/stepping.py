@@ -15,6 +15,7 @@ from ivideo.generating import latents_shape
 from ivideo.models.unet3d.model import UNet3DModel
 from ivideo.processes import join_processes
 from ivideo.rewards.cosine import CosineReward
+from ivideo.rewards.mixture import Rewards
 from ivideo.training.profile import EVALUATION, KEEPING, PhaseTimer
 from ivideo.training.step import Trainer
 
@@ -31,7 +32,7 @@ def make_trainer(
     shape = latents_shape(model, generation_settings(settings))
     clips = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in range(len(PROMPTS))]
     accelerator = join_processes(settings)
-    return Trainer(model, reward, PROMPTS, clips.__getitem__, settings, accelerator, timer)
+    return Trainer(model, Rewards.of(reward), PROMPTS, clips.__getitem__, settings, accelerator, timer)
 
 
 def time_steps(check: Check, trainer: Trainer) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from ivideo.inputs.adapters import Adapter, find_adapter
 from ivideo.inputs.prompts import read_prompts
 from ivideo.inputs.settings import resolve_settings
 from ivideo.progress import Progress
-from ivideo.rewards.contract import RewardModel
+from ivideo.rewards.mixture import Rewards
 
 from .launches import add_up, launch
 from .plan import FINAL_SPLITS, MODEL, NUM_JUDGED_FRAMES, NUM_SEEDS, Training
@@ -46,12 +46,12 @@ class Workplace:
 
     Attributes:
         root: a folder that may be thrown away; what was measured lies elsewhere.
-        judge: gives the reward; of a jury, the second one is never trained on.
+        judge: gives the rewards; the second one is never trained on.
         referee: gives accuracies and features.
         progress: is told what happens.
     """
 
-    def __init__(self, root: Path, judge: RewardModel, referee: Referee, progress: Progress) -> None:
+    def __init__(self, root: Path, judge: Rewards, referee: Referee, progress: Progress) -> None:
         """Use a folder."""
         self.root, self.judge, self.referee, self.progress = root, judge, referee, progress
 

@@ -76,7 +76,7 @@ def compare(
     if output or provenances:
         tell_of_gifs(progress)
     rows = find_rows(candidates, settings, prompts, num_seeds or 1)
-    reward_model = load_rewards(scoring.rewards, choose_device(scoring.device))
+    rewards = load_rewards(scoring.rewards, choose_device(scoring.device))
     with lend_folder(output) as root:
         folders = [root / "videos" / folder for folder in name_folders(names)]
         makers = {
@@ -88,8 +88,8 @@ def compare(
             brought = {i: bring_video(path, folders[i], row) if output else path for i, path in row.ready.items()}
             return [makers[i].path_of(row) if i in makers else brought[i] for i in range(len(candidates))]
 
-        scored = score_rows(rows, find_videos, reward_model, scoring, names=names, output=output, progress=progress)
-    results = describe_results(candidates, settings, reward_model, scored, command=command, root=output)
+        scored = score_rows(rows, find_videos, rewards, scoring, names=names, output=output, progress=progress)
+    results = describe_results(candidates, settings, rewards, scored, command=command, root=output)
     if output is not None:
         results["preference"] = preference
         write_results(output, results, with_rating_page=with_rating_page, seed=scoring.seed)

@@ -14,8 +14,7 @@ from ivideo.comparing.pairs import Row
 from ivideo.config.settings import GenerationSettings
 from ivideo.metrics.comparison import Comparison, compare_candidates
 from ivideo.metrics.registry import METRICS, compared
-from ivideo.rewards.contract import RewardModel
-from ivideo.rewards.mixture import labels_of
+from ivideo.rewards.mixture import Rewards
 from ivideo.scoring.clips import ClipScore
 
 SCHEMA_VERSION = 2
@@ -41,7 +40,7 @@ class ScoredRow:
 def describe_results(
     candidates: Sequence[Candidate],
     settings: Sequence[GenerationSettings],
-    reward_model: RewardModel,
+    rewards: Rewards,
     rows: Sequence[ScoredRow],
     *,
     command: str,
@@ -52,7 +51,7 @@ def describe_results(
     Args:
         candidates: the first one is the baseline.
         settings: of each.
-        reward_model: gave the rewards.
+        rewards: what videos were scored by.
         rows: at least one.
         command: what was asked for.
         root: folder that the paths are told from; None where no videos are kept, then they are None.
@@ -62,7 +61,6 @@ def describe_results(
         judge and judges (how rewards are to be read), metrics (likewise), means, comparisons, rows, and preference,
         which is None until people rate.
     """
-    labels = labels_of(reward_model)
     values = collect_values([one.scores for one in rows])
     means, comparisons = compare_candidates([one.row.prompt for one in rows], values)
     return {
@@ -71,8 +69,8 @@ def describe_results(
         "ivideo_version": __version__,
         "command": command,
         "contestants": [describe_candidate(*both) for both in zip(candidates, settings, strict=True)],
-        "judge": reward_model.label,
-        "judges": labels,
+        "judge": rewards.label,
+        "judges": rewards.labels,
         "metrics": {name: describe_metric(name) for name in values},
         "means": {name: [asdict(mean) for mean in one] for name, one in means.items()},
         "comparisons": [describe_comparison(comparison) for comparison in comparisons],

@@ -17,7 +17,7 @@ from ivideo.generating import describe_generation, generate_clip, open_model, wa
 from ivideo.models.contract import TextToVideoModel
 from ivideo.models.lora import adapter_merged, adapter_off
 from ivideo.progress import Progress
-from ivideo.rewards.contract import RewardModel
+from ivideo.rewards.mixture import Rewards
 from ivideo.scoring.clips import ClipScore, score_clip
 from ivideo.video.panels import contact_sheet, label_clip, stack_side_by_side, write_png
 from ivideo.video.reader import Video, open_video, read_video
@@ -142,7 +142,7 @@ Find = Callable[[Row], list[Path]]
 def score_rows(
     rows: Sequence[Row],
     find_videos: Find,
-    reward_model: RewardModel,
+    rewards: Rewards,
     settings: Settings,
     *,
     names: Sequence[str],
@@ -154,7 +154,7 @@ def score_rows(
     Args:
         rows: which.
         find_videos: gives the files of a row, one a candidate.
-        reward_model: gives the rewards.
+        rewards: what videos are scored by.
         settings: how they are scored.
         names: of the candidates.
         output: gets a side-by-side video a row, and a sheet of the first rows; None for no pictures.
@@ -169,7 +169,7 @@ def score_rows(
     for row in rows:
         paths = find_videos(row)
         videos = [read_video(path) for path in paths]
-        scores = [score_clip(reward_model, video.frames, row.prompt, settings, fps=video.fps) for video in videos]
+        scores = [score_clip(rewards, video.frames, row.prompt, settings, fps=video.fps) for video in videos]
         joined = output / "side_by_side" / f"{row.name}{default_suffix()}" if output else None
         if joined:
             write_side_by_side(joined, row, names, videos, scores)

@@ -7,42 +7,29 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
-
-from ivideo.core.attenuation import attenuated_mean
 
 
 @dataclass(frozen=True, eq=False)
-class ScoredFrames:
-    """What a judge said of a clip's frames.
+class ScoredClip:
+    """What the first reward says of a clip.
 
     Attributes:
-        scores: (num_segments,), of the first frame of each segment.
-        weights: (num_segments,), theirs in the attenuated reward.
-        features: (num_frames, width), of the judge's image tower for frames all along the clip; None where only the
-            segments' frames were scored, and where the judge has no image features.
+        reward: mean score of the first frame of each segment, plus what the clip gets as a whole.
+        attenuated_reward: the same with frames weighted as in training (TAR).
+        features: (num_frames, width), of a reward model's image tower for frames all along the clip; None where only
+            the segments' frames were scored, and where no reward model has image features.
     """
 
-    scores: Tensor
-    weights: Tensor
+    reward: float
+    attenuated_reward: float
     features: NDArray[np.float32] | None
 
 
 @dataclass(frozen=True)
 class ByReward:
-    """Measures a clip by what its first judge says; `ask` gives None where that does not tell."""
+    """Measures a clip by what the first reward says; `ask` gives None where that does not tell."""
 
-    ask: Callable[[ScoredFrames], float | None]
-
-
-def mean_reward(scored: ScoredFrames) -> float:
-    """Mean score of the segments' first frames."""
-    return scored.scores.mean().item()
-
-
-def attenuated_reward(scored: ScoredFrames) -> float:
-    """The same scores weighted as in training (TAR)."""
-    return attenuated_mean(scored.scores[None], scored.weights[None]).item()
+    ask: Callable[[ScoredClip], float | None]
 
 
 def consistency(features: ArrayLike) -> float:
@@ -51,8 +38,8 @@ def consistency(features: ArrayLike) -> float:
     consistency = mean over t >= 1 of (max(0, cos(f_t, f_{t-1})) + max(0, cos(f_t, f_0))) / 2. The features [1, 0],
     [1, 0] and [0, 1] give (1 + 1 + 0 + 0) / 4 = 0.5. VBench's subject consistency takes the features of DINO and its
     background consistency those of CLIP, both at every frame; with another network's features, such as those of a
-    judge's image tower, only clips under that same network compare. A frozen clip looks perfect here: read it beside
-    the motion.
+    reward model's image tower, only clips under that same network compare. A frozen clip looks perfect here: read it
+    beside the motion.
 
     Args:
         features: (num_frames, width), floats: an array, or a tensor on the CPU; they need no normalisation.
@@ -79,6 +66,6 @@ def consistency(features: ArrayLike) -> float:
     return float(np.clip([to_previous, to_first], 0, 1).mean())
 
 
-def reward_consistency(scored: ScoredFrames) -> float | None:
-    """The same of a judge's own features, where there are any."""
+def reward_consistency(scored: ScoredClip) -> float | None:
+    """The same of a reward model's own features, where there are any."""
     return None if scored.features is None else consistency(scored.features)

@@ -6,9 +6,10 @@ A new metric is a file with what measures it, and a row here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TypeVar
 
-from ivideo.metrics.by_reward import ByReward, attenuated_reward, mean_reward, reward_consistency
+from ivideo.metrics.by_reward import ByReward, reward_consistency
 from ivideo.metrics.over_time import is_dynamic, mean_change, mean_speed, moves, prediction_error
 from ivideo.metrics.pairs import OverPairs, likeness
 
@@ -41,22 +42,22 @@ class Metric:
 
 
 # Temporal flickering is VBench's own. The other dimensions have its definition with something else in its network's
-# place: a mean of neighbours for AMT-S, Farneback's flow for RAFT's, the reward model's image features for DINO's.
+# place: a mean of neighbours for AMT-S, Farneback's optical flow for RAFT's, a reward model's features for DINO's.
 _ROWS = (
     Metric(
         name="reward",
-        measure=ByReward(mean_reward),
-        unit="as its judge gives it",
-        meaning="Mean score of the first frame of each segment by the first judge. Compare it only for the same "
-        "prompt, the same judge and the same version. Single frames are judged, so a frozen clip can have a high "
-        "reward.",
+        measure=ByReward(attrgetter("reward")),
+        unit="as its reward model gives it",
+        meaning="Mean score of the first frame of each segment by the first reward model, or its score of the whole "
+        "clip. Compare it only for the same prompt, reward model and version. Where single frames are scored, a frozen "
+        "clip can have a high reward.",
         higher_is_better=True,
     ),
     Metric(
         name="attenuated_reward",
-        measure=ByReward(attenuated_reward),
-        unit="as its judge gives it",
-        meaning="The same scores, each weighted by exp(-rate * |frame - centre|): what training maximises.",
+        measure=ByReward(attrgetter("attenuated_reward")),
+        unit="as its reward model gives it",
+        meaning="The same, each frame's score weighted by exp(-rate * |frame - centre|): what training maximises.",
         higher_is_better=True,
         in_table=False,
     ),

@@ -181,8 +181,8 @@ class RewardPlot:
         self._judge = ""
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Take a record; one of a video that could not be scored is left out."""
-        if record["error"] is None:
+        """Take a record; one without scores of frames is left out: bad videos, and rewards of whole clips."""
+        if record["frame_rewards"] is not None:
             seconds = np.array(record["frame_indices"]) / record["fps"]
             duration = record["num_frames"] / record["fps"]
             self._curves.append(

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ivideo.models.loading import import_quietly, load_tokenizer
+from ivideo.rewards.contract import RewardModel
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 
@@ -100,20 +101,20 @@ def _channels(values: tuple[float, ...], dtype: torch.dtype, device: torch.devic
 
 
 def preprocess(images: Tensor, image_size: int) -> Tensor:
-    """The bundled judge's preprocessing: longest side to `image_size`, black bars, 8-bit range."""
+    """The bundled reward models' preprocessing: longest side to `image_size`, black bars, 8-bit range."""
     return Preprocessing(image_size)(images)
 
 
 MAX_KEPT_PROMPTS = 4096
 
 
-class CosineReward:
-    """A preference model of CLIP's architecture: the cosine of image and text features (HPSv2, section 3 of its paper).
+class CosineReward(RewardModel):
+    """A reward model of CLIP's architecture: the cosine of image and text features (HPSv2, section 3 of its paper).
 
     Source: Wu et al. 2023, "Human Preference Score v2"; no logit scale, no factor of 100.
     """
 
-    is_differentiable = True
+    sees_frames_alone = True
 
     def __init__(
         self,
@@ -123,16 +124,24 @@ class CosineReward:
         tokenize: Callable[[list[str]], Tensor],
         preprocessing: Preprocessing,
         device: torch.device,
+        version: str = "",
     ) -> None:
         """Wrap a network with `encode_image` and `encode_text`; it is frozen and put on the device."""
-        self.name, self.label = name, label
+        self.name, self.label, self.version = name, label, version
         self.network: Any = network.requires_grad_(False).eval().to(device)
         self.tokenize, self.preprocessing, self.device = tokenize, preprocessing, device
         self._text_features: dict[str, Tensor] = {}
 
-    def score_frames(self, frames: Tensor, prompts: Sequence[str]) -> dict[str, Tensor]:
-        """Cosine of each frame with its clip's prompt: {name: (batch, num_frames)}, each in [-1, 1]."""
-        return {self.name: self.score_features(self.encode_frames(frames), prompts)}
+    def score(self, frames: Tensor, prompts: Sequence[str], times: Tensor | None = None) -> Tensor:
+        """Cosine of each frame with its clip's prompt, (batch, num_frames), each in [-1, 1]; times do not matter."""
+        return self.score_with_features(frames, prompts)[0]
+
+    def score_with_features(
+        self, frames: Tensor, prompts: Sequence[str], times: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The same, and the features of `encode_frames` that it comes from."""
+        features = self.encode_frames(frames)
+        return self.score_features(features, prompts), features
 
     def encode_frames(self, frames: Tensor) -> Tensor:
         """Image features of each frame: what the scores come from, and what `score_features` takes.
@@ -141,7 +150,7 @@ class CosineReward:
             frames: (batch, num_frames, 3, height, width) float in [0, 1], any size.
 
         Returns:
-            (batch, num_frames, dim) float32, of length 1, on the judge's device.
+            (batch, num_frames, dim) float32, of length 1, on the model's device.
         """
         images = self.preprocessing(frames.flatten(0, 1).to(self.device, torch.float32))
         features: Tensor = F.normalize(self.network.encode_image(images), dim=-1)

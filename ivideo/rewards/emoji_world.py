@@ -1,4 +1,4 @@
-"""The bundled judges of the emoji world: one trained on simulated preferences, and one that knows none."""
+"""The bundled reward models of the emoji world: one trained on simulated preferences, and one that knows none."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EMOJI_PREFERENCE, EMOJI_CLIP = EMOJI_WORLD / "preference", EMOJI_WORLD / "clip"
 
 
 def load_emoji_preference(name: str, source: str, device: torch.device) -> CosineReward:
-    """The judge that training rewards: a residual network, trained on renders and models' samples.
+    """What training maximises by default: a residual network, trained on renders and models' samples.
 
     Raises:
         UsageError: a source was given.
@@ -35,7 +35,7 @@ def load_emoji_clip(name: str, source: str, device: torch.device) -> CosineRewar
 
 
 def load_bundled(folder: Path, label: str, name: str, source: str, device: torch.device) -> CosineReward:
-    """A judge of CLIP's architecture from a folder of the package.
+    """A reward model of CLIP's architecture from a folder of the package.
 
     Raises:
         UsageError: a source was given.

@@ -59,9 +59,10 @@ def load_hps(name: str, source: str, device: torch.device) -> CosineReward:
         tell_reason=False,
     ):
         network = build_network(config, checkpoint)
-    label = f"HPSv2 {HPS_VERSIONS[version]}, cosine" + (f" ({checkpoint})" if source else "")
+    published = HPS_VERSIONS[version]
+    label = f"HPSv2 {published}, cosine" + (f" ({checkpoint})" if source else "")
     preprocessing = Preprocessing(config["vision_cfg"]["image_size"], clamp=False)
-    return CosineReward(name, label, network, open_clip.get_tokenizer(ARCHITECTURE), preprocessing, device)
+    return CosineReward(name, label, network, open_clip.get_tokenizer(ARCHITECTURE), preprocessing, device, published)
 
 
 def find_version(name: str, source: str) -> str:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
+import torch
 from torch import Tensor
 
+from ivideo.core.attenuation import attenuated_mean
 from ivideo.errors import UsageError
 from ivideo.rewards.contract import RewardModel
-from ivideo.rewards.cosine import CosineReward
 
 # A part of a mix ends with its weight, so that a file's name may have commas and equals signs of its own.
-PART = re.compile(r"(?P<judge>.+?)=(?P<weight>[^=,]*)(?:,|$)")
+PART = re.compile(r"(?P<model>.+?)=(?P<weight>[^=,]*)(?:,|$)")
 
 
 @dataclass(frozen=True)
@@ -23,16 +26,11 @@ class Reward:
 
     Attributes:
         name: as it was asked for; key of its scores.
-        weights: of each judge's score in their sum; None for a judge by itself.
+        weights: of each reward model's score in their sum, by its name; of a model by itself 1.
     """
 
     name: str
-    weights: Mapping[str, float] | None = None
-
-    @property
-    def judges(self) -> tuple[str, ...]:
-        """The names of its judges."""
-        return (self.name,) if self.weights is None else tuple(self.weights)
+    weights: Mapping[str, float]
 
 
 def parse_rewards(texts: Sequence[str]) -> list[Reward]:
@@ -50,42 +48,40 @@ def parse_rewards(texts: Sequence[str]) -> list[Reward]:
 
 
 def parse_reward(text: str) -> Reward:
-    """A judge's name, or a weighted sum: `hpsv2=1,pickscore=0.5`.
+    """A reward model's name, or a weighted sum: `hpsv2=1,pickscore=0.5`.
 
     Raises:
-        UsageError: an empty name, a judge without a weight, a weight that is no positive number, or a judge twice.
+        UsageError: an empty name, a model without a weight, a weight that is no positive number, or a model twice.
     """
     text = text.strip()
-    parts = [(match["judge"].strip(), match["weight"].strip()) for match in PART.finditer(text)]
+    parts = [(match["model"].strip(), match["weight"].strip()) for match in PART.finditer(text)]
     is_mix = bool(parts) and (len(parts) > 1 or is_number(parts[0][1]))
     if not text:
-        raise UsageError("--reward is empty: name a judge")
+        raise UsageError("--reward is empty: name a reward model")
     if not is_mix:
-        return Reward(text)
+        return Reward(text, {text: 1.0})
     if PART.sub("", text):
-        raise UsageError(f"--reward {text}: every judge of a sum needs a weight, as in hpsv2=1,pickscore=0.5")
+        raise UsageError(f"--reward {text}: every reward model of a sum needs a weight, as in hpsv2=1,pickscore=0.5")
     weights: dict[str, float] = {}
-    for reward_model, weight in parts:
-        if reward_model in weights:
-            raise UsageError(f"--reward {text}: {reward_model} stands there twice")
-        weights[reward_model] = parse_weight(text, reward_model, weight)
+    for name, weight in parts:
+        if name in weights:
+            raise UsageError(f"--reward {text}: {name} stands there twice")
+        weights[name] = parse_weight(text, name, weight)
     return Reward(text, weights)
 
 
-def parse_weight(text: str, reward_model: str, weight: str) -> float:
-    """The weight of a judge in a sum.
+def parse_weight(text: str, name: str, weight: str) -> float:
+    """The weight of a reward model in a sum.
 
     Raises:
         UsageError: it is no positive number.
     """
     if not is_number(weight):
-        raise UsageError(
-            f"--reward {text}: the weight {weight!r} of {reward_model} is no number (a file is {reward_model}:FILE)"
-        )
+        raise UsageError(f"--reward {text}: the weight {weight!r} of {name} is no number (a file is {name}:FILE)")
     value = float(weight)
     if not (math.isfinite(value) and value > 0):
         raise UsageError(
-            f"--reward {text}: the weight {weight} of {reward_model} must be a positive number; "
+            f"--reward {text}: the weight {weight} of {name} must be a positive number; "
             "to lower a score, negate it in a function of your own (FILE.py:function)"
         )
     return value
@@ -100,100 +96,138 @@ def is_number(text: str) -> bool:
     return True
 
 
-class Mixture:
-    """Judges side by side; each frame is seen once by each, whatever sums its scores go into.
+@dataclass(frozen=True, eq=False)
+class Score:
+    """A reward's scores of some clips: of their frames, of them as a whole, or both parts of a sum.
 
-    Its name, label and gradients are those of its first reward. `score_frames` gives every reward, then every judge
-    that is a part of one: {"hpsv2=1,pickscore=0.5": ..., "hpsv2": ..., "pickscore": ...}.
+    Attributes:
+        frame: (..., num_frames), of single frames; None where only whole clips are looked at.
+        clip: (...), of whole clips; None where only single frames are looked at.
     """
 
-    def __init__(self, rewards: Sequence[Reward], judges: Mapping[str, RewardModel]) -> None:
-        """Seat the judges.
+    frame: Tensor | None = None
+    clip: Tensor | None = None
 
-        Args:
-            rewards: at least one.
-            judges: by name, all that the rewards need; others are left out.
-        """
-        names = dict.fromkeys(name for reward in rewards for name in reward.judges)
-        self.rewards, self.judges = list(rewards), {name: judges[name] for name in names}
-        self.name = rewards[0].name
-        sums = {reward.name: self._describe(reward) for reward in rewards}
-        self.labels = {**sums, **{name: reward_model.label for name, reward_model in self.judges.items()}}
+    def mean(self) -> Tensor:
+        """One number a clip, (...): the mean over its frames, plus its score as a whole."""
+        return self._add_clip(None if self.frame is None else self.frame.mean(-1))
+
+    def attenuated(self, weights: Tensor) -> Tensor:
+        """The same with weighted frames (see `ivideo.core.attenuation`); whole clips have no weights."""
+        return self._add_clip(None if self.frame is None else attenuated_mean(self.frame, weights))
+
+    def _add_clip(self, mean: Tensor | None) -> Tensor:
+        total = plus(mean, self.clip)
+        assert total is not None
+        return total
+
+    def __add__(self, other: Score) -> Score:
+        """Add frames to frames, and wholes to wholes."""
+        return Score(plus(self.frame, other.frame), plus(self.clip, other.clip))
+
+    def __rmul__(self, weight: float) -> Score:
+        """Weigh both parts."""
+        return Score(*(None if part is None else weight * part for part in (self.frame, self.clip)))
+
+
+def plus(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    """Their sum; None is nothing."""
+    if first is None or second is None:
+        return second if first is None else first
+    return first + second
+
+
+def average(samples: Sequence[Score]) -> Score:
+    """The mean over a reward's scores of several samples of the same clips."""
+    frames = [one.frame for one in samples if one.frame is not None]
+    clips = [one.clip for one in samples if one.clip is not None]
+    return Score(*(torch.stack(parts).mean(0) if parts else None for parts in (frames, clips)))
+
+
+class Rewards:
+    """The rewards that were asked for, with their reward models: the one thing that gives scores, whatever was asked.
+
+    Its name, label and gradients are those of its first reward, which is the one that counts and is trained on.
+
+    Attributes:
+        asked: the rewards, at least one.
+        models: every reward model that they need, by name.
+        labels: what a person should read beside each score: of every reward, then of every model that is part of one.
+    """
+
+    def __init__(self, asked: Sequence[Reward], models: Mapping[str, RewardModel]) -> None:
+        """Put rewards and loaded models together; models that no reward needs are left out."""
+        names = dict.fromkeys(name for reward in asked for name in reward.weights)
+        self.asked, self.models = list(asked), {name: models[name] for name in names}
+        self.name = asked[0].name
+        sums = {reward.name: self._describe(reward) for reward in asked}
+        self.labels = {**sums, **{name: model.label for name, model in self.models.items()}}
         self.label = self.labels[self.name]
+
+    @classmethod
+    def of(cls, model: RewardModel) -> Rewards:
+        """A reward model by itself."""
+        return cls([Reward(model.name, {model.name: 1.0})], {model.name: model})
 
     @property
     def is_differentiable(self) -> bool:
-        """Whether every judge of the first reward gives gradients."""
-        return all(self.judges[name].is_differentiable for name in self.rewards[0].judges)
+        """Whether every model of the first reward gives gradients."""
+        return all(self.models[name].is_differentiable for name in self.asked[0].weights)
 
     @property
-    def trained(self) -> RewardModel:
+    def trained(self) -> Rewards:
         """The first reward alone: what training maximises."""
-        first = self.rewards[0]
-        return self.judges[first.name] if first.weights is None else Mixture([first], self.judges)
+        return Rewards(self.asked[:1], self.models)
 
-    def score_frames(self, frames: Tensor, prompts: Sequence[str]) -> dict[str, Tensor]:
-        """Scores of each frame by every reward and every judge, {name: (batch, num_frames)}."""
-        return self.add_sums(
-            {name: reward_model.score_frames(frames, prompts)[name] for name, reward_model in self.judges.items()}
-        )
+    @property
+    def frame_models(self) -> dict[str, RewardModel]:
+        """Those that score single frames."""
+        return {name: model for name, model in self.models.items() if model.scope == "frame"}
 
-    def add_sums(self, scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Every reward's score, then every judge's, from the judges' scores by name."""
-        return {**{reward.name: add_up(reward, scores) for reward in self.rewards}, **scores}
+    @property
+    def sees_frames_alone(self) -> bool:
+        """Whether no frame's score depends on the frames beside it."""
+        return all(model.sees_frames_alone for model in self.frame_models.values())
+
+    def choose_frames(self, num_frames: int, fps: float) -> dict[str, list[int]]:
+        """The frames of a clip that each model of whole clips wants to see, by its name."""
+        clip_models = {name: model for name, model in self.models.items() if model.scope == "clip"}
+        return {name: model.choose_frames(num_frames, fps) for name, model in clip_models.items()}
+
+    def score_frames(
+        self, frames: Tensor, prompts: Sequence[str], times: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Scores by every model of single frames, and image features, each computed once.
+
+        Args:
+            frames: (batch, num_frames, 3, height, width) float in [0, 1].
+            prompts: one a clip.
+            times: (batch, num_frames), in seconds from the clip's beginning.
+
+        Returns:
+            Scores (batch, num_frames) by name, and the features (batch, num_frames, dim) of the first model in the
+            first reward that has any; None where none has.
+        """
+        found = {name: model.score_with_features(frames, prompts, times) for name, model in self.frame_models.items()}
+        features = [found[name][1] for name in self.asked[0].weights if name in found]
+        first = next((one for one in features if one is not None), None)
+        return {name: scores for name, (scores, _) in found.items()}, first
+
+    def sum_up(self, scores: Mapping[str, Tensor]) -> dict[str, Score]:
+        """Every reward's score, then every model's: {"hpsv2=1,pickscore=0.5": ..., "hpsv2": ..., "pickscore": ...}.
+
+        Args:
+            scores: by every model: (..., num_frames) of frames, (...) of whole clips.
+        """
+        parts = {name: Score(**{self.models[name].scope: scores[name]}) for name in self.models}
+        return {reward.name: add_up(reward, parts) for reward in self.asked} | parts
 
     def _describe(self, reward: Reward) -> str:
-        if reward.weights is None:
-            return self.judges[reward.name].label
-        return " + ".join(f"{weight:g} x {self.judges[name].label}" for name, weight in reward.weights.items())
+        if reward.name in reward.weights:
+            return self.models[reward.name].label
+        return " + ".join(f"{weight:g} x {self.models[name].label}" for name, weight in reward.weights.items())
 
 
-def add_up(reward: Reward, scores: Mapping[str, Tensor]) -> Tensor:
+def add_up(reward: Reward, scores: Mapping[str, Score]) -> Score:
     """A reward's score: `sum_j weight_j * score_j`; weights 1 and 0.5 of scores 0.25 and 0.2 give 0.35."""
-    if reward.weights is None:
-        return scores[reward.name]
-    first, *rest = (weight * scores[name] for name, weight in reward.weights.items())
-    return sum(rest, first)
-
-
-def labels_of(reward_model: RewardModel) -> dict[str, str]:
-    """What a person should read beside each of a judge's scores, by name."""
-    return reward_model.labels if isinstance(reward_model, Mixture) else {reward_model.name: reward_model.label}
-
-
-def trained_part(reward_model: RewardModel) -> RewardModel:
-    """What is trained on: of a jury its first reward."""
-    return reward_model.trained if isinstance(reward_model, Mixture) else reward_model
-
-
-def sees_frames_alone(reward_model: RewardModel) -> bool:
-    """Whether a frame's score never depends on the frames beside it; not so for functions of the user's own."""
-    parts = reward_model.judges.values() if isinstance(reward_model, Mixture) else [reward_model]
-    return all(isinstance(part, CosineReward) for part in parts)
-
-
-def score_with_features(
-    reward_model: RewardModel, frames: Tensor, prompts: Sequence[str]
-) -> tuple[dict[str, Tensor], Tensor | None]:
-    """What `score_frames` gives, and the image features that a score came from, computed once.
-
-    Args:
-        reward_model: one or several.
-        frames: (batch, num_frames, 3, height, width) float in [0, 1].
-        prompts: one a clip.
-
-    Returns:
-        Scores (batch, num_frames) by name, and the features (batch, num_frames, dim) of the first judge in the first
-        reward that has any; None where none has.
-    """
-    parts = reward_model.judges if isinstance(reward_model, Mixture) else {reward_model.name: reward_model}
-    features = {name: part.encode_frames(frames) for name, part in parts.items() if isinstance(part, CosineReward)}
-    scores = {
-        name: part.score_features(features[name], prompts)
-        if isinstance(part, CosineReward)
-        else part.score_frames(frames, prompts)[name]
-        for name, part in parts.items()
-    }
-    names = reward_model.rewards[0].judges if isinstance(reward_model, Mixture) else [reward_model.name]
-    first = next((features[name] for name in names if name in features), None)
-    return (reward_model.add_sums(scores) if isinstance(reward_model, Mixture) else scores), first
+    return reduce(operator.add, [weight * scores[name] for name, weight in reward.weights.items()])

@@ -1,11 +1,10 @@
-"""A judge of the user's own: a function in a Python file, `FILE.py:function`.
+"""A reward model of the user's own: a function in a Python file, `FILE.py:function`.
 
 The function is called as `function(frames, prompts)`:
 
 - `frames`: float32 tensor (batch, num_frames, 3, height, width), RGB in [0, 1], on the device of the run; any size.
 - `prompts`: a list of strings, one a clip.
-- It returns a floating-point tensor (batch, num_frames) on any device, the higher the better, every value finite; a
-  judge of whole clips repeats its score for each frame.
+- It returns a floating-point tensor (batch, num_frames) on any device, the higher the better, every value finite.
 
 It is called once before any work, on two random frames of 64 x 64 pixels and the prompt "a cat", to see that it works
 and whether gradients flow from its scores to the frames. Only a function that gives gradients can be trained on; it is
@@ -24,6 +23,7 @@ import torch
 from torch import Tensor
 
 from ivideo.errors import IvideoError
+from ivideo.rewards.contract import RewardModel
 
 TRIAL_SHAPE = (1, 2, 3, 64, 64)
 
@@ -31,8 +31,11 @@ TRIAL_SHAPE = (1, 2, 3, 64, 64)
 TRIAL_PROMPT = "a cat"
 
 
-class OwnFunction:
-    """Scores by a function of the user's own; every way in which it breaks its contract is one line that names it."""
+class OwnFunction(RewardModel):
+    """Scores frames by a function of the user's own; every way to break its contract is one line that names it.
+
+    It may look at frames together, so it gets those of one clip only.
+    """
 
     def __init__(self, name: str, function: Callable[..., Any], path: Path, device: torch.device) -> None:
         """Try the function, which comes from the file at `path`.
@@ -45,8 +48,8 @@ class OwnFunction:
         self.function, self.device = function, device
         self.is_differentiable = self._gives_gradients()
 
-    def score_frames(self, frames: Tensor, prompts: Sequence[str]) -> dict[str, Tensor]:
-        """What the function returns, as {name: (batch, num_frames)}, float32.
+    def score(self, frames: Tensor, prompts: Sequence[str], times: Tensor | None = None) -> Tensor:
+        """What the function returns, (batch, num_frames), float32; it is not told of times.
 
         Raises:
             IvideoError: it raises, or returns something else than scores.
@@ -55,23 +58,24 @@ class OwnFunction:
             scores = self.function(frames.to(self.device, torch.float32), list(prompts))
         except Exception as error:
             raise IvideoError(f"reward {self.name} raised {describe(error, self.path)}") from error
-        self._check(scores, tuple(frames.shape[:2]))
-        if frames.isfinite().all() and not scores.isfinite().all():
+        checked = self._check(scores, tuple(frames.shape[:2]))
+        if frames.isfinite().all() and not checked.isfinite().all():
             raise IvideoError(f"reward {self.name} returned a score that is no finite number")
-        return {self.name: scores.to(self.device, torch.float32)}
+        return checked.to(self.device, torch.float32)
 
-    def _check(self, scores: object, shape: tuple[int, ...]) -> None:
+    def _check(self, scores: Any, shape: tuple[int, ...]) -> Tensor:
         wanted = f"a floating-point tensor {shape}, a score a frame"
         if not isinstance(scores, Tensor):
             raise IvideoError(f"reward {self.name} returned a {type(scores).__name__} instead of {wanted}")
         if not scores.is_floating_point() or tuple(scores.shape) != shape:
             kind = str(scores.dtype).removeprefix("torch.")
             raise IvideoError(f"reward {self.name} returned a {kind} tensor {tuple(scores.shape)} instead of {wanted}")
+        return scores
 
     def _gives_gradients(self) -> bool:
         frames = torch.rand(TRIAL_SHAPE, generator=torch.Generator().manual_seed(0), device="cpu").to(self.device)
         with torch.enable_grad():
-            scores = self.score_frames(frames.requires_grad_(), [TRIAL_PROMPT])[self.name]
+            scores = self.score(frames.requires_grad_(), [TRIAL_PROMPT])
             if not scores.requires_grad:
                 return False
             try:

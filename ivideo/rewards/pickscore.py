@@ -13,7 +13,7 @@ from ivideo.errors import IvideoError
 from ivideo.models.loading import explain_damage, import_quietly
 from ivideo.rewards.cosine import CosineReward, Preprocessing, load_clip_tokenizer
 
-REPOSITORY = "yuvalkirstain/PickScore_v1"
+REPOSITORY, VERSION = "yuvalkirstain/PickScore_v1", "v1"
 
 
 PROCESSOR_REPOSITORY = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
@@ -78,8 +78,8 @@ def load_pickscore(name: str, source: str, device: torch.device) -> CosineReward
     with explain_part(name, find_home(location, PROCESSOR_FILES), "preprocessing files"):
         processor = transformers.CLIPImageProcessor.from_pretrained(find_home(location, PROCESSOR_FILES))
         preprocessing = read_preprocessing(processor)
-    label = "PickScore v1, cosine without logit scale" + (f" ({source})" if source else "")
-    return CosineReward(name, label, TransformersClip(clip), tokenize, preprocessing, device)
+    label = f"PickScore {VERSION}, cosine without logit scale" + (f" ({source})" if source else "")
+    return CosineReward(name, label, TransformersClip(clip), tokenize, preprocessing, device, VERSION)
 
 
 def find_home(location: str, file_names: tuple[str, ...]) -> str:

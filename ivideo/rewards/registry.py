@@ -1,4 +1,4 @@
-"""Which reward model a name means, how it is loaded, and which one can look on while another is trained on."""
+"""Which reward model a name means, how it is loaded, and which one can be a second one while another is trained on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ivideo.rewards.clip import load_clip
 from ivideo.rewards.contract import RewardModel
 from ivideo.rewards.emoji_world import load_emoji_clip, load_emoji_preference
 from ivideo.rewards.hps import load_hps
-from ivideo.rewards.mixture import Mixture, parse_reward, parse_rewards
+from ivideo.rewards.mixture import Rewards, parse_reward, parse_rewards
 from ivideo.rewards.own_function import load_own_function
 from ivideo.rewards.pickscore import load_pickscore
 
@@ -36,32 +36,29 @@ REWARDS: dict[str, Loader] = {
 OWN_FUNCTION = re.compile(r".+\.py:[^\W\d]\w*")
 
 
-def load_rewards(names: str | Sequence[str], device: torch.device) -> RewardModel:
-    """The judges that were asked for, each loaded once; of several the first reward is the one that counts.
+def load_rewards(names: str | Sequence[str], device: torch.device) -> Rewards:
+    """The rewards that were asked for, each reward model loaded once; the first one is the one that counts.
 
     Args:
         names: rewards as `--reward` takes them; one, or several.
         device: where to put them.
 
     Raises:
-        UsageError: no judge of a name, or sums that cannot be.
+        UsageError: no reward model of a name, or sums that cannot be.
         IvideoError: weights that are not on this machine and cannot be fetched.
     """
-    rewards = parse_rewards([names] if isinstance(names, str) else names)
-    wanted = dict.fromkeys(name for reward in rewards for name in reward.judges)
+    asked = parse_rewards([names] if isinstance(names, str) else names)
+    wanted = dict.fromkeys(name for reward in asked for name in reward.weights)
     for name in wanted:
         find_loader(name)
-    judges = {name: load_reward(name, device) for name in wanted}
-    if len(rewards) == 1 and rewards[0].weights is None:
-        return judges[rewards[0].name]
-    return Mixture(rewards, judges)
+    return Rewards(asked, {name: load_reward(name, device) for name in wanted})
 
 
 def load_reward(name: str, device: torch.device) -> RewardModel:
-    """Load a judge by its name.
+    """Load a reward model by its name.
 
     Raises:
-        UsageError: no judge of that name.
+        UsageError: no reward model of that name.
         IvideoError: its weights are not on this machine and cannot be fetched.
     """
     loader, source = find_loader(name)
@@ -69,7 +66,7 @@ def load_reward(name: str, device: torch.device) -> RewardModel:
 
 
 def find_loader(name: str) -> tuple[Loader, str]:
-    """What loads a judge, and from where: `JUDGE`, `JUDGE:SOURCE`, `FILE.py:function`, or a checkpoint of HPSv2.
+    """What loads a reward model, and from where: `NAME`, `NAME:SOURCE`, `FILE.py:function`, or a checkpoint of HPSv2.
 
     Raises:
         UsageError: none of these.
@@ -92,8 +89,8 @@ def find_loader(name: str) -> tuple[Loader, str]:
 
 def runs_code(names: str | Sequence[str]) -> bool:
     """Whether loading these rewards runs a Python file."""
-    rewards = parse_rewards([names] if isinstance(names, str) else names)
-    return any(OWN_FUNCTION.fullmatch(name) for reward in rewards for name in reward.judges)
+    asked = parse_rewards([names] if isinstance(names, str) else names)
+    return any(OWN_FUNCTION.fullmatch(name) for reward in asked for name in reward.weights)
 
 
 SETS = (
@@ -103,27 +100,27 @@ SETS = (
 
 
 def find_second_reward(reward: str) -> str | None:
-    """A judge of another family than those of a reward; None where no weights of one are on this machine.
+    """A reward model of another family than those of a reward; None where no weights of one are on this machine.
 
-    It is for the same kind of pictures as a judge of the reward. Functions of one's own have none, and nothing is
+    It is for the same kind of pictures as one of the reward's. Functions of one's own have none, and nothing is
     downloaded for it.
 
     Args:
         reward: what is trained on, as `--reward` takes it.
     """
-    trained = families_of(parse_reward(reward).judges)
+    trained = families_of(parse_reward(reward).weights)
     matching = [names for names in SETS if not trained.isdisjoint(families_of(names))]
     others = [name for names in matching for name in names if families_of([name]).isdisjoint(trained)]
     return next((name for name in others if is_on_this_machine(name)), None)
 
 
 def families_of(names: Iterable[str]) -> set[Loader]:
-    """What loads these judges: versions and files of one network are of one family."""
+    """What loads these reward models: versions and files of one network are of one family."""
     return {find_loader(name)[0] for name in names}
 
 
 def is_on_this_machine(name: str) -> bool:
-    """Whether a judge loads without the hub."""
+    """Whether a reward model loads without the hub."""
     try:
         with hub_out_of_reach():
             load_reward(name, torch.device("cpu"))

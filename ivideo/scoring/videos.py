@@ -19,8 +19,7 @@ from ivideo.metrics.registry import measures
 from ivideo.metrics.temporal import TemporalMeter
 from ivideo.models.devices import Item, choose_device
 from ivideo.progress import Progress, Silence
-from ivideo.rewards.contract import RewardModel
-from ivideo.rewards.mixture import labels_of
+from ivideo.rewards.mixture import Rewards
 from ivideo.rewards.registry import load_rewards
 from ivideo.scoring.clips import MAX_BATCH_BYTES, Frame, FrameBatcher, PendingClip, plan_clip
 from ivideo.video.folders import find_videos
@@ -60,7 +59,7 @@ class VideoToScore:
         path: its file or folder.
         prompt: what it should show; None until it is known.
         reader: once it was opened.
-        clip: its frames before the judge, once their number is known.
+        clip: its scores so far, once the number of its frames is known.
         figures: what it does over time, once it was read.
         error: why it can't be scored, in one line.
     """
@@ -75,32 +74,35 @@ class VideoToScore:
 
 @dataclass(frozen=True)
 class Part:
-    """Some frames of a video that the judge is to see, by their index; the last part of a video may have none."""
+    """Some frames of a video that reward models look at, by their index; the last part of a video may have none."""
 
     video: VideoToScore
     frames: list[tuple[int, Frame]] = field(default_factory=list)
     is_last: bool = False
 
 
-def read_parts(videos: Sequence[VideoToScore], settings: ScoreSettings) -> Generator[Part, None, None]:
+def read_parts(
+    videos: Sequence[VideoToScore], rewards: Rewards, settings: ScoreSettings
+) -> Generator[Part, None, None]:
     """Read videos in their order; one that can't be scored gets an `error`, and the next one follows.
 
     Args:
         videos: what to read; they are filled in as more becomes known of them.
-        settings: segments, how many frames the judge sees, and whether to read all.
+        rewards: what looks at them.
+        settings: segments, how many frames get a score, and whether to read all.
 
     Yields:
-        The frames that the judge is to see, ascending, in parts of at most `batch_size` and of bounded size.
+        The frames that reward models look at, ascending, in parts of at most `batch_size` and of bounded size.
     """
     for video in videos:
         try:
-            yield from _read_video(video, settings)
+            yield from _read_video(video, rewards, settings)
         except IvideoError as error:
             video.error = " ".join(str(error).split())
         yield Part(video, is_last=True)
 
 
-def _read_video(video: VideoToScore, settings: ScoreSettings) -> Generator[Part, None, None]:
+def _read_video(video: VideoToScore, rewards: Rewards, settings: ScoreSettings) -> Generator[Part, None, None]:
     video.reader = reader = open_video(video.path)
     if video.prompt is None:
         video.prompt = find_prompt(reader)
@@ -108,9 +110,11 @@ def _read_video(video: VideoToScore, settings: ScoreSettings) -> Generator[Part,
     if not num_frames:
         raise IvideoError(f"{video.path} has no frames")
     max_frames = settings.max_curve_frames if settings.temporal else 0
-    video.clip = plan_clip(video.prompt, num_frames, settings.num_segments, max_frames)
+    video.clip = plan_clip(
+        *(rewards, video.prompt, num_frames, reader.fps), num_segments=settings.num_segments, max_frames=max_frames
+    )
     meter = TemporalMeter(reader.fps) if settings.temporal else None
-    wanted, last = {*video.clip.frame_indices}, video.clip.frame_indices[-1]
+    wanted, last = {*video.clip.seen_indices}, video.clip.seen_indices[-1]
     part: list[tuple[int, Frame]] = []
     num_read = 0
     for index, frame in enumerate(frames):
@@ -207,11 +211,11 @@ def score(
 ) -> Iterator[dict[str, Any]]:
     """Score videos, one record each in their order, as soon as it is known.
 
-    Videos are read in a thread of their own, a little ahead of the judge, and never held whole.
+    Videos are read in a thread of their own, a little ahead of the reward models, and never held whole.
 
     Args:
         videos: from `list_videos`.
-        settings: judge, segments, attenuation, batch size, device, and what to read.
+        settings: rewards, segments, attenuation, batch size, device, and what to read.
         progress: is told what happens.
 
     Yields:
@@ -220,28 +224,28 @@ def score(
         read) and judges (the same by name). Of a video that can't be scored `error` says why, and every number is null.
 
     Raises:
-        UsageError, IvideoError: a judge that cannot be loaded, or that breaks its contract.
+        UsageError, IvideoError: a reward model that cannot be loaded, or that breaks its contract.
     """
     progress = progress or Silence()
-    reward_model = load_rewards(settings.rewards, choose_device(settings.device))
-    bench = FrameBatcher(reward_model, settings.batch_size)
-    waiting: deque[VideoToScore] = deque()  # read, but not all of their frames judged
+    rewards = load_rewards(settings.rewards, choose_device(settings.device))
+    batcher = FrameBatcher(rewards, settings.batch_size)
+    waiting: deque[VideoToScore] = deque()  # read, but not all of their frames scored
     progress.start("scoring", len(videos))
-    with closing(read_ahead(read_parts(videos, settings), NUM_PARTS_AHEAD)) as parts:
+    with closing(read_ahead(read_parts(videos, rewards, settings), NUM_PARTS_AHEAD)) as parts:
         for part in parts:
             for index, frame in part.frames:
                 assert part.video.clip is not None
-                bench.add(part.video.clip, index, frame)
+                batcher.add(part.video.clip, index, frame)
             if part.is_last:
                 waiting.append(part.video)
             del part  # with its frames, before the next one comes
             while waiting and is_done(waiting[0]):
                 progress.advance(waiting[0].path.name)
-                yield describe(waiting.popleft(), reward_model, settings)
-    bench.flush()
+                yield describe(waiting.popleft(), rewards, settings)
+    batcher.flush()
     for video in waiting:
         progress.advance(video.path.name)
-        yield describe(video, reward_model, settings)
+        yield describe(video, rewards, settings)
 
 
 def is_done(video: VideoToScore) -> bool:
@@ -249,14 +253,13 @@ def is_done(video: VideoToScore) -> bool:
     return video.error is not None or (video.clip is not None and video.clip.is_complete)
 
 
-def describe(video: VideoToScore, reward_model: RewardModel, settings: ScoreSettings) -> dict[str, Any]:
+def describe(video: VideoToScore, rewards: Rewards, settings: ScoreSettings) -> dict[str, Any]:
     """A video's record."""
-    labels = labels_of(reward_model)
     known: dict[str, Any] = dict.fromkeys((*SHAPE, "reward", "rewards", "attenuated_reward", *FRAMES))
     known |= dict.fromkeys((*measures(ByReward), *measures(OverPairs)))
-    known["rewards"] = dict.fromkeys(labels)
+    known["rewards"] = dict.fromkeys(rewards.labels)
     if video.error is None and video.clip and video.reader:
-        score = video.clip.score(reward_model.name, settings.attenuation_rate, video.figures)
+        score = video.clip.score(settings.attenuation_rate, video.figures)
         known |= {"num_frames": video.clip.num_frames} | {name: getattr(video.reader, name) for name in SHAPE[1:]}
         known |= {name: getattr(score, name) for name in ("rewards", *FRAMES)} | score.figures
     return {
@@ -265,6 +268,6 @@ def describe(video: VideoToScore, reward_model: RewardModel, settings: ScoreSett
         "prompt": video.prompt,
         **known,
         "error": video.error,
-        "judge": reward_model.label,
-        "judges": labels,
+        "judge": rewards.label,
+        "judges": rewards.labels,
     }

@@ -15,7 +15,7 @@ from ivideo.models.contract import TextToVideoModel
 from ivideo.models.devices import choose_device
 from ivideo.models.families import find_lora_rank
 from ivideo.progress import Progress, Silence
-from ivideo.rewards.contract import RewardModel
+from ivideo.rewards.mixture import Rewards
 from ivideo.rewards.registry import load_rewards
 from ivideo.training.heldout import Evaluation, evaluate_heldout
 
@@ -30,7 +30,7 @@ class RunContext:
         kept: held-out prompts.
         start: the adapter that training starts from; None for a fresh one.
         model: with `start`, if there is one.
-        reward_model: every judge that looks.
+        rewards: every reward that clips are scored by; the first is trained on.
         processes: those that work together; only the main one writes the run's folder, but for base clips.
         progress: is told what happens.
     """
@@ -40,14 +40,14 @@ class RunContext:
     kept: list[str]
     start: Adapter | None
     model: TextToVideoModel
-    reward_model: RewardModel
+    rewards: Rewards
     processes: Accelerator
     progress: Progress
 
     def evaluate(self, step: int, *, watched_only: bool = True, known: Evaluation | None = None) -> Evaluation:
         """The held-out prompts with the adapter as it stands, after that many steps."""
         return evaluate_heldout(
-            *(self.model, self.reward_model, self.kept, self.settings, self.progress, step),
+            *(self.model, self.rewards, self.kept, self.settings, self.progress, step),
             watched_only=watched_only,
             known=known,
         )
@@ -60,18 +60,18 @@ def open_context(
     processes: Accelerator,
     progress: Progress | None,
 ) -> RunContext:
-    """Load judge and model, and encode every prompt.
+    """Load reward models and model, and encode every prompt.
 
     Raises:
-        IvideoError: one cannot be loaded, or the judge gives no gradients.
+        IvideoError: one cannot be loaded, or the reward gives no gradients.
     """
     told = progress if progress and processes.is_main_process else Silence()
     start = find_start(settings)
-    reward_model = load_trainable_reward(settings)
+    rewards = load_trainable_rewards(settings)
     model = open_model(generation_settings(settings), start)
     warn_of_prompts(model, [*training, *kept], told)
     model.encode_once([*training, *kept], settings.negative_prompt)
-    return RunContext(settings, list(training), list(kept), start, model, reward_model, processes, told)
+    return RunContext(settings, list(training), list(kept), start, model, rewards, processes, told)
 
 
 def find_start(settings: FinetuneSettings) -> Adapter | None:
@@ -91,13 +91,13 @@ def find_start(settings: FinetuneSettings) -> Adapter | None:
     return start
 
 
-def load_trainable_reward(settings: FinetuneSettings) -> RewardModel:
-    """The settings' judges; the first reward is trained on, further ones only see the held-out prompts.
+def load_trainable_rewards(settings: FinetuneSettings) -> Rewards:
+    """The settings' rewards; the first is trained on, further ones only see the held-out prompts.
 
     Raises:
         IvideoError: the first gives no gradients, or one cannot be loaded.
     """
-    reward_model = load_rewards(settings.rewards, choose_device(settings.device))
-    if not reward_model.is_differentiable:
-        raise IvideoError(f"reward {reward_model.name} gives no gradients and cannot be trained on")
-    return reward_model
+    rewards = load_rewards(settings.rewards, choose_device(settings.device))
+    if not rewards.is_differentiable:
+        raise IvideoError(f"reward {rewards.name} gives no gradients and cannot be trained on")
+    return rewards

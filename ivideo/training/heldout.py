@@ -22,8 +22,7 @@ from ivideo.models.contract import TextToVideoModel
 from ivideo.models.devices import map_on_cores
 from ivideo.models.lora import adapter_merged
 from ivideo.progress import Progress
-from ivideo.rewards.contract import RewardModel
-from ivideo.rewards.mixture import parse_rewards
+from ivideo.rewards.mixture import Rewards, parse_rewards
 from ivideo.rewards.registry import find_second_reward
 from ivideo.scoring.clips import ClipScore, mean_of, score_clip
 from ivideo.video.panels import label_clip, stack_side_by_side
@@ -64,9 +63,9 @@ def decide(history: Sequence[Record], settings: FinetuneSettings) -> Decision:
 
 
 def find_broken_floor(base: Record, record: Record, settings: FinetuneSettings) -> str | None:
-    """What fell too far below the base, in words: the motion, else a judge that is not trained on; None if nothing.
+    """What fell too far below the base, in words: the motion, else a reward that is not trained on; None if nothing.
 
-    Motion must keep `min_motion` of the base's mean. For judges see `falls_below`.
+    Motion must keep `min_motion` of the base's mean. For rewards see `falls_below`.
     """
     before, now = base["values"]["motion"], record["values"]["motion"]
     if now < settings.min_motion * before:
@@ -81,7 +80,7 @@ def find_broken_floor(base: Record, record: Record, settings: FinetuneSettings) 
 def falls_below(before: Sequence[float], now: Sequence[float], share: float) -> bool:
     """Whether scores of the same prompts fell by more than `1 - share` of their size, and by more than chance.
 
-    drop > (1 - share) * |mean before| and drop > 2 * sd(differences) / sqrt(n): judges' scores may be near zero or
+    drop > (1 - share) * |mean before| and drop > 2 * sd(differences) / sqrt(n): scores may be near zero or
     negative, where a share alone would stop at any noise or never. Share .95 of a mean of .20 allows .01; if the
     differences of 4 prompts have a standard deviation of .02, .02 is allowed.
 
@@ -113,7 +112,7 @@ def find_standstill(history: Sequence[Record], patience: int) -> str | None:
 def untrained_rewards(rewards: Sequence[str]) -> list[str]:
     """The further rewards that are no part of the first, which is trained on."""
     first, *further = parse_rewards(rewards)
-    return [reward.name for reward in further if reward.name not in first.judges]
+    return [reward.name for reward in further if reward.name not in first.weights]
 
 
 Item = TypeVar("Item")
@@ -144,7 +143,7 @@ class Evaluation:
 
     @property
     def by_prompt(self) -> dict[str, list[float]]:
-        """Each watched prompt's value of each compared metric, and its reward by each judge's name."""
+        """Each watched prompt's value of each compared metric, and each reward by its name."""
         scores = [score for index, score in zip(self.indices, self.scores, strict=True) if index in set(self.watched)]
         values = {metric: [score[metric] for score in scores] for metric in compared()}
         return values | {name: [score.rewards[name] for score in scores] for name in scores[0].rewards}
@@ -201,7 +200,7 @@ def spread(items: Sequence[Item], count: int) -> list[Item]:
 def add_second_reward(settings: FinetuneSettings, progress: Progress) -> FinetuneSettings:
     """The settings with a further reward that is not trained on, if they name none and this machine has one.
 
-    Tells which one looks on, or that there is none.
+    Tells which one it is, or that there is none.
     """
     if not (settings.evaluate and settings.eval_every and settings.min_judge):
         return settings
@@ -210,11 +209,9 @@ def add_second_reward(settings: FinetuneSettings, progress: Progress) -> Finetun
         names = [found]
         settings = settings.model_copy(update={"reward": (*settings.rewards, found)})
     if names:
-        progress.say(f"second judge, not trained on: {', '.join(names)}")
+        progress.say(f"second reward model, not trained on: {', '.join(names)}")
     else:
-        progress.say(
-            "no second judge looks on: only held-out reward and motion can end the training (--reward adds one)"
-        )
+        progress.say("no second reward model: only held-out reward and motion can end the training (--reward adds one)")
     return settings
 
 
@@ -225,7 +222,7 @@ def watched_indices(num_prompts: int, settings: FinetuneSettings) -> list[int]:
 
 def evaluate_heldout(
     model: TextToVideoModel,
-    reward_model: RewardModel,
+    rewards: Rewards,
     prompts: Sequence[str],
     settings: FinetuneSettings,
     progress: Progress,
@@ -240,7 +237,7 @@ def evaluate_heldout(
 
     Args:
         model: as it stands, with its adapter.
-        reward_model: all judges that look.
+        rewards: what clips are scored by.
         prompts: all held-out prompts.
         settings: the run's.
         progress: is told of every clip.
@@ -256,7 +253,7 @@ def evaluate_heldout(
 
     def make(index: int) -> tuple[np.ndarray, ClipScore]:
         clip = generate_clip(model, generation, prompts[index], settings.seed + index)
-        return clip, score_clip(reward_model, clip, prompts[index], generation, fps=generation.fps)
+        return clip, score_clip(rewards, clip, prompts[index], generation, fps=generation.fps)
 
     if missing:
         progress.start(f"held-out clips, {'base' if step == 0 else f'step {step}'}", len(missing))

@@ -14,7 +14,6 @@ from ivideo.files.records import read_json_lines
 from ivideo.files.run_folder import RunFolder
 from ivideo.metrics.registry import METRICS
 from ivideo.report.plots import WatchedCurve, plot_reward_curve
-from ivideo.rewards.mixture import labels_of
 from ivideo.training.context import RunContext
 from ivideo.training.heldout import Evaluation, Record, spread, untrained_rewards
 from ivideo.video.panels import annotate, contact_sheet, label_clip, stack_in_rows, stack_side_by_side, write_png
@@ -40,7 +39,7 @@ def draw_curve(
         evaluations: the lines of evaluations.jsonl so far; none without held-out prompts.
         settings: the run's.
         title: text above.
-        labels: what a person should read beside each reward model's scores, by name.
+        labels: what a person should read beside each reward's scores, by name.
         chosen_step: step of the best evaluation; 0 marks none.
     """
     shown = [line for line in metrics if line["reward"] is not None and line["attenuated_reward"] is not None]
@@ -58,7 +57,7 @@ def draw_curve(
 
 
 def watched_curves(evaluations: Sequence[Record], settings: FinetuneSettings) -> list[WatchedCurve]:
-    """Motion and the reward models that are not trained on, with the share of the base that each should keep."""
+    """Motion and the rewards that are not trained on, with the share of the base that each should keep."""
     shares = {"motion": settings.min_motion, **dict.fromkeys(untrained_rewards(settings.rewards), settings.min_judge)}
     curves = []
     for name, share in shares.items():
@@ -191,7 +190,7 @@ class Recorder:
     """Shows a run as it goes on; only the main process has anything to show."""
 
     def __init__(self, run: RunFolder, context: RunContext, track: Track) -> None:
-        """Look on.
+        """Begin to show a run.
 
         Args:
             run: where pictures are kept.
@@ -209,7 +208,7 @@ class Recorder:
         write_grid(self.run, self.context.kept, before, now, self.context.settings)
 
     def see_evaluation(self, evaluations: Sequence[Record], best_step: int) -> None:
-        """An evaluation is judged; it is the last one of those so far."""
+        """An evaluation is done; it is the last one of those so far."""
         self.track(evaluations[-1], "heldout")
         self.draw_curve(evaluations, best_step)
 
@@ -218,9 +217,7 @@ class Recorder:
         context = self.context
         title = f"{context.settings.model}: {len(context.training)} prompts"
         metrics = read_json_lines(self.run.metrics)
-        draw_curve(
-            self.run, metrics, evaluations, context.settings, title, labels_of(context.reward_model), chosen_step
-        )
+        draw_curve(self.run, metrics, evaluations, context.settings, title, context.rewards.labels, chosen_step)
 
 
 @contextmanager

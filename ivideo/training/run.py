@@ -25,7 +25,6 @@ from ivideo.models.devices import compile_network
 from ivideo.models.lora import add_lora, restore_lora
 from ivideo.processes import StopRequested, StopSignals, explain_out_of_memory, join_processes, resume_command, tell_all
 from ivideo.progress import Progress, Silence
-from ivideo.rewards.mixture import labels_of, trained_part
 from ivideo.rewards.registry import runs_code
 from ivideo.scoring.clips import compare_rewards, compare_scores
 from ivideo.training.checkpoints import (
@@ -57,7 +56,7 @@ def finetune(
     clips: Path | None = None,
     progress: Progress | None = None,
 ) -> RunFolder:
-    """Train a LoRA that raises the reward model's score, from prompts alone or on real clips.
+    """Train a LoRA that raises the reward, from prompts alone or on real clips.
 
     A LoRA that a foreign file of weights brings is trained on, from where it stands; the clips are its base's.
 
@@ -203,7 +202,7 @@ def prepare_trainer(
         add_lora(model.network, settings.lora_rank, settings.lora_alpha, settings.seed)
     timer = PhaseTimer(model.device, model.num_workers) if settings.profile else None
     prompts = real.prompts if real else context.training
-    trainer = Trainer(model, trained_part(context.reward_model), prompts, clip_of, settings, context.processes, timer)
+    trainer = Trainer(model, context.rewards.trained, prompts, clip_of, settings, context.processes, timer)
     if settings.compile:
         compile_network_of(trainer, context.progress)
     if checkpoint is not None:
@@ -278,9 +277,9 @@ def summarise(run: RunFolder, context: RunContext, loop: TrainingLoop, num_steps
         "run": str(run.root),
         "model": context.settings.model,
         **{name: getattr(context.settings, name) for name in FAMILY_SETTINGS},
-        "reward": context.reward_model.name,
-        "reward_label": context.reward_model.label,
-        "judges": labels_of(context.reward_model),
+        "reward": context.rewards.name,
+        "reward_label": context.rewards.label,
+        "judges": context.rewards.labels,
         "num_steps": num_steps,
         "num_skipped": loop.trainer.num_skipped,
         "chosen_step": chosen,

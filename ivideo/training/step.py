@@ -21,9 +21,9 @@ from ivideo.models.contract import TextToVideoModel
 from ivideo.models.devices import map_on_cores
 from ivideo.models.lora import named_lora_parameters
 from ivideo.processes import own_share
-from ivideo.rewards.contract import RewardModel
-from ivideo.rewards.mixture import labels_of
+from ivideo.rewards.mixture import Rewards, Score
 from ivideo.training.draws import Sample, choose_run, draw_frames, draw_noise, samples_of_step
+from ivideo.training.frames import BatchScorer, add_whole_clips
 from ivideo.training.profile import DECODING, OPTIMISER, REWARD, WITH_GRAPH, Untimed
 
 
@@ -51,9 +51,9 @@ def learning_rate_factor(settings: FinetuneSettings, step: int) -> float:
 class StepMetrics:
     """One line of metrics.jsonl.
 
-    Reward is the mean score of the drawn frames, attenuated_reward what is maximised; rewards has the reward by name
-    and, where it is a weighted sum, each judge's part before its weight. gradient_norm is that of the whole batch
-    before it is clipped; num_skipped counts the steps so far that left the adapter as it was.
+    Reward is the mean score of the drawn frames, or that of whole clips, attenuated_reward what is maximised; rewards
+    has the reward by name and, where it is a weighted sum, each part before its weight. gradient_norm is that of the
+    whole batch before it is clipped; num_skipped counts the steps so far that left the adapter as it was.
     """
 
     step: int
@@ -87,7 +87,7 @@ class Trainer:
     def __init__(
         self,
         model: TextToVideoModel,
-        reward_model: RewardModel,
+        rewards: Rewards,
         prompts: Sequence[str],
         clip_of: ClipOf | None,
         settings: FinetuneSettings,
@@ -96,16 +96,16 @@ class Trainer:
     ) -> None:
         """Encode the prompts once and make the optimiser (AdamW, no weight decay).
 
-        `clip_of` is None where chains start from noise.
+        All of `rewards` score every step; the first is maximised. `clip_of` is None where chains start from noise.
 
         Raises:
             UsageError: a batch that is too small for every process to get a clip of it.
         """
         if settings.batch_size < accelerator.num_processes:
             raise UsageError(f"--batch-size {settings.batch_size} is less than {accelerator.num_processes} processes")
-        self.model, self.reward_model, self.prompts = model, reward_model, list(prompts)
+        self.model, self.rewards, self.prompts = model, rewards, list(prompts)
         self.clip_of, self.settings, self.accelerator = clip_of, settings, accelerator
-        self.reward_names = list(labels_of(reward_model))
+        self.reward_names = list(rewards.labels)
         self.conditioning = model.encode_prompts(self.prompts, settings.negative_prompt)
         self.timer = timer or Untimed()
         denoise = model.denoiser(settings.guidance_scale, batched=settings.guidance_batching)
@@ -147,7 +147,7 @@ class Trainer:
         return StepMetrics(
             step=step + 1,
             loss=1 - attenuated,
-            reward=rewards[self.reward_model.name],
+            reward=rewards[self.rewards.name],
             attenuated_reward=attenuated,
             gradient_norm=norm,
             learning_rate=learning_rate,
@@ -158,13 +158,12 @@ class Trainer:
 
     def _differentiate(self, part: Sequence[Sample], num_samples: int) -> tuple[Sequence[Tensor], Tensor]:
         """The parameters' gradients of a part of a batch of `num_samples`, and the sums of its rewards."""
-        seen: dict[str, list[Tensor]] = {}
-        objective = self.evaluate(part, seen)
+        scores: dict[str, Score] = {}
+        objective = self.evaluate(part, scores)
         loss = self.scaler.scale(objective.loss * (len(part) / num_samples))
-        means = [torch.stack(seen[name]).mean(0) for name in self.reward_names]
-        sums = [objective.video_rewards.detach().sum(), *(scores.mean(1).sum() for scores in means)]
+        sums = [objective.video_rewards.sum(), *(scores[name].mean().sum() for name in self.reward_names)]
         with self.timer.phase(REWARD):  # the backward pass begins there
-            return torch.autograd.grad(loss, self.parameters), torch.stack(sums)
+            return torch.autograd.grad(loss, self.parameters), torch.stack(sums).detach()
 
     def _apply_gradients(self, learning_rate: float, attenuated_reward: float) -> float:
         """Step the optimiser with the gradients of all processes, unless reward or gradient is no finite number.
@@ -234,41 +233,37 @@ class Trainer:
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(counters["scaler"])
 
-    def evaluate(self, samples: Sequence[Sample], seen: dict[str, list[Tensor]] | None = None) -> Objective:
-        """The objective of some samples: their clips, corrupted, edited and scored at the drawn frames.
+    def evaluate(self, samples: Sequence[Sample], scores: dict[str, Score] | None = None) -> Objective:
+        """The objective of some samples: their clips, corrupted, edited and scored.
 
         Args:
             samples: which clips, and their draws; all of one optimiser step.
-            seen: gets the judge's scores by name, (len(samples), num_segments) without their graph, of every time that
-                the samples are scored.
+            scores: gets every reward's scores by name, means where samples are scored several times.
         """
         settings, model = self.settings, self.model
         latents = self.load_clips(samples)
         shape = latents_shape(model, generation_settings(settings)) if latents is None else tuple(latents.shape[1:])
         items = [sample.item for sample in samples]
         prompts = [self.prompts[item] for item in items]
-
-        def score_frames(frames: Tensor) -> Tensor:
-            scores = self.reward_model.score_frames(frames, prompts)
-            if seen is not None:
-                for name, one in scores.items():
-                    seen.setdefault(name, []).append(one.detach())
-            return scores[self.reward_model.name]
-
-        return editing_objective(
+        scorer = BatchScorer(self.rewards, prompts, draw_frames(samples, settings), settings, model.device)
+        objective = editing_objective(
             latents=latents,
             noise=draw_noise(samples, shape, settings).to(model.device, non_blocking=True),
-            frame_indices=draw_frames(samples, settings).to(model.device, non_blocking=True),
+            frame_indices=scorer.drawn,
             conditioning=self.conditioning.pick(items),
             denoise=self.denoise,
             stepper=self.stepper,
-            decode_frames=self.decode_frames,
-            score_frames=self.timer.watch(score_frames, REWARD, before=DECODING),
+            decode_frames=lambda clean_latents, _: self.decode_frames(clean_latents, scorer.indices),
+            score_frames=self.timer.watch(scorer.score_frames, REWARD, before=DECODING),
             num_frames=settings.num_frames,
             strength=settings.strength,
             attenuation_rate=settings.attenuation_rate,
             run=choose_run(samples, shape, settings, model.device),
         )
+        means = scorer.means()
+        if scores is not None:
+            scores |= means
+        return add_whole_clips(objective, means[self.rewards.name].clip)
 
     def load_clips(self, samples: Sequence[Sample]) -> Tensor | None:
         """Latents of the samples' clips (len(samples), channels, num_frames, height, width); None from noise."""

@@ -49,7 +49,7 @@ def test_the_bundled_second_judge_ends_a_training_that_spoils_the_clips(
     assert summary["reward"] == "emoji-preference"
     assert summary["stop_reason"].startswith("emoji-clip, which is not trained on, fell from ")
     assert summary["num_steps"] < 4
-    assert "second judge, not trained on: emoji-clip" in result.stderr.splitlines()
+    assert "second reward model, not trained on: emoji-clip" in result.stderr.splitlines()
 
 
 def reward_at(summary: dict, step: int) -> float:

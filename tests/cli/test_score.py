@@ -13,7 +13,7 @@ import torch
 from ivideo.config.presets import PRESETS
 from ivideo.config.settings import Settings, generation_defaults
 from ivideo.metrics.registry import METRICS
-from ivideo.rewards.registry import load_reward
+from ivideo.rewards.registry import load_rewards
 from ivideo.scoring.clips import score_clip
 from ivideo.video.reader import read_video
 from ivideo.video.writer import write_video
@@ -33,8 +33,8 @@ def video(base_videos: Path) -> Path:
 def score_in_memory(path: Path, prompt: str):
     known = generation_defaults(PRESETS["emoji-world"]["default"])
     settings = Settings(model="emoji-world", **{k: v for k, v in known.items() if k in Settings.model_fields})
-    reward_model = load_reward("emoji-preference", torch.device("cpu"))
-    return score_clip(reward_model, read_video(path).frames, prompt, settings, max_curve_frames=64)
+    rewards = load_rewards("emoji-preference", torch.device("cpu"))
+    return score_clip(rewards, read_video(path).frames, prompt, settings, max_curve_frames=64)
 
 
 def test_a_record_has_every_field_and_holds_together(ivideo, video: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 
 from ivideo.config.settings import Settings
 from ivideo.metrics.registry import METRICS
-from ivideo.rewards.registry import load_reward
+from ivideo.rewards.registry import load_rewards
 from ivideo.scoring.clips import ClipScore, frames_to_tensor, score_clip
 from ivideo.video.reader import read_video
 from ivideo.video.writer import write_video
@@ -32,8 +32,8 @@ FRAMES = ("rewards", "frame_indices", "frame_rewards")
 
 
 @pytest.fixture(scope="module")
-def reward_model():
-    return load_reward("emoji-preference", torch.device("cpu"))
+def rewards():
+    return load_rewards("emoji-preference", torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -66,16 +66,16 @@ def write_lossless(folder: Path, frames: np.ndarray, run_ffmpeg, kind: str = "mk
     return path
 
 
-def score_in_memory(reward_model, frames: np.ndarray, fps: float = 8) -> ClipScore:
+def score_in_memory(rewards, frames: np.ndarray, fps: float = 8) -> ClipScore:
     settings = Settings(model="emoji-world", reward="emoji-preference")
-    return score_clip(reward_model, frames, PROMPT, settings, fps=fps, max_curve_frames=64)
+    return score_clip(rewards, frames, PROMPT, settings, fps=fps, max_curve_frames=64)
 
 
 @pytest.mark.parametrize("kind", LOSSLESS)
-def test_a_file_without_loss_scores_exactly_as_its_frames(score, reward_model, tmp_path, run_ffmpeg, kind: str) -> None:
+def test_a_file_without_loss_scores_exactly_as_its_frames(score, rewards, tmp_path, run_ffmpeg, kind: str) -> None:
     frames = make_moving_texture(2)
     record = score(write_lossless(tmp_path, frames, run_ffmpeg, kind))
-    expected = score_in_memory(reward_model, frames)
+    expected = score_in_memory(rewards, frames)
     assert {name: record[name] for name in METRICS} == expected.figures
     assert [record[name] for name in FRAMES] == [getattr(expected, name) for name in FRAMES]
 
@@ -91,17 +91,17 @@ def test_another_rate_changes_dynamic_degree_alone(score, tmp_path, run_ffmpeg) 
     assert (fast["fps"], fast["dynamic_degree"], fast["is_dynamic"]) == (16, 1, True)
 
 
-def test_an_mp4_scores_as_its_frames_but_for_what_its_coding_loses(score, reward_model, base_videos, tmp_path) -> None:
+def test_an_mp4_scores_as_its_frames_but_for_what_its_coding_loses(score, rewards, base_videos, tmp_path) -> None:
     """CRF 12 loses 1 to 2 grey levels of 255; no number may change by more than that error explains."""
     frames = read_video(min(base_videos.iterdir())).frames
     record = score(write_video(tmp_path / "a.mp4", frames, 8, {}))
-    expected = score_in_memory(reward_model, frames)
+    expected = score_in_memory(rewards, frames)
     coded = read_video(tmp_path / "a.mp4").frames
     error = np.abs(coded.astype(float) - frames).mean()
     assert 0 < error < 4
 
     pixels = frames_to_tensor(frames[expected.segment_indices])[None].requires_grad_()
-    (gradient,) = torch.autograd.grad(reward_model.score_frames(pixels, [PROMPT])[reward_model.name].mean(), pixels)
+    (gradient,) = torch.autograd.grad(rewards.models[rewards.name].score(pixels, [PROMPT]).mean(), pixels)
     change = (frames_to_tensor(coded[expected.segment_indices])[None] - pixels).abs()
     explained = (gradient.abs() * change).sum().item()  # to first order, were every pixel's error the worst one
     assert abs(record["reward"] - expected.reward) <= min(explained, 0.05)

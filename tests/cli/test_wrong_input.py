@@ -184,7 +184,7 @@ def test_one_clear_line(ivideo, world: Path, command: str, code: int, message: s
     *notes, error = result.stderr.splitlines()
     assert error.startswith("error: ")
     assert message in error
-    told = ("model: emoji-world", "second judge, not trained on: emoji-clip", "no second judge looks on")
+    told = ("model: emoji-world", "second reward model, not trained on: emoji-clip", "no second reward model")
     assert all(note.startswith(told) for note in notes)
     assert sorted(world.rglob("*")) == before
 

@@ -20,6 +20,8 @@ from ivideo.config.presets import preset_for
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import IvideoError, UsageError
 from ivideo.progress import Silence
+from ivideo.rewards.contract import RewardModel
+from ivideo.rewards.mixture import Rewards
 
 SETTINGS = GenerationSettings(
     **{k: v for k, v in preset_for("emoji-world").items() if k in GenerationSettings.model_fields}, model="emoji-world"
@@ -47,18 +49,18 @@ class StandInReferee:
         )
 
 
-class StandInJudge:
+class StandIn(RewardModel):
     name = label = "stand-in"
 
-    def score_frames(self, frames, prompts):
-        return {self.name: frames[:, :, 0, 0, 1] * 255}
+    def score(self, frames, prompts, times):
+        return frames[:, :, 0, 0, 1] * 255
 
 
 def test_each_clip_gets_its_own_measurements(monkeypatch):
     monkeypatch.setattr(records, "REFEREE_BATCH", 2)
     night, snow = Scene("cat", "running", "at night"), Scene("owl", "flying", "in the snow")
     clips = np.stack([make_clip(night, 3, 0), make_clip(snow, 5, 1), make_clip(night, 7, 2)])
-    measured = measure_clips(clips, [CAT, CAT, OWL], StandInJudge(), StandInReferee(), SETTINGS, Silence())
+    measured = measure_clips(clips, [CAT, CAT, OWL], Rewards.of(StandIn()), StandInReferee(), SETTINGS, Silence())
     assert [m.prompt for m in measured] == [CAT, CAT, OWL]
     assert [m.values["reward"] for m in measured] == pytest.approx([3, 5, 7])
     assert [m.values["subject_accuracy"] for m in measured] == [1, 0, 0]
@@ -86,7 +88,7 @@ def test_every_source_stands_where_it_belongs(tmp_path):
         {"one": [(CAT, 0), (CAT, 1)], "two": [(OWL, 0), (OWL, 1)]},
         Sources(worth("clean", 90), worth("trip", 50), worth("base", 10), [worth("x", 20), worth("y", 40)]),
         SETTINGS,
-        judge=StandInJudge(),
+        judge=Rewards.of(StandIn()),
         referee=StandInReferee(),
         cache=tmp_path,
     )

@@ -45,10 +45,7 @@ def test_clips_of_the_bundled_model_fit_their_own_prompts_better_than_wrong_ones
         scene = clip.scene
         others = [replace(scene, subject=subject) for subject in SUBJECTS if subject != scene.subject]
         elsewhere = [replace(scene, place=place) for place in places_for(scene.motion) if place != scene.place]
-        right, *wrong = (
-            judge.score_frames(frames, [shown.caption()])["emoji-clip"].mean().item()
-            for shown in (scene, *others, *elsewhere)
-        )
+        right, *wrong = (judge.score(frames, [shown.caption()]).mean().item() for shown in (scene, *others, *elsewhere))
         by_subject.append(right - np.mean(wrong[: len(others)]))
         by_place.append(right - max(wrong[len(others) :]))
     assert np.mean(by_subject) > MARGIN

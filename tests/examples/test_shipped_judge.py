@@ -68,6 +68,6 @@ def test_no_still_picture_outscores_a_good_clip_by_brightness_or_contrast(judge,
                 for brightness in (-0.4, -0.2, 0.0, 0.2, 0.4)
             ]
         )
-        best = judge.score_frames(variants[None], [scene.caption()])["emoji-preference"].max()
-        good = judge.score_frames(as_float(pool.frames[rows])[None], [scene.caption()])["emoji-preference"].mean()
+        best = judge.score(variants[None], [scene.caption()]).max()
+        good = judge.score(as_float(pool.frames[rows])[None], [scene.caption()]).mean()
         assert best < good, scene

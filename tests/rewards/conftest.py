@@ -87,8 +87,8 @@ def clip_sizes() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def small_judge(make_clip: Callable[[], Any]) -> CosineReward:
-    """A judge with such a network."""
+def small_reward(make_clip: Callable[[], Any]) -> CosineReward:
+    """A reward model with such a network."""
     import open_clip
 
     return CosineReward(

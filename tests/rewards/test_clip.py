@@ -59,7 +59,7 @@ def test_a_folder_scores_as_open_clip_does(folder, random_frames, to_image, heig
     assert (reward_model.name, reward_model.label) == (f"clip:{folder}", f"CLIP {folder}, cosine")
     for prompt in PROMPTS:
         expected = score_by_open_clip(network, transform, frames, prompt, to_image)
-        scores = reward_model.score_frames(frames, [prompt])[reward_model.name][0]
+        scores = reward_model.score(frames, [prompt])[0]
         torch.testing.assert_close(scores, expected, rtol=0, atol=1e-3)  # open_clip resizes bytes
 
 
@@ -72,7 +72,7 @@ def test_a_file_scores_as_open_clip_does(architecture, folder, random_frames, to
     reward_model = load_reward(f"clip:{architecture}:{path}", CPU)
     network, transform = open_clip.create_model_from_pretrained(architecture, str(path))
     frames = random_frames(1, 2, 100, 203).requires_grad_()
-    scores = reward_model.score_frames(frames, PROMPTS[:1])[reward_model.name][0]
+    scores = reward_model.score(frames, PROMPTS[:1])[0]
     expected = score_by_open_clip(network, transform, frames.detach(), PROMPTS[0], to_image)
     torch.testing.assert_close(scores.detach(), expected, rtol=0, atol=1e-3)
     scores.sum().backward()
@@ -98,9 +98,7 @@ def test_a_tag_brings_its_preprocessing_and_its_activation(
     network, transform = open_clip.create_model_from_pretrained(architecture, "mine", force_quick_gelu=quick_gelu)
     frames = random_frames(1, 2, 64, 96)
     expected = score_by_open_clip(network, transform, frames, PROMPTS[0], to_image)
-    torch.testing.assert_close(
-        reward_model.score_frames(frames, PROMPTS[:1])[reward_model.name][0], expected, rtol=0, atol=1e-3
-    )
+    torch.testing.assert_close(reward_model.score(frames, PROMPTS[:1])[0], expected, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["clip", "clip:ViT-B-32/laion2b_s34b_b79k"])

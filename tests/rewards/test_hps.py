@@ -92,14 +92,12 @@ def test_features_and_scores_are_those_of_the_authors_code(
             torch.testing.assert_close(ours, theirs["image_features"], rtol=0, atol=1e-4)
             torch.testing.assert_close(reward_model._encode_text([prompt]), theirs["text_features"], rtol=0, atol=1e-4)
             expected = (theirs["image_features"] @ theirs["text_features"].T)[:, 0]
-            torch.testing.assert_close(
-                reward_model.score_frames(frames, [prompt])["hpsv2"][0], expected, rtol=0, atol=1e-4
-            )
+            torch.testing.assert_close(reward_model.score(frames, [prompt])[0], expected, rtol=0, atol=1e-4)
 
 
 def test_gradients_reach_the_frames_of_a_wide_clip(small_config, checkpoint, random_frames):
     frames = random_frames(1, 1, 72, 128).requires_grad_()
-    load_hps("hpsv2", "", CPU).score_frames(frames, PROMPTS[:1])["hpsv2"].sum().backward()
+    load_hps("hpsv2", "", CPU).score(frames, PROMPTS[:1]).sum().backward()
     assert frames.grad.abs().sum(dim=(0, 1, 2)).gt(0).all()
 
 
@@ -130,7 +128,7 @@ def test_it_scores_where_the_authors_package_is_not_installed(
     small_config, checkpoint, random_frames, bare_machine, name
 ):
     name = name.format(checkpoint)
-    assert load_reward(name, CPU).score_frames(random_frames(1, 1, 64, 64), ["a cat"])[name].isfinite().all()
+    assert load_reward(name, CPU).score(random_frames(1, 1, 64, 64), ["a cat"]).isfinite().all()
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -144,7 +142,7 @@ def test_a_missing_checkpoint_says_which_file_to_put_where(root, name):
 
 
 def test_it_is_a_vit_h_14_with_the_weights_of_the_checkpoint_and_no_others(
-    small_config, checkpoint, small_judge, random_frames
+    small_config, checkpoint, small_reward, random_frames
 ):
     state = torch.load(checkpoint, weights_only=True)["state_dict"]
     assert {"logit_scale", "positional_embedding", "visual.conv1.weight", "text_projection"} <= {*state}
@@ -156,8 +154,8 @@ def test_it_is_a_vit_h_14_with_the_weights_of_the_checkpoint_and_no_others(
         224,
     )
     frames = random_frames(1, 2, 64, 64)
-    scores = reward_model.score_frames(frames, ["a cat"])
-    torch.testing.assert_close(scores["hpsv2"], small_judge.score_frames(frames, ["a cat"])["small"])
+    scores = reward_model.score(frames, ["a cat"])
+    torch.testing.assert_close(scores, small_reward.score(frames, ["a cat"]))
     assert not any(parameter.requires_grad for parameter in reward_model.network.parameters())
 
 
@@ -182,8 +180,8 @@ def test_a_file_by_its_path(small_config, checkpoint, tmp_path, random_frames, n
     reward_model = load_reward(name, CPU)
     assert (reward_model.name, reward_model.label) == (name, f"HPSv2 {version}, cosine ({path})")
     frames = random_frames(1, 1, 64, 64)
-    expected = load_reward("hpsv2", CPU).score_frames(frames, PROMPTS[:1])["hpsv2"]
-    assert torch.equal(reward_model.score_frames(frames, PROMPTS[:1])[name], expected)
+    expected = load_reward("hpsv2", CPU).score(frames, PROMPTS[:1])
+    assert torch.equal(reward_model.score(frames, PROMPTS[:1]), expected)
 
 
 def test_half_precision_and_formats_before_zip_are_read(small_config, checkpoint, tmp_path, random_frames):
@@ -191,9 +189,9 @@ def test_half_precision_and_formats_before_zip_are_read(small_config, checkpoint
     half = {name: weight.half() for name, weight in state.items()}
     torch.save({"state_dict": half}, tmp_path / "half.pt", _use_new_zipfile_serialization=False)
     frames = random_frames(1, 1, 64, 64)
-    exact = load_reward("hpsv2", CPU).score_frames(frames, PROMPTS[:1])["hpsv2"]
+    exact = load_reward("hpsv2", CPU).score(frames, PROMPTS[:1])
     reward_model = load_reward(f"hpsv2:{tmp_path / 'half.pt'}", CPU)
-    scores = reward_model.score_frames(frames, PROMPTS[:1])[reward_model.name]
+    scores = reward_model.score(frames, PROMPTS[:1])
     assert scores.dtype == torch.float32
     torch.testing.assert_close(scores, exact, rtol=0, atol=5e-3)
 

@@ -51,7 +51,7 @@ def test_it_gets_frames_and_prompts_and_gives_scores_and_gradients(write):
     assert (reward_model.name, reward_model.label) == (f"{path}:bright", f"{path}:bright, a function of your own")
     assert reward_model.is_differentiable
     frames = FRAMES.double().requires_grad_()
-    scores = reward_model.score_frames(frames, PROMPTS)[reward_model.name]
+    scores = reward_model.score(frames, PROMPTS)
     torch.testing.assert_close(scores, 2 * FRAMES.mean((2, 3, 4)) + torch.tensor([[5.0], [6.0]]))
     scores[0, 1].backward()
     assert frames.grad[0, 1].sum().item() == pytest.approx(2)
@@ -62,7 +62,7 @@ def test_it_gets_frames_and_prompts_and_gives_scores_and_gradients(write):
 def test_without_gradients_it_scores_but_cannot_be_trained_on(write, function):
     reward_model = load_reward(f"{write(GOOD)}:{function}", CPU)
     assert not reward_model.is_differentiable
-    assert reward_model.score_frames(FRAMES, PROMPTS)[reward_model.name].shape == (2, 3)
+    assert reward_model.score(FRAMES, PROMPTS).shape == (2, 3)
 
 
 def test_an_edited_file_is_read_anew(write):
@@ -71,7 +71,7 @@ def test_an_edited_file_is_read_anew(write):
     write("def f(frames, prompts): return 1 - frames.mean((2, 3, 4))")
     os.utime(path, ns=(1, 1))
     second = load_reward(f"{path}:f", CPU)
-    total = first.score_frames(FRAMES, PROMPTS)[first.name] + second.score_frames(FRAMES, PROMPTS)[second.name]
+    total = first.score(FRAMES, PROMPTS) + second.score(FRAMES, PROMPTS)
     torch.testing.assert_close(total, torch.ones(2, 3))
 
 
@@ -108,12 +108,12 @@ def test_a_later_failure_names_the_function_too(write):
     path = write("def f(frames, prompts):\n    return frames.mean((2, 3, 4)) * {2: 1}[frames.shape[1]]")
     reward_model = load_reward(f"{path}:f", CPU)
     with pytest.raises(IvideoError, match=r"raised KeyError: 3 \(my\.py, line 2\)$"):
-        reward_model.score_frames(FRAMES[:1], PROMPTS[:1])
+        reward_model.score(FRAMES[:1], PROMPTS[:1])
 
 
 def test_frames_that_are_no_numbers_are_not_the_functions_fault(write):
     reward_model = load_reward(f"{write(GOOD)}:bright", CPU)
-    assert reward_model.score_frames(FRAMES * torch.nan, PROMPTS)[reward_model.name].isnan().all()
+    assert reward_model.score(FRAMES * torch.nan, PROMPTS).isnan().all()
 
 
 def test_a_file_that_is_not_there():

@@ -62,7 +62,7 @@ def test_it_scores_as_transformers_does_without_the_logit_scale(published, rando
     tokenizer = transformers.CLIPTokenizer.from_pretrained(published)
     processor = transformers.CLIPImageProcessor.from_pretrained(published)
     frames = random_frames(2, 2, height, width)
-    scores = reward_model.score_frames(frames, PROMPTS)[reward_model.name]
+    scores = reward_model.score(frames, PROMPTS)
     assert scores.shape == (2, 2)
     for row, prompt in enumerate(PROMPTS):
         images = processor([to_image(frame) for frame in frames[row]], return_tensors="pt")
@@ -77,20 +77,18 @@ def test_gradients_reach_the_frames(published, random_frames):
     frames = random_frames(1, 1, 64, 64).requires_grad_()
     reward_model = load_reward(f"pickscore:{published}", CPU)
     assert reward_model.is_differentiable
-    reward_model.score_frames(frames, PROMPTS[:1])[reward_model.name].sum().backward()
+    reward_model.score(frames, PROMPTS[:1]).sum().backward()
     assert frames.grad.abs().sum(dim=(0, 1, 2)).gt(0).all()
     assert not any(parameter.requires_grad for parameter in reward_model.network.parameters())
 
 
 def test_weights_as_a_torch_file_without_code(folder, random_frames):
     frames = random_frames(1, 1, 64, 64)
-    expected = load_reward(f"pickscore:{folder}", CPU).score_frames(frames, PROMPTS[:1])[f"pickscore:{folder}"]
+    expected = load_reward(f"pickscore:{folder}", CPU).score(frames, PROMPTS[:1])
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     reward_model = load_reward(f"pickscore:{folder}", CPU)
-    torch.testing.assert_close(
-        reward_model.score_frames(frames, PROMPTS[:1])[reward_model.name], expected, rtol=0, atol=1e-6
-    )
+    torch.testing.assert_close(reward_model.score(frames, PROMPTS[:1]), expected, rtol=0, atol=1e-6)
 
 
 def test_offline_it_says_which_files_to_put_where(monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""Names of judges."""
+"""Names of reward models."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import torch
 
 from ivideo.errors import UsageError
 from ivideo.rewards.hps import HPS_VERSIONS
-from ivideo.rewards.mixture import Mixture
 from ivideo.rewards.registry import REWARDS, find_loader, load_reward, load_rewards
 
 CPU = torch.device("cpu")
@@ -50,24 +49,21 @@ def test_a_file_is_not_given_like_a_weight():
         load_rewards("hpsv2=best.pt", CPU)
 
 
-def test_an_unknown_judge_of_several_is_told_before_any_is_loaded(monkeypatch):
+def test_an_unknown_reward_of_several_is_told_before_any_is_loaded(monkeypatch):
     monkeypatch.setitem(REWARDS, "clip", lambda *_: pytest.fail("it was loaded"))
     with pytest.raises(UsageError, match="unknown reward 'nope'"):
         load_rewards(["clip", "clip=1,nope=1"], CPU)
 
 
-def test_one_judge_stays_itself_and_several_are_a_jury_of_judges_loaded_once(monkeypatch, small_judge):
+def test_each_model_is_loaded_once(monkeypatch, small_reward):
     loaded = []
 
     def load(name, source, device):
         loaded.append(name)
-        return small_judge
+        return small_reward
 
     monkeypatch.setitem(REWARDS, "clip", load)
-    assert load_rewards("clip", CPU) is small_judge
-    assert load_rewards(["clip"], CPU) is small_judge
+    assert load_rewards("clip", CPU).models == {"clip": small_reward}
     loaded.clear()
-    jury = load_rewards(["clip=2", "clip"], CPU)
-    assert isinstance(jury, Mixture)
-    assert jury.name == "clip=2"
-    assert loaded == ["clip"]
+    rewards = load_rewards(["clip=2", "clip"], CPU)
+    assert (rewards.name, rewards.models, loaded) == ("clip=2", {"clip": small_reward}, ["clip"])

@@ -1,4 +1,4 @@
-"""A second judge is of another family, on this machine already, and never fetched."""
+"""A second reward model is of another family, on this machine already, and never fetched."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ivideo.rewards.registry import find_second_reward
 
 @pytest.fixture
 def present(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Names of judges whose weights are on this machine; put some in."""
+    """Names of reward models whose weights are on this machine; put some in."""
     names: set[str] = set()
 
     def load(name: str, device: torch.device) -> object:
@@ -63,6 +63,6 @@ def test_the_hub_is_out_of_reach_only_meanwhile(offline: bool, monkeypatch: pyte
     assert constants.HF_HUB_OFFLINE is offline
 
 
-def test_the_bundled_judges_look_on_at_each_other() -> None:
+def test_the_bundled_models_are_second_to_each_other() -> None:
     assert find_second_reward("emoji-preference") == "emoji-clip"
     assert find_second_reward("emoji-clip") == "emoji-preference"

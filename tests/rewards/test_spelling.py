@@ -17,9 +17,9 @@ from ivideo.rewards.mixture import parse_reward, parse_rewards
         "a,b.pt",
     ],
 )
-def test_a_judge_by_itself(text):
+def test_a_reward_model_by_itself(text):
     reward = parse_reward(f" {text} ")
-    assert (reward.name, reward.weights, reward.judges) == (text, None, (text,))
+    assert (reward.name, reward.weights) == (text, {text: 1.0})
 
 
 @pytest.mark.parametrize(
@@ -33,15 +33,15 @@ def test_a_judge_by_itself(text):
 )
 def test_a_weighted_sum(text, weights):
     reward = parse_reward(text)
-    assert (reward.name, reward.weights, reward.judges) == (text, weights, tuple(weights))
+    assert (reward.name, reward.weights) == (text, weights)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "--reward is empty: name a judge"),
-        ("hpsv2=1,pickscore", "--reward hpsv2=1,pickscore: every judge of a sum needs a weight, as in"),
-        ("hpsv2,pickscore=1,x", "every judge of a sum needs a weight"),
+        ("", "--reward is empty: name a reward model"),
+        ("hpsv2=1,pickscore", "--reward hpsv2=1,pickscore: every reward model of a sum needs a weight, as in"),
+        ("hpsv2,pickscore=1,x", "every reward model of a sum needs a weight"),
         ("hpsv2=1,pickscore=", "the weight '' of pickscore is no number"),
         ("hpsv2=1,pickscore=w.pt", "the weight 'w.pt' of pickscore is no number (a file is pickscore:FILE)"),
         ("hpsv2=0", "the weight 0 of hpsv2 must be a positive number"),

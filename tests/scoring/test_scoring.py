@@ -1,4 +1,4 @@
-"""A clip's score by a judge that knows the answer."""
+"""A clip's score by a reward model that knows the answer."""
 
 from __future__ import annotations
 
@@ -13,17 +13,22 @@ import ivideo
 from ivideo.config.settings import Settings
 from ivideo.errors import UsageError
 from ivideo.metrics.registry import compared
+from ivideo.rewards.contract import RewardModel
+from ivideo.rewards.mixture import Rewards
 from ivideo.scoring.clips import ClipScore, compare_scores, score_clip
 
 
-class Brightness:
-    """A judge that likes bright frames."""
+class Brightness(RewardModel):
+    """Likes bright frames."""
 
-    name, label, is_differentiable = "brightness", "mean pixel", True
+    name, label = "brightness", "mean pixel"
 
-    def score_frames(self, frames: Tensor, prompts: Sequence[str]) -> dict[str, Tensor]:
+    def score(self, frames: Tensor, prompts: Sequence[str], times: Tensor) -> Tensor:
         assert len(frames) == len(prompts) == 1
-        return {self.name: frames.mean((2, 3, 4))}
+        return frames.mean((2, 3, 4))
+
+
+BRIGHTNESS = Rewards.of(Brightness())
 
 
 def make_settings(**values: object) -> Settings:
@@ -36,7 +41,7 @@ def make_clip(*levels: int) -> np.ndarray:
 
 def test_the_first_frame_of_each_segment_is_scored() -> None:
     clip = make_clip(*range(0, 160, 10))
-    score = score_clip(Brightness(), clip, "a cat", make_settings())
+    score = score_clip(BRIGHTNESS, clip, "a cat", make_settings())
     assert score.frame_indices == [0, 4, 8, 12]
     assert score.frame_rewards == pytest.approx([0, 40 / 255, 80 / 255, 120 / 255])
     assert score.reward == pytest.approx(60 / 255)
@@ -46,12 +51,12 @@ def test_the_first_frame_of_each_segment_is_scored() -> None:
 
 
 def test_no_attenuation_is_the_plain_mean() -> None:
-    score = score_clip(Brightness(), make_clip(0, 51, 102, 153), "a cat", make_settings(attenuation_rate=None))
+    score = score_clip(BRIGHTNESS, make_clip(0, 51, 102, 153), "a cat", make_settings(attenuation_rate=None))
     assert score["attenuated_reward"] == pytest.approx(score.reward) == pytest.approx(76.5 / 255)
 
 
 def test_all_frames_of_a_clip_with_fewer_than_segments_are_scored() -> None:
-    score = score_clip(Brightness(), make_clip(0, 51, 102), "a cat", make_settings())
+    score = score_clip(BRIGHTNESS, make_clip(0, 51, 102), "a cat", make_settings())
     assert score.segment_indices == [0, 1, 2]
     assert score.reward == pytest.approx(51 / 255)
 

@@ -1,20 +1,33 @@
-"""Videos on their way to the judge: each read once, few frames at a time, and a bad one in its place."""
+"""Videos on their way to reward models: each read once, few frames at a time, and a bad one in its place."""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from ivideo.config.settings import ScoreSettings
 from ivideo.metrics.temporal import measure_temporal
+from ivideo.rewards.contract import RewardModel
+from ivideo.rewards.mixture import Rewards
 from ivideo.scoring import videos as video_parts
 from ivideo.scoring.videos import VideoToScore, count_frames, read_parts
 from ivideo.video.reader import VideoReader
 from ivideo.video.writer import write_video
+
+
+class Brightness(RewardModel):
+    name = label = "brightness"
+
+    def score(self, frames: Tensor, prompts: Sequence[str], times: Tensor) -> Tensor:
+        return frames.mean((2, 3, 4))
+
+
+REWARDS = Rewards.of(Brightness())
 
 
 class Reels:
@@ -37,13 +50,13 @@ class Reels:
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch):
-    """`read(reel, **settings)`: the video, and the indices and pixels of the frames that the judge would see."""
+    """`read(reel, **settings)`: the video, and the indices and pixels of the frames that a reward model would see."""
 
     def read(reel: Reels, **settings: object) -> tuple[VideoToScore, list[tuple[int, int]]]:
         monkeypatch.setattr(video_parts, "open_video", lambda path: reel.reader)
         video = VideoToScore(Path("reel"))
         seen = []
-        for part in read_parts([video], ScoreSettings(model="m", reward="r", **settings)):
+        for part in read_parts([video], REWARDS, ScoreSettings(model="m", reward="r", **settings)):
             assert len(part.frames) <= settings.get("batch_size", 16)
             seen += [(index, int(frame[0, 0, 0])) for index, frame in part.frames]
             is_last = part.is_last
@@ -85,7 +98,7 @@ def test_rewards_alone_read_no_further_than_their_last_frame(read) -> None:
 def test_large_frames_come_in_smaller_parts(monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setattr(video_parts, "MAX_PART_BYTES", 2 * 16 * 16 * 3)
     path = write_video(tmp_path / "a.mp4", np.zeros((5, 16, 16, 3), np.uint8), 8, {"prompt": "a cat"})
-    parts = read_parts([VideoToScore(path)], ScoreSettings(model="m", reward="r"))
+    parts = read_parts([VideoToScore(path)], REWARDS, ScoreSettings(model="m", reward="r"))
     assert [len(part.frames) for part in parts] == [2, 2, 1, 0]
 
 

@@ -20,7 +20,7 @@ def make_settings(**values: object) -> FinetuneSettings:
 def make_history(
     rewards: Sequence[float], motions: Sequence[float] | None = None, seconds: Sequence[float] | None = None
 ) -> list[dict[str, Any]]:
-    """Evaluations at the steps 0, 9, 18, ...; the second judge gives both prompts the same."""
+    """Evaluations at the steps 0, 9, 18, ...; the second reward gives both prompts the same."""
     history = []
     for index, reward in enumerate(rewards):
         motion, second = motions[index] if motions else 1.0, seconds[index] if seconds else 0.3

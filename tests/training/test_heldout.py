@@ -152,15 +152,15 @@ def test_an_evaluation_leaves_the_global_draws_alone() -> None:
 @pytest.mark.parametrize(
     ("found", "settings", "reward", "said"),
     [
-        ("clip", {"reward": "hpsv2"}, ("hpsv2", "clip"), "second judge, not trained on: clip"),
-        (None, {"reward": "hpsv2"}, "hpsv2", "no second judge looks on"),
+        ("clip", {"reward": "hpsv2"}, ("hpsv2", "clip"), "second reward model, not trained on: clip"),
+        (None, {"reward": "hpsv2"}, "hpsv2", "no second reward model: only"),
         ("clip", {"reward": ("hpsv2", "pickscore")}, ("hpsv2", "pickscore"), "not trained on: pickscore"),
         ("clip", {"reward": "hpsv2", "min_judge": 0}, "hpsv2", ""),
         ("clip", {"reward": "hpsv2", "eval_every": 0}, "hpsv2", ""),
         ("clip", {"reward": "hpsv2", "evaluate": False}, "hpsv2", ""),
     ],
 )
-def test_a_second_judge_joins_where_there_is_one_and_it_is_told(
+def test_a_second_reward_model_joins_where_there_is_one_and_it_is_told(
     found: str | None, settings: dict[str, Any], reward: object, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heldout, "find_second_reward", lambda reward: found)

@@ -60,7 +60,7 @@ def trainer() -> Iterator[Trainer]:
     settings = MODELS[0].settings(CPU, True, batch_size=2, gradient_accumulation=1)
     trainer = make_trainer(model, reward, settings)
     numbers = trainer.stepper.timesteps.tolist()
-    reward.score_frames(torch.rand(2, 1, 3, 32, 32), PROMPTS)  # encodes the prompts' texts
+    reward.score(torch.rand(2, 1, 3, 32, 32), PROMPTS)  # encodes the prompts' texts
     with FakeTensorMode(allow_non_fake_inputs=True):
         for network in (model.unet, model.vae, reward.network):
             imagine_on_gpu(network)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +17,9 @@ from ivideo.config.settings import FinetuneSettings, generation_settings
 from ivideo.errors import UsageError
 from ivideo.generating import open_model
 from ivideo.models.lora import add_lora
-from ivideo.rewards.registry import load_reward
+from ivideo.rewards.contract import RewardModel
+from ivideo.rewards.mixture import Rewards
+from ivideo.rewards.registry import load_rewards
 from ivideo.training.clips import ClipCache
 from ivideo.training.draws import Sample, samples_of_step
 from ivideo.training.step import Trainer
@@ -59,9 +61,9 @@ def make_trainer(clips: ClipCache) -> Callable[..., Trainer]:
         settings = make_settings(**values)
         model = open_model(generation_settings(settings))
         add_lora(model.unet, settings.lora_rank, settings.lora_alpha, seed=0)
-        reward_model = load_reward(settings.reward, torch.device("cpu"))
+        rewards = load_rewards(settings.reward, torch.device("cpu"))
         clip_of = clips.load if settings.start == "clip" else None
-        trainer = Trainer(model, reward_model, PROMPTS, clip_of, settings, accelerator or Accelerator(cpu=True))
+        trainer = Trainer(model, rewards, PROMPTS, clip_of, settings, accelerator or Accelerator(cpu=True))
         generator = torch.Generator().manual_seed(1)
         for parameter in trainer.parameters:
             if parameter.abs().max() == 0:
@@ -146,14 +148,16 @@ def crop_clips(trainer: Trainer) -> None:
 
 
 def scale_scores(trainer: Trainer, factor: float) -> None:
-    """Make the judge's scores, and with them the gradient, that much smaller or larger."""
-    reward_model = trainer.reward_model
-    trainer.reward_model = SimpleNamespace(
-        name=reward_model.name,
-        score_frames=lambda frames, prompts: {
-            reward_model.name: factor * reward_model.score_frames(frames, prompts)[reward_model.name]
-        },
-    )
+    """Make the scores, and with them the gradient, that much smaller or larger."""
+    model = next(iter(trainer.rewards.models.values()))
+
+    class Scaled(RewardModel):
+        name, label = model.name, model.label
+
+        def score(self, frames: Tensor, prompts: Sequence[str], times: Tensor) -> Tensor:
+            return factor * model.score(frames, prompts, times)
+
+    trainer.rewards = Rewards.of(Scaled())
 
 
 def test_small_gradients_survive_float16_by_scaling_the_loss(

@@ -12,7 +12,7 @@ from torch import Tensor
 from examples.emoji_world.evaluation.named_words import read_caption
 from ivideo.config.settings import Settings
 from ivideo.progress import Progress
-from ivideo.rewards.contract import RewardModel
+from ivideo.rewards.mixture import Rewards
 from ivideo.scoring.clips import score_clip
 
 REFEREE_BATCH = 32
@@ -61,7 +61,7 @@ class ClipRecord:
 def measure_clips(
     clips: np.ndarray,
     prompts: Sequence[str],
-    judge: RewardModel,
+    judge: Rewards,
     referee: Referee,
     settings: Settings,
     progress: Progress,
@@ -71,7 +71,7 @@ def measure_clips(
     Args:
         clips: uint8 (num_clips, num_frames, height, width, 3).
         prompts: the caption of each clip.
-        judge: gives the reward; of a jury, its first judge does, and the next one is the second judge.
+        judge: gives the rewards; the first counts, and the next one is the second judge.
         referee: gives accuracies and features.
         settings: of the reward (`score_clip`).
         progress: is told of each clip.
