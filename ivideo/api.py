@@ -1,6 +1,6 @@
 """The four commands as functions, for notebooks and scripts, and two that take adapters out of `ivideo`.
 
-Settings are keyword arguments with the flags' names.
+Settings are keyword arguments with the fields' names.
 """
 
 from __future__ import annotations
@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, get_args
 
-from ivideo.config.settings import DtypeName, FinetuneSettings, GenerationSettings, ScoreSettings
+from ivideo.config.keywords import FinetuneKeywords, GenerationKeywords, ScoreKeywords
+from ivideo.config.parts import DtypeName
+from ivideo.config.presets import PresetName
+from ivideo.config.settings import FinetuneSettings, GenerationSettings, ScoreSettings
 from ivideo.errors import UsageError
 from ivideo.inputs.adapters import Adapter, adapter_of_unet, find_adapter
 from ivideo.inputs.settings import resolve_settings
@@ -34,9 +37,10 @@ def finetune(
     resume: PathLike | None = None,
     heldout: Sequence[str] | None = None,
     clips: PathLike | None = None,
+    preset: PresetName | None = None,
     config: PathLike | None = None,
     progress: Progress | None = None,
-    **settings: Any,
+    **settings: Unpack[FinetuneKeywords],
 ) -> Path:
     """Train a LoRA that raises the judge's score on clips of the prompts.
 
@@ -49,10 +53,11 @@ def finetune(
             one under runs/ that was started last, else a new one.
         heldout: prompts of the before / after; default: those that a bundled model brings, else a tenth of `prompts`.
         clips: an earlier run whose base clips are taken over where prompts and settings agree.
+        preset: which of the model's defaults; `quick` is shorter.
         config: TOML file of settings.
         progress: is told what happens; default: nobody.
-        settings: fields of `FinetuneSettings` (model, strength, learning_rate, ...), and `preset`. A resumed run takes
-            only those that leave what it computes as it is.
+        settings: fields of `FinetuneSettings` (model, strength, learning_rate, ...). A resumed run takes only those
+            that leave what it computes as it is.
 
     Returns:
         The run's folder; `generate` and `compare` take it.
@@ -66,16 +71,17 @@ def finetune(
     from ivideo.training import run as workflow
 
     progress = progress or Silence()
+    flags = {**settings, "preset": preset}
     source = None if prompts is None else gather_source(prompts, _path(videos))
     found = resumable.find_resumable(resume, _path(output), progress) if resume is not None else None
     if found is not None:
-        own = resumable.resumed_settings(found.run, settings, _path(config))
+        own = resumable.resumed_settings(found.run, flags, _path(config))
         resumable.check_same_prompts(found.run, own, source, heldout)
         return workflow.go_on(found, own, progress=progress).root
     if source is None:
-        raise UsageError("PROMPTS are missing: a file with a prompt a line, or --resume RUN to go on with a run")
+        raise UsageError("`prompts` are missing: a file with a prompt a line, or `resume` RUN to go on with a run")
     folder = _path(output) or resumable.RUNS / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
-    resolved = resolve_settings(FinetuneSettings, config=_path(config), flags=settings, progress=progress)
+    resolved = resolve_settings(FinetuneSettings, config=_path(config), flags=flags, progress=progress)
     return workflow.finetune(source, folder, resolved, heldout=heldout, clips=_path(clips), progress=progress).root
 
 
@@ -90,7 +96,7 @@ def generate(
     each: Callable[[GeneratedVideo], object] | None = None,
     config: PathLike | None = None,
     progress: Progress | None = None,
-    **settings: Any,
+    **settings: Unpack[GenerationKeywords],
 ) -> list[Path]:
     """Make videos of prompts.
 
@@ -121,7 +127,7 @@ def generate(
     )
     adapter = adapter or adapter_of_unet(resolved, _scale(lora_scale))
     if adapter is None and lora_scale is not None:
-        raise UsageError("--lora-scale without --lora: there is no adapter to scale")
+        raise UsageError("`lora_scale` without `lora`: there is no adapter to scale")
     texts = [prompts] if isinstance(prompts, str) else prompts
     videos = workflow.generate(
         texts,
@@ -142,7 +148,7 @@ def score(
     each: Callable[[dict[str, Any]], object] | None = None,
     config: PathLike | None = None,
     progress: Progress | None = None,
-    **settings: Any,
+    **settings: Unpack[ScoreKeywords],
 ) -> list[dict[str, Any]]:
     """Score videos.
 
@@ -172,7 +178,7 @@ def iterate_scores(
     prompt: str | None = None,
     config: PathLike | None = None,
     progress: Progress | None = None,
-    **settings: Any,
+    **settings: Unpack[ScoreKeywords],
 ) -> Iterator[dict[str, Any]]:
     """The records of `score`, one by one as soon as each is known; none is kept."""
     from ivideo.scoring import videos as workflow
@@ -202,7 +208,7 @@ def compare(
     config: PathLike | None = None,
     command: str | None = None,
     progress: Progress | None = None,
-    **settings: Any,
+    **settings: Unpack[GenerationKeywords],
 ) -> dict[str, Any]:
     """Compare contestants (model, `base`, run folder, file of the authors, or folder of videos), each with the first.
 
@@ -300,7 +306,7 @@ def merge_adapter(
 
     names = [name for name in get_args(DtypeName) if name != "auto"]
     if dtype not in names:
-        raise UsageError(f"--dtype {dtype}: one of {', '.join(names)}")
+        raise UsageError(f"`dtype` {dtype}: one of {', '.join(names)}")
     found = find_adapter(Path(adapter), _scale(lora_scale))
     wanted = choose_dtype(dtype, torch.device("cpu"))
     return workflow.merge_adapter(found, Path(output), _settings_of(found, model, unet), wanted)

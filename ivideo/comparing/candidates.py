@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ivideo import __version__
-from ivideo.config.settings import OWN_UNET, GenerationSettings
+from ivideo.config.parts import OWN_UNET
+from ivideo.config.settings import GenerationSettings
 from ivideo.errors import IvideoError, UsageError
 from ivideo.inputs.adapters import Adapter, check_adapter_name, find_adapter
 from ivideo.inputs.prompts import read_prompts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from ivideo.errors import UsageError
 
@@ -90,11 +90,13 @@ MINUTES: dict[str, Any] = {
     "eval_every": 5,
     "num_watched_prompts": 8,
 }
+PresetName = Literal["default", "quick"]
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "emoji-world": {"default": EMOJI_WORLD, "quick": {**EMOJI_WORLD, **MINUTES}},
     "modelscope": {"default": PAPER, "quick": {**PAPER, **EVENING}},
     "zeroscope": {"default": ZEROSCOPE, "quick": {**ZEROSCOPE, **EVENING}},
 }
+BY_MODEL = frozenset(name for named in PRESETS.values() for preset in named.values() for name in preset)
 
 
 def preset_for(model: str, preset: str = "default") -> Mapping[str, Any]:

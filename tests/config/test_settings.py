@@ -6,14 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from ivideo.config.presets import preset_for
-from ivideo.config.settings import (
-    FinetuneSettings,
-    GenerationSettings,
-    GradientName,
-    ScoreSettings,
-    Settings,
-    StartName,
-)
+from ivideo.config.settings import FinetuneSettings, GenerationSettings, ScoreSettings, Settings
+from ivideo.config.training_parts import GradientName, StartName
 from ivideo.core.gradients import Gradient, Start
 from ivideo.core.sampler import num_steps_to_run
 
