@@ -12,8 +12,15 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from ivideo.config.fields import Panel, Setting, settings_of, show_value
-from ivideo.config.presets import BY_MODEL, PRESETS
-from ivideo.config.settings import FinetuneSettings, GenerationSettings, ScoreSettings, Settings
+from ivideo.config.presets import PRESETS
+from ivideo.config.settings import (
+    FinetuneSettings,
+    GenerationSettings,
+    ScoreSettings,
+    Settings,
+    generation_defaults,
+    is_by_model,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 KEYWORDS, PAGE = ROOT / "ivideo" / "config" / "keywords.py", ROOT / "examples" / "guides" / "settings.md"
@@ -89,7 +96,7 @@ def render_table(kind: type[Settings]) -> Iterator[str]:
     parent = parent_of(kind)
     known = set(settings_of(parent).values()) if parent else set()
     own = [one for one in settings_of(kind).values() if one not in known]
-    is_resumed = issubclass(FinetuneSettings, kind)
+    is_resumed = not issubclass(kind, ScoreSettings)
     columns = ["name", "meaning", "default", "values", *(["resume"] if is_resumed else [])]
     yield f"| {' | '.join(columns)} |"
     yield "|" + "---|" * len(columns)
@@ -109,11 +116,12 @@ def render_values(setting: Setting) -> str:
 
 def render_default(setting: Setting, kind: type[Settings]) -> str:
     """The default, by model where models differ."""
-    if setting.name not in BY_MODEL or kind is ScoreSettings:
+    if not is_by_model(kind, setting.name):
         return show_value(setting.default)
-    renamed = kind is not FinetuneSettings and f"generation_{setting.name}" in BY_MODEL
-    name = f"generation_{setting.name}" if renamed else setting.name
-    values = {model: show_value(named["default"].get(name, setting.default)) for model, named in PRESETS.items()}
+    presets = {model: named["default"] for model, named in PRESETS.items()}
+    if not issubclass(kind, FinetuneSettings):
+        presets = {model: generation_defaults(preset) for model, preset in presets.items()}
+    values = {model: show_value(preset.get(setting.name, setting.default)) for model, preset in presets.items()}
     if len(set(values.values())) == 1:
         return values["modelscope"]
     return ", ".join(f"{model}: {value}" for model, value in values.items())

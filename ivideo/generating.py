@@ -63,7 +63,7 @@ def latents_shape(model: TextToVideoModel, settings: GenerationSettings) -> tupl
     height, width = settings.height or model.default_size[0], settings.width or model.default_size[1]
     for name, value in (("height", height), ("width", width)):
         if value % model.size_multiple:
-            raise UsageError(f"--{name} {value}: {settings.model} needs a multiple of {model.size_multiple}")
+            raise UsageError(f"`{name}` {value}: {settings.model} needs a multiple of {model.size_multiple}")
     return model.latents_shape(settings.num_frames, height, width)
 
 
@@ -161,10 +161,10 @@ def plan_files(
     """
     if output.suffix and not output.is_dir():
         if output.suffix.lower() not in VIDEO_SUFFIXES:
-            raise UsageError(f"--output {output}: a video ends in .mp4 or .gif; a new folder has no suffix")
+            raise UsageError(f"`output` {output}: a video ends in .mp4 or .gif; a new folder has no suffix")
         count = len(prompts) * len(seeds)
         if count != 1:
-            raise UsageError(f"--output {output} is one file for {count} videos; give a folder")
+            raise UsageError(f"`output` {output} is one file for {count} videos; give a folder")
         return [(prompts[0], seeds[0], output)]
     planned: list[tuple[str, int, Path]] = []
     suffix = default_suffix()
@@ -210,7 +210,7 @@ def generate(
     progress = progress or Silence()
     check_prompts(prompts)
     if num_videos < 1:
-        raise UsageError(f"--num-videos {num_videos}: must be at least 1")
+        raise UsageError(f"`num_videos` {num_videos}: must be at least 1")
     seeds = range(settings.seed, settings.seed + num_videos)
     planned = plan_files(prompts, seeds, output, adapter.name if adapter else None)
     for _, _, path in planned:

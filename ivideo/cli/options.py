@@ -14,8 +14,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from ivideo.config.fields import Panel, Setting, settings_of, show_value
-from ivideo.config.presets import BY_MODEL
-from ivideo.config.settings import Settings
+from ivideo.config.settings import Settings, is_by_model
 
 Names = Mapping[str, tuple[Sequence[str], Sequence[str]]]  # parameter: its options, and those that switch it off
 NAME = re.compile(r"`(\w+)`(?: (True|False)\b)?")
@@ -71,7 +70,9 @@ def with_settings(kind: type[Settings], **helps: str) -> Callable[[Callable[...,
     def give(command: Callable[..., None]) -> Callable[..., None]:
         written = inspect.signature(command, eval_str=True).parameters.values()
         own = [one.replace(kind=one.KEYWORD_ONLY) for one in written if one.kind is not one.VAR_KEYWORD]
-        made = [_make_parameter(setting, helps.get(name), names) for name, setting in settings.items()]
+        made = [
+            _make_parameter(one, helps.get(name), names, describe_default(kind, one)) for name, one in settings.items()
+        ]
         parameters = sorted([*own, *made], key=_place)
 
         @functools.wraps(command)
@@ -86,11 +87,11 @@ def with_settings(kind: type[Settings], **helps: str) -> Callable[[Callable[...,
     return give
 
 
-def _make_parameter(setting: Setting, help: str | None, names: Names) -> inspect.Parameter:
+def _make_parameter(setting: Setting, help: str | None, names: Names, default: str) -> inspect.Parameter:
     option = typer.Option(
         *setting.flags or _usual_flags(setting),
         metavar=setting.metavar,
-        help=help or spell_names(setting.help, names) + describe_default(setting),
+        help=help or spell_names(setting.help, names) + default,
         rich_help_panel=None if setting.panel is Panel.OPTIONS else setting.panel,
     )
     kind: Any = Annotated[option_type(setting) | None, option]
@@ -109,11 +110,9 @@ def option_type(setting: Setting) -> Any:
     return setting.kinds[0] if len(setting.kinds) == 1 else str
 
 
-def describe_default(setting: Setting) -> str:
+def describe_default(kind: type[Settings], setting: Setting) -> str:
     """A sentence about the default, after a space; nothing where there is none to tell."""
-    if setting.name in BY_MODEL:
-        return " Default: by model."
-    shown = show_value(setting.default)
+    shown = "by model" if is_by_model(kind, setting.name) else show_value(setting.default)
     return f" Default: {shown}." if shown else ""
 
 

@@ -36,9 +36,8 @@ def known_errors(command: Callable[P, R]) -> Callable[P, R]:
             typer.echo(str(end), err=True)
             raise typer.Exit(end.exit_code) from end
         except IvideoError as error:
-            context = kwargs.get("context")
-            names = names_of(context if isinstance(context, typer.Context) else None)
-            message = spell_names(" ".join(str(error).split()), names)
+            context: Any = kwargs.get("context")
+            message = spell_names(" ".join(str(error).split()), names_of(context))
             typer.echo(f"error: {message}", err=True)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt:

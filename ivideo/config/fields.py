@@ -16,7 +16,7 @@ BOUNDS = {"gt": "> {}", "ge": ">= {}", "lt": "< {}", "le": "<= {}", "multiple_of
 
 
 class Panel(StrEnum):
-    """Under which heading `--help` shows an option, in this order."""
+    """Under which heading help shows an option, in this order."""
 
     OPTIONS = "Options"
     RESUME = "To go on later"
@@ -79,7 +79,7 @@ def setting(
 
     Args:
         default: `...` where the model or its preset decides.
-        help: what it means; shown by `--help` and in `examples/guides/settings.md`.
+        help: what it means; shown by the command and in `examples/guides/settings.md`.
         panel: the heading that it stands under.
         unit: of a number.
         metavar: how help names the option's value.

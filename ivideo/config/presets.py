@@ -96,7 +96,6 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "modelscope": {"default": PAPER, "quick": {**PAPER, **EVENING}},
     "zeroscope": {"default": ZEROSCOPE, "quick": {**ZEROSCOPE, **EVENING}},
 }
-BY_MODEL = frozenset(name for named in PRESETS.values() for preset in named.values() for name in preset)
 
 
 def preset_for(model: str, preset: str = "default") -> Mapping[str, Any]:

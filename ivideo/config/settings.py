@@ -8,6 +8,7 @@ from typing import Any, Self
 from pydantic import model_validator
 
 from ivideo.config.parts import GenerationPart, ModelPart, RewardPart, ScoringPart, UNet3DPart
+from ivideo.config.presets import PRESETS
 from ivideo.config.training_parts import EditingPart, GuardPart, OptimiserPart, RunPart
 
 
@@ -36,6 +37,12 @@ class FinetuneSettings(RunPart, GuardPart, OptimiserPart, EditingPart, Generatio
     are generated at `generation_num_inference_steps` and `generation_guidance_scale`. The clips that are edited come
     from a full chain of `num_inference_steps` at `generation_guidance_scale`.
     """
+
+
+def is_by_model(kind: type[Settings], name: str) -> bool:
+    """Whether a setting's default is the model's and its preset's (see `preset_for`), not the field's own."""
+    takes_it = issubclass(kind, FinetuneSettings) or name in GenerationSettings.model_fields
+    return takes_it and any(name in preset for named in PRESETS.values() for preset in named.values())
 
 
 def generation_defaults(finetune_values: Mapping[str, Any]) -> dict[str, Any]:

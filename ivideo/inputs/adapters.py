@@ -51,13 +51,13 @@ def find_adapter(path: Path, scale: float = 1.0) -> Adapter:
         IvideoError: neither a run nor an adapter, or a file that brings none.
     """
     if not math.isfinite(scale):
-        raise UsageError(f"--lora-scale {scale}: must be a number")
+        raise UsageError(f"`lora_scale` {scale}: must be a number")
     if (bundled := ADAPTERS.get(str(path))) is not None:
         return Adapter(bundled, str(path), read_adapter_defaults(bundled), scale)
     check_adapter_name(path)
     if is_checkpoint(path):
         if find_lora_rank(path) is None:
-            raise IvideoError(f"{path} brings no LoRA, only a U-Net: name it by --unet")
+            raise IvideoError(f"{path} brings no LoRA, only a U-Net: name it by `unet`")
         return Adapter(path, path.stem, {"unet": str(path)}, scale)
     if (path / CONFIG_FILE).is_file():
         return Adapter(path, path.resolve().name, read_adapter_defaults(path), scale)

@@ -45,7 +45,7 @@ def parse_rewards(texts: Sequence[str]) -> list[Reward]:
     names = [reward.name for reward in rewards]
     for name in names:
         if names.count(name) > 1:
-            raise UsageError(f"--reward {name} was given twice")
+            raise UsageError(f"`reward` {name} was given twice")
     return rewards
 
 
@@ -59,15 +59,15 @@ def parse_reward(text: str) -> Reward:
     parts = [(match["judge"].strip(), match["weight"].strip()) for match in PART.finditer(text)]
     is_mix = bool(parts) and (len(parts) > 1 or is_number(parts[0][1]))
     if not text:
-        raise UsageError("--reward is empty: name a judge")
+        raise UsageError("`reward` is empty: name a judge")
     if not is_mix:
         return Reward(text)
     if PART.sub("", text):
-        raise UsageError(f"--reward {text}: every judge of a sum needs a weight, as in hpsv2=1,pickscore=0.5")
+        raise UsageError(f"`reward` {text}: every judge of a sum needs a weight, as in hpsv2=1,pickscore=0.5")
     weights: dict[str, float] = {}
     for reward_model, weight in parts:
         if reward_model in weights:
-            raise UsageError(f"--reward {text}: {reward_model} stands there twice")
+            raise UsageError(f"`reward` {text}: {reward_model} stands there twice")
         weights[reward_model] = parse_weight(text, reward_model, weight)
     return Reward(text, weights)
 
@@ -80,12 +80,12 @@ def parse_weight(text: str, reward_model: str, weight: str) -> float:
     """
     if not is_number(weight):
         raise UsageError(
-            f"--reward {text}: the weight {weight!r} of {reward_model} is no number (a file is {reward_model}:FILE)"
+            f"`reward` {text}: the weight {weight!r} of {reward_model} is no number (a file is {reward_model}:FILE)"
         )
     value = float(weight)
     if not (math.isfinite(value) and value > 0):
         raise UsageError(
-            f"--reward {text}: the weight {weight} of {reward_model} must be a positive number; "
+            f"`reward` {text}: the weight {weight} of {reward_model} must be a positive number; "
             "to lower a score, negate it in a function of your own (FILE.py:function)"
         )
     return value

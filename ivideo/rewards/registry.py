@@ -40,7 +40,7 @@ def load_rewards(names: str | Sequence[str], device: torch.device) -> RewardMode
     """The judges that were asked for, each loaded once; of several the first reward is the one that counts.
 
     Args:
-        names: rewards as `--reward` takes them; one, or several.
+        names: rewards as the setting `reward` takes them; one, or several.
         device: where to put them.
 
     Raises:
@@ -109,7 +109,7 @@ def find_second_reward(reward: str) -> str | None:
     downloaded for it.
 
     Args:
-        reward: what is trained on, as `--reward` takes it.
+        reward: what is trained on, as the setting `reward` takes it.
     """
     trained = families_of(parse_reward(reward).judges)
     matching = [names for names in SETS if not trained.isdisjoint(families_of(names))]
