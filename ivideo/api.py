@@ -1,6 +1,6 @@
 """The four commands as functions, for notebooks and scripts, and two that take adapters out of `ivideo`.
 
-Settings are keyword arguments with the flags' names.
+Settings are keyword arguments with the fields' names.
 """
 
 from __future__ import annotations
@@ -8,9 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, get_args
 
-from ivideo.config.settings import DtypeName, FinetuneSettings, GenerationSettings, ScoreSettings
+from ivideo.config.family import FamilyKeywords
+from ivideo.config.keywords import FinetuneKeywords, GenerationKeywords, ScoreKeywords
+from ivideo.config.parts import DtypeName
+from ivideo.config.presets import PresetName
+from ivideo.config.settings import FinetuneSettings, GenerationSettings, ScoreSettings
 from ivideo.errors import UsageError
 from ivideo.inputs.adapters import Adapter, adapter_of_weights_file, find_adapter
 from ivideo.inputs.settings import resolve_settings
@@ -34,9 +38,10 @@ def finetune(
     resume: PathLike | None = None,
     heldout: Sequence[str] | None = None,
     clips: PathLike | None = None,
+    preset: PresetName | None = None,
     config: PathLike | None = None,
     progress: Progress | None = None,
-    **settings: Any,
+    **settings: Unpack[FinetuneKeywords],
 ) -> Path:
     """Train a LoRA that raises the judge's score on clips of the prompts.
 
@@ -49,10 +54,11 @@ def finetune(
             one under runs/ that was started last, else a new one.
         heldout: prompts of the before / after; default: those that a bundled model brings, else a tenth of `prompts`.
         clips: an earlier run whose base clips are taken over where prompts and settings agree.
+        preset: which of the model's defaults; `quick` is shorter.
         config: TOML file of settings.
         progress: is told what happens; default: nobody.
-        settings: fields of `FinetuneSettings` (model, strength, learning_rate, ...), and `preset`. A resumed run takes
-            only those that leave what it computes as it is.
+        settings: fields of `FinetuneSettings` (model, strength, learning_rate, ...). A resumed run takes only those
+            that leave what it computes as it is.
 
     Returns:
         The run's folder; `generate` and `compare` take it.
@@ -66,16 +72,17 @@ def finetune(
     from ivideo.training import run as workflow
 
     progress = progress or Silence()
+    flags = {**settings, "preset": preset}
     source = None if prompts is None else gather_source(prompts, _path(videos))
     found = resumable.find_resumable(resume, _path(output), progress) if resume is not None else None
     if found is not None:
-        own = resumable.resumed_settings(found.run, settings, _path(config))
+        own = resumable.resumed_settings(found.run, flags, _path(config))
         resumable.check_same_prompts(found.run, own, source, heldout)
         return workflow.go_on(found, own, progress=progress).root
     if source is None:
-        raise UsageError("PROMPTS are missing: a file with a prompt a line, or --resume RUN to go on with a run")
+        raise UsageError("`prompts` are missing: a file with a prompt a line, or `resume` RUN to go on with a run")
     folder = _path(output) or resumable.RUNS / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
-    resolved = resolve_settings(FinetuneSettings, config=_path(config), flags=settings, progress=progress)
+    resolved = resolve_settings(FinetuneSettings, config=_path(config), flags=flags, progress=progress)
     return workflow.finetune(source, folder, resolved, heldout=heldout, clips=_path(clips), progress=progress).root
 
 
@@ -90,14 +97,14 @@ def generate(
     each: Callable[[GeneratedVideo], object] | None = None,
     config: PathLike | None = None,
     progress: Progress | None = None,
-    **settings: Any,
+    **settings: Unpack[GenerationKeywords],
 ) -> list[Path]:
     """Make videos of prompts.
 
     Args:
         prompts: one prompt or several.
         output: a folder, or a .mp4 / .gif for a single video.
-        lora: run folder, PEFT adapter folder, or file of the authors; default: what the file `unet` brings.
+        lora: run folder, PEFT adapter folder, or file of the authors; default: the one that a file of weights brings.
         lora_scale: multiplies the adapter's effect, 1 by default; 0 is the base model.
         num_videos: videos a prompt; video k uses seed + k.
         with_score: whether the judge (`reward`) scores each video, for `each` to see.
@@ -121,7 +128,7 @@ def generate(
     )
     adapter = adapter or adapter_of_weights_file(resolved, _scale(lora_scale))
     if adapter is None and lora_scale is not None:
-        raise UsageError("--lora-scale without --lora: there is no adapter to scale")
+        raise UsageError("`lora_scale` without `lora`: there is no adapter to scale")
     texts = [prompts] if isinstance(prompts, str) else prompts
     videos = workflow.generate(
         texts,
@@ -142,7 +149,7 @@ def score(
     each: Callable[[dict[str, Any]], object] | None = None,
     config: PathLike | None = None,
     progress: Progress | None = None,
-    **settings: Any,
+    **settings: Unpack[ScoreKeywords],
 ) -> list[dict[str, Any]]:
     """Score videos.
 
@@ -172,7 +179,7 @@ def iterate_scores(
     prompt: str | None = None,
     config: PathLike | None = None,
     progress: Progress | None = None,
-    **settings: Any,
+    **settings: Unpack[ScoreKeywords],
 ) -> Iterator[dict[str, Any]]:
     """The records of `score`, one by one as soon as each is known; none is kept."""
     from ivideo.scoring import videos as workflow
@@ -202,7 +209,7 @@ def compare(
     config: PathLike | None = None,
     command: str | None = None,
     progress: Progress | None = None,
-    **settings: Any,
+    **settings: Unpack[GenerationKeywords],
 ) -> dict[str, Any]:
     """Compare contestants (model, `base`, run folder, file of the authors, or folder of videos), each with the first.
 
@@ -246,15 +253,16 @@ def compare(
 
 
 def save_adapter(
-    adapter: PathLike, output: PathLike, *, model: str | None = None, unet: PathLike | None = None
+    adapter: PathLike, output: PathLike, *, model: str | None = None, **weights: Unpack[FamilyKeywords]
 ) -> Path:
-    """Write an adapter in PEFT's format: `PeftModel.from_pretrained(unet, output)` loads it.
+    """Write an adapter in PEFT's format: `PeftModel.from_pretrained(network, output)` loads it.
 
     Args:
         adapter: run folder, PEFT adapter folder, or a file of the authors that brings a LoRA.
         output: folder, new or empty.
         model: the model that it is for; default: the one that the adapter names.
-        unet: the authors' file that the model's U-Net comes from; default: the one that the adapter names.
+        weights: the foreign file that the network's weights come from (see `FamilyPart`); default: the one that the
+            adapter names.
 
     Returns:
         The folder.
@@ -265,7 +273,7 @@ def save_adapter(
     from ivideo.inputs import export as workflow
 
     found = find_adapter(Path(adapter))
-    return workflow.save_adapter(found, Path(output), _settings_of(found, model, unet))
+    return workflow.save_adapter(found, Path(output), _settings_of(found, model, weights))
 
 
 def merge_adapter(
@@ -273,19 +281,20 @@ def merge_adapter(
     output: PathLike,
     *,
     model: str | None = None,
-    unet: PathLike | None = None,
     lora_scale: float | None = None,
     dtype: str = "float32",
+    **weights: Unpack[FamilyKeywords],
 ) -> Path:
-    """Write a model with an adapter merged into its U-Net, as a diffusers folder that needs no `ivideo` to run.
+    """Write a model with an adapter merged into its network, as a diffusers folder that needs no `ivideo` to run.
 
     Args:
         adapter: run folder, PEFT adapter folder, or a file of the authors that brings a LoRA.
         output: folder, new or empty; gets the whole pipeline.
         model: the model that it is for; default: the one that the adapter names.
-        unet: the authors' file that the model's U-Net comes from; default: the one that the adapter names.
+        weights: the foreign file that the network's weights come from (see `FamilyPart`); default: the one that the
+            adapter names.
         lora_scale: multiplies the adapter's effect, 1 by default; 0 writes the base.
-        dtype: of the U-Net's weights: float32, bfloat16 or float16. They are merged in float32.
+        dtype: of the network's weights: float32, bfloat16 or float16. They are merged in float32.
 
     Returns:
         The folder.
@@ -300,14 +309,14 @@ def merge_adapter(
 
     names = [name for name in get_args(DtypeName) if name != "auto"]
     if dtype not in names:
-        raise UsageError(f"--dtype {dtype}: one of {', '.join(names)}")
+        raise UsageError(f"`dtype` {dtype}: one of {', '.join(names)}")
     found = find_adapter(Path(adapter), _scale(lora_scale))
     wanted = choose_dtype(dtype, torch.device("cpu"))
-    return workflow.merge_adapter(found, Path(output), _settings_of(found, model, unet), wanted)
+    return workflow.merge_adapter(found, Path(output), _settings_of(found, model, weights), wanted)
 
 
-def _settings_of(adapter: Adapter, model: str | None, unet: PathLike | None) -> GenerationSettings:
-    flags = {"model": model, "unet": None if unet is None else str(unet)}
+def _settings_of(adapter: Adapter, model: str | None, weights: FamilyKeywords) -> GenerationSettings:
+    flags = {"model": model, **{name: None if file is None else str(file) for name, file in weights.items()}}
     return resolve_settings(GenerationSettings, config=None, flags=flags, progress=Silence(), adapter=adapter)
 
 

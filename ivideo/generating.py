@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ivideo.config.settings import FAMILY_SETTINGS, GenerationSettings
+from ivideo.config.family import FAMILY_SETTINGS
+from ivideo.config.settings import GenerationSettings
 from ivideo.core.draws import draw_normal
 from ivideo.core.sampler import run_chain
 from ivideo.errors import UsageError
@@ -155,10 +156,10 @@ def plan_files(
     """
     if output.suffix and not output.is_dir():
         if output.suffix.lower() not in VIDEO_SUFFIXES:
-            raise UsageError(f"--output {output}: a video ends in .mp4 or .gif; a new folder has no suffix")
+            raise UsageError(f"`output` {output}: a video ends in .mp4 or .gif; a new folder has no suffix")
         count = len(prompts) * len(seeds)
         if count != 1:
-            raise UsageError(f"--output {output} is one file for {count} videos; give a folder")
+            raise UsageError(f"`output` {output} is one file for {count} videos; give a folder")
         return [(prompts[0], seeds[0], output)]
     planned: list[tuple[str, int, Path]] = []
     suffix = default_suffix()
@@ -204,7 +205,7 @@ def generate(
     progress = progress or Silence()
     check_prompts(prompts)
     if num_videos < 1:
-        raise UsageError(f"--num-videos {num_videos}: must be at least 1")
+        raise UsageError(f"`num_videos` {num_videos}: must be at least 1")
     seeds = range(settings.seed, settings.seed + num_videos)
     planned = plan_files(prompts, seeds, output, adapter.name if adapter else None)
     for _, _, path in planned:

@@ -164,19 +164,19 @@ def advise(settings: FinetuneSettings, num_processes: int = 1) -> str:
     own_clips = -(-settings.batch_size // num_processes)
     together = -(-own_clips // settings.gradient_accumulation)
     resumable = [
-        (not settings.gradient_checkpointing, "--gradient-checkpointing"),
-        (together > 1, f"--gradient-accumulation {own_clips} (now {settings.gradient_accumulation})"),
-        (settings.guidance_batching and settings.guidance_scale != 1, "--no-guidance-batching"),
+        (not settings.gradient_checkpointing, "`gradient_checkpointing` True"),
+        (together > 1, f"`gradient_accumulation` {own_clips} (now {settings.gradient_accumulation})"),
+        (settings.guidance_batching and settings.guidance_scale != 1, "`guidance_batching` False"),
     ]
     anew = [
-        (together > 1, f"--batch-size below {settings.batch_size}"),
-        (settings.dtype == "float32", "--dtype bfloat16 (now float32)"),
+        (together > 1, f"`batch_size` below {settings.batch_size}"),
+        (settings.dtype == "float32", "`dtype` bfloat16 (now float32)"),
         (
             settings.num_grad_steps > 1 and settings.gradient != "random",
-            f"--num-grad-steps below {settings.num_grad_steps}",
+            f"`num_grad_steps` below {settings.num_grad_steps}",
         ),
-        (settings.num_frames > settings.num_segments, f"--num-frames below {settings.num_frames}"),
-        (True, "a smaller --height and --width"),
+        (settings.num_frames > settings.num_segments, f"`num_frames` below {settings.num_frames}"),
+        (True, "a smaller `height` and `width`"),
     ]
     first, second = (", ".join(words for applies, words in advice if applies) for advice in (resumable, anew))
     return f"{'go on with ' + first + '; or start anew with ' if first else 'start anew with '}{second}"

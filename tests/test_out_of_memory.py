@@ -30,7 +30,7 @@ def raise_inside(error: Exception) -> None:
 def test_an_allocators_error_is_one_line(error: Exception) -> None:
     with pytest.raises(IvideoError) as caught:
         raise_inside(error)
-    assert str(caught.value).startswith("out of memory: go on with --no-guidance-batching; or start anew with ")
+    assert str(caught.value).startswith("out of memory: go on with `guidance_batching` False; or start anew with ")
     assert caught.value.__cause__ is error
 
 
@@ -48,17 +48,17 @@ def test_other_errors_stay_as_they_are() -> None:
 
 def test_the_advice_starts_from_what_is_set() -> None:
     thrifty = make_settings(guidance_batching=False, num_frames=4, height=64, width=64)
-    assert advise(thrifty) == "start anew with a smaller --height and --width"
+    assert advise(thrifty) == "start anew with a smaller `height` and `width`"
     wasteful = make_settings(
         gradient_checkpointing=False, gradient_accumulation=2, dtype="float32", num_grad_steps=2, batch_size=8
     )
     assert advise(wasteful, num_processes=2) == (
-        "go on with --gradient-checkpointing, --gradient-accumulation 4 (now 2), --no-guidance-batching; or start anew "
-        "with --batch-size below 8, --dtype bfloat16 (now float32), --num-grad-steps below 2, --num-frames below 16, "
-        "a smaller --height and --width"
+        "go on with `gradient_checkpointing` True, `gradient_accumulation` 4 (now 2), `guidance_batching` False; or "
+        "start anew with `batch_size` below 8, `dtype` bfloat16 (now float32), `num_grad_steps` below 2, "
+        "`num_frames` below 16, a smaller `height` and `width`"
     )
 
 
 def test_fewer_steps_are_no_advice_where_one_of_them_is_drawn() -> None:
-    assert "--num-grad-steps below 4" in advise(make_settings(num_grad_steps=4, gradient="drtune"))
-    assert "--num-grad-steps" not in advise(make_settings(num_grad_steps=4, gradient="random"))
+    assert "`num_grad_steps` below 4" in advise(make_settings(num_grad_steps=4, gradient="drtune"))
+    assert "`num_grad_steps`" not in advise(make_settings(num_grad_steps=4, gradient="random"))

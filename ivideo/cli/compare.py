@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Unpack
 
 import typer
 
 from ivideo.cli import options as o
 from ivideo.cli.output import Records, Reporter, chosen_format, known_errors, print_json
+from ivideo.config.fields import Panel
+from ivideo.config.keywords import GenerationKeywords
+from ivideo.config.settings import GenerationSettings
 
 COLUMNS = (
     "metric contestant baseline mean_a std_a mean_b std_b difference ci_low ci_high n wins ties losses win_share "
@@ -19,6 +22,7 @@ CHANGES = ("change", "95 % interval", "w/t/l", "p sign", "p rank", "d_z")
 
 
 @known_errors
+@o.with_settings(GenerationSettings)
 def compare_cli(
     context: typer.Context,
     candidates: Annotated[
@@ -65,28 +69,13 @@ def compare_cli(
         typer.Option(
             metavar="SCALE",
             help="Multiplies the effect of adapters; given again, each adapter takes part once a scale. Default: 1.",
-            rich_help_panel=o.CLIPS,
+            rich_help_panel=Panel.CLIPS,
         ),
     ] = None,
-    num_segments: o.SegmentsOpt = None,
-    attenuation_rate: o.AttenuationOpt = None,
-    negative_prompt: o.NegativeOpt = None,
-    num_frames: o.NumFramesOpt = None,
-    height: o.HeightOpt = None,
-    width: o.WidthOpt = None,
-    fps: o.FpsOpt = None,
-    num_inference_steps: o.StepsOpt = None,
-    guidance_scale: o.GuidanceOpt = None,
-    guidance_batching: o.GuidanceBatchingOpt = None,
-    model: o.ModelOpt = None,
-    unet: o.UnetOpt = None,
-    reward: o.RewardOpt = None,
-    seed: o.SeedOpt = None,
-    device: o.DeviceOpt = None,
-    dtype: o.DtypeOpt = None,
     config: o.ConfigOpt = None,
     format: o.FormatOpt = None,
     quiet: o.QuietOpt = False,
+    **settings: Unpack[GenerationKeywords],
 ) -> None:
     """Hold contestants against the first one, and say how sure the differences are.
 
@@ -103,7 +92,7 @@ def compare_cli(
     texts = read_prompts(prompts) if prompts else None
     from ivideo.api import compare
 
-    with Reporter(quiet) as reporter:
+    with Reporter(quiet, context) as reporter:
         results = compare(
             *candidates,
             prompts=texts,
@@ -115,7 +104,7 @@ def compare_cli(
             config=config,
             command=o.spell_command(context),
             progress=reporter,
-            **o.pick_settings(context.params),
+            **settings,
         )
         print_results(results, format)
         if output is not None:

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Unpack
 
 import typer
 
 from ivideo.cli import options as o
 from ivideo.cli.output import Records, Reporter, format_seconds, known_errors
+from ivideo.config.fields import Panel
+from ivideo.config.keywords import FinetuneKeywords
+from ivideo.config.parts import REWARDS_HELP
+from ivideo.config.presets import PresetName
+from ivideo.config.settings import FinetuneSettings
 
 
 @known_errors
+@o.with_settings(
+    FinetuneSettings,
+    evaluate="Skip the held-out clips before and after.",
+    reward=f"{REWARDS_HELP} The first is trained on; give it again to see further judges on the held-out prompts "
+    "before and after. Default: by model.",
+)
 def finetune_cli(
     context: typer.Context,
     prompts: Annotated[
@@ -38,27 +49,16 @@ def finetune_cli(
             metavar="RUN",
             help="Go on with an interrupted run, or from one of its checkpoints (RUN/checkpoints/step_00008); auto: "
             "the run in --output, else the unfinished one under runs/ that was started last, else a new one.",
-            rich_help_panel=o.RESUME,
+            rich_help_panel=Panel.RESUME,
         ),
     ] = None,
-    save_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.", rich_help_panel=o.RESUME)] = None,
-    keep_checkpoints: Annotated[
-        int | None,
-        typer.Option(help="Newest checkpoints that are kept, beside the start and the best.", rich_help_panel=o.RESUME),
-    ] = None,
-    max_bad_steps: Annotated[
-        int | None,
-        typer.Option(
-            help="End after so many steps in a row without a finite loss and gradient; each is left out.",
-            rich_help_panel=o.RESUME,
-        ),
-    ] = None,
-    preset: Annotated[o.Preset | None, typer.Option(help="Which of the model's defaults: quick is shorter.")] = None,
-    max_steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
-    no_eval: Annotated[bool, typer.Option("--no-eval", help="Skip the held-out clips before and after.")] = False,
-    eval_prompts: Annotated[
+    heldout: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Held-out prompts. Default: the model's own, else a tenth of PROMPTS."),
+        typer.Option(
+            "--eval-prompts",
+            metavar="FILE",
+            help="Held-out prompts. Default: the model's own, else a tenth of PROMPTS.",
+        ),
     ] = None,
     clips: Annotated[
         Path | None,
@@ -67,135 +67,11 @@ def finetune_cli(
             help="Earlier run whose base clips are taken over, not generated again; model, size, steps must agree.",
         ),
     ] = None,
-    num_eval_prompts: Annotated[int | None, typer.Option(help="How many of them at most.")] = None,
-    eval_every: Annotated[
-        int | None,
-        typer.Option(help="Steps between evaluations of held-out prompts; 0: none.", rich_help_panel=o.GUARD),
-    ] = None,
-    num_watched_prompts: Annotated[
-        int | None, typer.Option(help="Held-out prompts that are generated then.", rich_help_panel=o.GUARD)
-    ] = None,
-    patience: Annotated[
-        int | None,
-        typer.Option(
-            help="Stop after so many evaluations without a new best held-out reward; 0: never.", rich_help_panel=o.GUARD
-        ),
-    ] = None,
-    min_motion: Annotated[
-        float | None,
-        typer.Option(help="Stop below this share of the base's motion; 0: never.", rich_help_panel=o.GUARD),
-    ] = None,
-    min_judge: Annotated[
-        float | None,
-        typer.Option(
-            help="Stop where a judge that is not trained on falls below this share of the base's and by more than "
-            "chance; 0: never.",
-            rich_help_panel=o.GUARD,
-        ),
-    ] = None,
-    compile: Annotated[bool | None, typer.Option("--compile/--no-compile", help="torch.compile for the U-Net.")] = None,
-    profile: Annotated[
-        bool | None, typer.Option("--profile/--no-profile", help="Tell where the time of the training went.")
-    ] = None,
-    tracker: Annotated[
-        o.Tracker | None,
-        typer.Option(help="Send the metrics there, too; its package must be installed."),
-    ] = None,
-    start: Annotated[
-        o.Start | None,
-        typer.Option(
-            help="clip: edit clips; noise: run the whole chain from pure noise (DRaFT), without clips, --strength and "
-            "--offset-noise. Default: clip.",
-            rich_help_panel=o.METHOD,
-        ),
-    ] = None,
-    strength: Annotated[
-        float | None,
-        typer.Option(help="tau: share of the chain that is run from a clip.", rich_help_panel=o.METHOD),
-    ] = None,
-    num_inference_steps: Annotated[
-        int | None, typer.Option(help="D: DDIM steps of the chain that is edited through.", rich_help_panel=o.METHOD)
-    ] = None,
-    num_segments: o.SegmentsOpt = None,
-    attenuation_rate: o.AttenuationOpt = None,
-    frame_draw: Annotated[
-        o.FrameDraw | None,
-        typer.Option(
-            help="Train on a random frame of each segment, or on its first. Default: random.", rich_help_panel=o.METHOD
-        ),
-    ] = None,
-    gradient: Annotated[
-        o.Gradient | None,
-        typer.Option(
-            help="Where it flows. last: through the last K steps; random: one of the last K, drawn each step, whose "
-            "guess of the clean clip is scored (ReFL); drtune: K steps spread over the chain, never through the "
-            "network's input (DRTune); draft-lv: the last step, on K copies noised anew (DRaFT-LV). Default: last.",
-            rich_help_panel=o.METHOD,
-        ),
-    ] = None,
-    num_grad_steps: Annotated[
-        int | None,
-        typer.Option(
-            help="K: steps that the gradient flows through; random draws one of them; draft-lv: copies noised anew.",
-            rich_help_panel=o.METHOD,
-        ),
-    ] = None,
-    guidance_scale: Annotated[
-        float | None, typer.Option(help="Guidance of the edit that is trained through.", rich_help_panel=o.METHOD)
-    ] = None,
-    generation_num_inference_steps: Annotated[
-        int | None, typer.Option(help="DDIM steps of full generations.", rich_help_panel=o.CLIPS)
-    ] = None,
-    generation_guidance_scale: Annotated[
-        float | None, typer.Option(help="Guidance of full generations.", rich_help_panel=o.CLIPS)
-    ] = None,
-    offset_noise: Annotated[
-        float | None, typer.Option(help="Weight of the noise that a frame's pixels share.", rich_help_panel=o.METHOD)
-    ] = None,
-    lora_rank: Annotated[int | None, typer.Option(help="Inner width of the adapter.", rich_help_panel=o.METHOD)] = None,
-    lora_alpha: Annotated[
-        float | None, typer.Option(help="The adapter is scaled by alpha / rank.", rich_help_panel=o.METHOD)
-    ] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Of AdamW.", rich_help_panel=o.METHOD)] = None,
-    num_warmup_steps: Annotated[
-        int | None, typer.Option(help="Linear learning-rate warm-up.", rich_help_panel=o.METHOD)
-    ] = None,
-    lr_schedule: Annotated[
-        o.Schedule | None, typer.Option(help="Learning rate after the warm-up.", rich_help_panel=o.METHOD)
-    ] = None,
-    max_grad_norm: Annotated[
-        float | None,
-        typer.Option(help="Longer gradients are shortened to this norm; 0: none are.", rich_help_panel=o.METHOD),
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Clips a step, over all processes.", rich_help_panel=o.METHOD)
-    ] = None,
-    gradient_accumulation: Annotated[
-        int | None, typer.Option(help="Parts that a batch goes through the network in.", rich_help_panel=o.METHOD)
-    ] = None,
-    gradient_checkpointing: Annotated[
-        bool | None,
-        typer.Option(
-            "--gradient-checkpointing/--no-gradient-checkpointing",
-            help="Recompute blocks of U-Net and decoder in the backward pass: less memory, more time.",
-            rich_help_panel=o.METHOD,
-        ),
-    ] = None,
-    num_frames: o.NumFramesOpt = None,
-    height: o.HeightOpt = None,
-    width: o.WidthOpt = None,
-    fps: o.FpsOpt = None,
-    guidance_batching: o.GuidanceBatchingOpt = None,
-    negative_prompt: o.NegativeOpt = None,
-    model: o.ModelOpt = None,
-    unet: o.UnetOpt = None,
-    reward: o.TrainedRewardOpt = None,
-    seed: o.SeedOpt = None,
-    device: o.DeviceOpt = None,
-    dtype: o.DtypeOpt = None,
+    preset: Annotated[PresetName | None, typer.Option(help="Which of the model's defaults: quick is shorter.")] = None,
     config: o.ConfigOpt = None,
     format: o.PathFormatOpt = None,
     quiet: o.QuietOpt = False,
+    **settings: Unpack[FinetuneKeywords],
 ) -> None:
     """Train a LoRA that raises the preference score (InstructVideo).
 
@@ -206,20 +82,21 @@ def finetune_cli(
     from ivideo.inputs.prompts import read_prompts
 
     source = read_source(prompts, videos) if prompts is not None else None
-    heldout = read_prompts(eval_prompts) if eval_prompts else None
+    kept = read_prompts(heldout) if heldout else None
     from ivideo.api import finetune
     from ivideo.processes import is_first_process
 
-    flags = {**o.pick_settings(context.params), "preset": preset, "evaluate": False if no_eval else None}
-    with Reporter(quiet or not is_first_process()) as reporter:
+    with Reporter(quiet or not is_first_process(), context) as reporter:
         run = finetune(
-            *(source, output),
+            source,
+            output,
             resume=resume,
-            heldout=heldout,
+            heldout=kept,
             clips=clips,
+            preset=preset,
             config=config,
             progress=reporter,
-            **flags,
+            **settings,
         )
         if not is_first_process():
             return

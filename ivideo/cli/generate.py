@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 import typer
 
 from ivideo.cli import options as o
 from ivideo.cli.output import Records, Reporter, known_errors
+from ivideo.config.fields import Panel
+from ivideo.config.keywords import GenerationKeywords
+from ivideo.config.parts import REWARDS_HELP
+from ivideo.config.settings import GenerationSettings
 from ivideo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
 
 
 @known_errors
+@o.with_settings(GenerationSettings, reward=f"Also score each video, by one judge or several: {REWARDS_HELP}")
 def generate_cli(
     context: typer.Context,
     prompts: Annotated[
@@ -32,38 +37,23 @@ def generate_cli(
         typer.Option(
             metavar="RUN",
             help="Run folder, PEFT adapter, emoji-world-instruct (bundled), or .pth of the authors. Default: what "
-            "--unet brings.",
-            rich_help_panel=o.CLIPS,
+            "a file of weights brings.",
+            rich_help_panel=Panel.CLIPS,
         ),
     ] = None,
-    lora_scale: o.LoraScaleOpt = None,
-    num_videos: Annotated[
-        int, typer.Option(min=1, help="Videos a prompt; video k uses seed + k.", rich_help_panel=o.CLIPS)
-    ] = 1,
-    negative_prompt: o.NegativeOpt = None,
-    num_frames: o.NumFramesOpt = None,
-    height: o.HeightOpt = None,
-    width: o.WidthOpt = None,
-    fps: o.FpsOpt = None,
-    num_inference_steps: o.StepsOpt = None,
-    guidance_scale: o.GuidanceOpt = None,
-    guidance_batching: o.GuidanceBatchingOpt = None,
-    model: o.ModelOpt = None,
-    unet: o.UnetOpt = None,
-    reward: Annotated[
-        list[str] | None,
+    lora_scale: Annotated[
+        float | None,
         typer.Option(
-            metavar="JUDGE",
-            help=f"Also score each video, by one judge or several: {o.REWARDS_HELP}",
-            rich_help_panel=o.SHARED,
+            help="Multiplies the adapter's effect; 0 is the base model. Default: 1.", rich_help_panel=Panel.CLIPS
         ),
     ] = None,
-    seed: o.SeedOpt = None,
-    device: o.DeviceOpt = None,
-    dtype: o.DtypeOpt = None,
+    num_videos: Annotated[
+        int, typer.Option(min=1, help="Videos a prompt; video k uses seed + k.", rich_help_panel=Panel.CLIPS)
+    ] = 1,
     config: o.ConfigOpt = None,
     format: o.PathFormatOpt = None,
     quiet: o.QuietOpt = False,
+    **settings: Unpack[GenerationKeywords],
 ) -> None:
     """Make videos of prompts, with or without an adapter. Prints each path.
 
@@ -72,20 +62,20 @@ def generate_cli(
     texts = collect_prompts(prompts or [], prompts_file)
     from ivideo.api import generate
 
-    columns = ("path", "prompt", "seed", *(("reward", "rewards", "judge") if reward else ()))
-
-    with Reporter(quiet) as reporter, Records(format, columns, bare="path") as records:
+    with_score = "reward" in settings
+    columns = ("path", "prompt", "seed", *(("reward", "rewards", "judge") if with_score else ()))
+    with Reporter(quiet, context) as reporter, Records(format, columns, bare="path") as records:
         generate(
             texts,
             output,
             lora=lora,
             lora_scale=lora_scale,
             num_videos=num_videos,
-            with_score=bool(reward),
+            with_score=with_score,
             each=lambda video: records.add(describe_video(video)),
             config=config,
             progress=reporter,
-            **o.pick_settings(context.params),
+            **settings,
         )
 
 

@@ -1,14 +1,23 @@
-"""Options that several commands share. None means "not given": the default then comes from file, run or model."""
+"""Options of the commands: those made from the settings' fields, and a few more that several commands share."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
+
+from ivideo.config.fields import Panel, Setting, settings_of, show_value
+from ivideo.config.settings import Settings, is_by_model
+
+Names = Mapping[str, tuple[Sequence[str], Sequence[str]]]  # parameter: its options, and those that switch it off
+NAME = re.compile(r"`(\w+)`(?: (True|False)\b)?")
 
 
 class Format(StrEnum):
@@ -21,131 +30,21 @@ class Format(StrEnum):
     jsonl = "jsonl"
 
 
-class Dtype(StrEnum):
-    """The U-Net's type."""
-
-    auto = "auto"
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-    float16 = "float16"
-
-
-class Schedule(StrEnum):
-    """How the learning rate goes after the warm-up."""
-
-    constant = "constant"
-    linear = "linear"
-    cosine = "cosine"
-
-
-class Start(StrEnum):
-    """What the chains that are trained through start from."""
-
-    clip = "clip"
-    noise = "noise"
-
-
-class Gradient(StrEnum):
-    """Where the gradient flows in a chain."""
-
-    last = "last"
-    random = "random"
-    drtune = "drtune"
-    draft_lv = "draft-lv"
-
-
-class FrameDraw(StrEnum):
-    """Which frame of a segment is trained on."""
-
-    random = "random"
-    first = "first"
-
-
-class Tracker(StrEnum):
-    """Where metrics go beside the run folder."""
-
-    tensorboard = "tensorboard"
-    wandb = "wandb"
-
-
-class Preset(StrEnum):
-    """Which of the model's defaults."""
-
-    default = "default"
-    quick = "quick"
-
-
-SHARED = "Everywhere"
-CLIPS = "Clips"
-METHOD = "Method"
-GUARD = "When to stop"
-RESUME = "To go on later"
-
-ModelOpt = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="NAME",
-        help="emoji-world (bundled), modelscope, zeroscope, a diffusers folder, or a hub id. Default: the run's own, "
-        "else IVIDEO_MODEL, else auto (modelscope with CUDA, emoji-world without).",
-        rich_help_panel=SHARED,
-    ),
+QuietOpt = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.", rich_help_panel=Panel.SHARED)
 ]
-UnetOpt = Annotated[
-    str | None,
-    typer.Option(
-        "--unet",
-        metavar="FILE",
-        help="Take the model's U-Net from a .pth of the authors (VGen, ModelScope); none: its own. Default: the run's.",
-        rich_help_panel=SHARED,
-    ),
-]
-REWARDS_HELP = (
-    "emoji-preference (bundled, simulated preferences), emoji-clip (bundled, fit of frame and prompt), hpsv2, "
-    "hpsv2.1, hpsv2:FILE, pickscore, clip, clip:ARCH/TAG, FILE.py:function, or a weighted sum: "
-    "hpsv2=1,pickscore=0.5. All but the last two are cosines of image and text, to be compared only for the same "
-    "prompt and the same judge and version."
-)
-RewardOpt = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="JUDGE",
-        help=f"{REWARDS_HELP} Give it again to see further judges beside the first. Default: by model.",
-        rich_help_panel=SHARED,
-    ),
-]
-TrainedRewardOpt = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="JUDGE",
-        help=f"{REWARDS_HELP} The first is trained on; give it again to see further judges on the held-out prompts "
-        "before and after. Default: by model.",
-        rich_help_panel=SHARED,
-    ),
-]
-SeedOpt = Annotated[int | None, typer.Option(help="Fixes every draw. Default: 0.", rich_help_panel=SHARED)]
-DeviceOpt = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, mps. Default: auto.", rich_help_panel=SHARED),
-]
-DtypeOpt = Annotated[
-    Dtype | None,
-    typer.Option(help="Type of the U-Net. Default: auto (float32 on CPU, half on CUDA).", rich_help_panel=SHARED),
-]
-QuietOpt = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.", rich_help_panel=SHARED)]
 FormatOpt = Annotated[
     Format | None,
     typer.Option(
         "--format",
         "-f",
         help="Of what stdout gets. Default: a table on a terminal, JSON lines in a pipe.",
-        rich_help_panel=SHARED,
+        rich_help_panel=Panel.SHARED,
     ),
 ]
 PathFormatOpt = Annotated[
     Format | None,
-    typer.Option("--format", "-f", help="Of what stdout gets. Default: bare paths.", rich_help_panel=SHARED),
+    typer.Option("--format", "-f", help="Of what stdout gets. Default: bare paths.", rich_help_panel=Panel.SHARED),
 ]
 ConfigOpt = Annotated[
     Path | None,
@@ -153,49 +52,96 @@ ConfigOpt = Annotated[
         "--config",
         metavar="FILE",
         help="TOML file of settings, named as the options; flags win.",
-        rich_help_panel=SHARED,
+        rich_help_panel=Panel.SHARED,
     ),
-]
-SegmentsOpt = Annotated[
-    int | None, typer.Option(help="Segments a clip; one frame of each is scored.", rich_help_panel=METHOD)
-]
-AttenuationOpt = Annotated[
-    str | None,
-    typer.Option(
-        metavar="RATE", help="lambda of the attenuated reward, per frame; none switches it off.", rich_help_panel=METHOD
-    ),
-]
-NumFramesOpt = Annotated[int | None, typer.Option(help="Frames a clip.", rich_help_panel=CLIPS)]
-HeightOpt = Annotated[int | None, typer.Option(help="Pixels from top to bottom.", rich_help_panel=CLIPS)]
-WidthOpt = Annotated[int | None, typer.Option(help="Pixels from left to right.", rich_help_panel=CLIPS)]
-FpsOpt = Annotated[float | None, typer.Option(help="Frames a second.", rich_help_panel=CLIPS)]
-StepsOpt = Annotated[int | None, typer.Option(help="DDIM steps of a full chain.", rich_help_panel=CLIPS)]
-GuidanceOpt = Annotated[float | None, typer.Option(help="Classifier-free guidance; 1 is none.", rich_help_panel=CLIPS)]
-NegativeOpt = Annotated[
-    str | None, typer.Option(metavar="TEXT", help="What clips should not show.", rich_help_panel=CLIPS)
-]
-GuidanceBatchingOpt = Annotated[
-    bool | None,
-    typer.Option(
-        "--guidance-batching/--no-guidance-batching",
-        help="Both branches of the guidance in one forward, or one after the other: less memory. Default: in one.",
-        rich_help_panel=CLIPS,
-    ),
-]
-LoraScaleOpt = Annotated[
-    float | None,
-    typer.Option(help="Multiplies the adapter's effect; 0 is the base model. Default: 1.", rich_help_panel=CLIPS),
 ]
 
 
-def pick_settings(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of a command's options (`context.params`) that are settings: they have the settings' names."""
-    from ivideo.config.settings import FinetuneSettings, ScoreSettings
+def with_settings(kind: type[Settings], **helps: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each setting, in place of its `**settings`; it gets those that were given.
 
-    known = {*FinetuneSettings.model_fields, *ScoreSettings.model_fields}
-    settings = {name: value for name, value in options.items() if name in known}
-    # What may be given several times is empty where it was not given.
-    return {name: value for name, value in settings.items() if value not in ([], ())}
+    Args:
+        kind: whose settings.
+        helps: by setting, what the option says where that is not what the field says.
+    """
+    settings = settings_of(kind)
+    names = {name: (one.flags or _usual_flags(one), ()) for name, one in settings.items()}
+
+    def give(command: Callable[..., None]) -> Callable[..., None]:
+        written = inspect.signature(command, eval_str=True).parameters.values()
+        own = [one.replace(kind=one.KEYWORD_ONLY) for one in written if one.kind is not one.VAR_KEYWORD]
+        made = [
+            _make_parameter(one, helps.get(name), names, describe_default(kind, one)) for name, one in settings.items()
+        ]
+        parameters = sorted([*own, *made], key=_place)
+
+        @functools.wraps(command)
+        def run(**values: Any) -> None:
+            absent = {name for name in settings if values[name] in (None, [], ())}
+            command(**{name: value for name, value in values.items() if name not in absent})
+
+        run.__dict__["__signature__"] = inspect.Signature(parameters)
+        run.__annotations__ = {one.name: one.annotation for one in parameters}
+        return run
+
+    return give
+
+
+def _make_parameter(setting: Setting, help: str | None, names: Names, default: str) -> inspect.Parameter:
+    option = typer.Option(
+        *setting.flags or _usual_flags(setting),
+        metavar=setting.metavar,
+        help=help or spell_names(setting.help, names) + default,
+        rich_help_panel=None if setting.panel is Panel.OPTIONS else setting.panel,
+    )
+    kind: Any = Annotated[option_type(setting) | None, option]
+    return inspect.Parameter(setting.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+
+
+def _usual_flags(setting: Setting) -> tuple[str, ...]:
+    flag = setting.name.replace("_", "-")
+    return (f"--{flag}/--no-{flag}",) if setting.kinds == (bool,) else (f"--{flag}",)
+
+
+def option_type(setting: Setting) -> Any:
+    """The type that the parser makes of an option's words: texts where there may be several, or several types."""
+    if any(get_args(kind) == (str,) for kind in setting.kinds):
+        return list[str]
+    return setting.kinds[0] if len(setting.kinds) == 1 else str
+
+
+def describe_default(kind: type[Settings], setting: Setting) -> str:
+    """A sentence about the default, after a space; nothing where there is none to tell."""
+    shown = "by model" if is_by_model(kind, setting.name) else show_value(setting.default)
+    return f" Default: {shown}." if shown else ""
+
+
+def _place(parameter: inspect.Parameter) -> int:
+    panels = [one.rich_help_panel for one in getattr(parameter.annotation, "__metadata__", ())]
+    return list(Panel).index(Panel(panels[0])) if panels and panels[0] else 0
+
+
+def names_of(context: typer.Context | None) -> Names:
+    """How the parameters of the command that runs are typed: an argument as help names it, options by their flags."""
+    names = {}
+    for one in context.command.params if context else ():
+        is_argument = one.param_type_name == "argument"
+        names[one.name or ""] = ([str(one.metavar)], []) if is_argument else (one.opts, one.secondary_opts)
+    return names
+
+
+def spell_names(text: str, names: Names) -> str:
+    """The text with each `name` in backticks as it is typed; after a switch, True and False choose its flag."""
+
+    def spell(match: re.Match[str]) -> str:
+        name, value = match.groups()
+        if name not in names:
+            return match[0]
+        on, off = names[name]
+        flags = {"True": on, "False": off, None: [*on, *off]}[value]
+        return flags[0] if flags else f"{name} {value}"
+
+    return NAME.sub(spell, text)
 
 
 def spell_command(context: typer.Context) -> str:

@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 import typer
 
-from ivideo.cli.options import Format
+from ivideo.cli.options import Format, names_of, spell_names
 from ivideo.errors import Interrupted, IvideoError
 
 P = ParamSpec("P")
@@ -23,7 +23,10 @@ REWARDS = "rewards"  # the column that stands for those of further judges, a col
 
 
 def known_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Print our own errors as one line and exit with their code; any other exception is a bug and stays whole."""
+    """Print our own errors as one line and exit with their code; any other exception is a bug and stays whole.
+
+    Names in backticks become the options and arguments of the command that runs, by the `context` that it is given.
+    """
 
     @functools.wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -33,7 +36,8 @@ def known_errors(command: Callable[P, R]) -> Callable[P, R]:
             typer.echo(str(end), err=True)
             raise typer.Exit(end.exit_code) from end
         except IvideoError as error:
-            message = " ".join(str(error).split())
+            context: Any = kwargs.get("context")
+            message = spell_names(" ".join(str(error).split()), names_of(context))
             typer.echo(f"error: {message}", err=True)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt:
@@ -176,9 +180,10 @@ class Reporter:
 
     SECONDS_BETWEEN_LINES = 20.0
 
-    def __init__(self, quiet: bool) -> None:
-        """Report, or keep quiet."""
+    def __init__(self, quiet: bool, context: typer.Context | None = None) -> None:
+        """Report, or keep quiet; names in backticks are spelled as the command's options."""
         self.quiet = quiet
+        self._names = names_of(context)
         self.is_terminal = sys.stderr.isatty()
         self._bar: Any = None
         self._phases: list[Phase] = []
@@ -194,7 +199,7 @@ class Reporter:
     def say(self, message: str) -> None:
         """Print one line."""
         if not self.quiet:
-            typer.echo(message, err=True)
+            typer.echo(spell_names(message, self._names), err=True)
 
     def warn(self, message: str) -> None:
         """Print one line that begins with "warning"."""

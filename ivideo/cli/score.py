@@ -7,12 +7,14 @@ import sys
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 import typer
 
 from ivideo.cli import options as o
 from ivideo.cli.output import LABEL, REWARDS, Records, Reporter, chosen_format, known_errors
+from ivideo.config.keywords import ScoreKeywords
+from ivideo.config.settings import ScoreSettings
 from ivideo.errors import IvideoError, UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ class Export(StrEnum):
 
 
 @known_errors
+@o.with_settings(ScoreSettings)
 def score_cli(
     context: typer.Context,
     videos: Annotated[
@@ -51,33 +54,10 @@ def score_cli(
         Path | None,
         typer.Option(metavar="FILE.png", help="Also draw the reward over time: a line a video, of many their mean."),
     ] = None,
-    temporal: Annotated[
-        bool | None,
-        typer.Option(
-            "--temporal/--no-temporal",
-            help="Read every frame, for the figures over time and the reward's curve; or only the frames that make the "
-            "reward. Default: every frame.",
-        ),
-    ] = None,
-    max_curve_frames: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", help="Frames of a video that the judge sees at most, evenly spread over it. Default: 64."
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(metavar="N", help="Frames in one forward, also of several videos. Default: 16.")
-    ] = None,
-    num_segments: o.SegmentsOpt = None,
-    attenuation_rate: o.AttenuationOpt = None,
-    model: o.ModelOpt = None,
-    reward: o.RewardOpt = None,
-    seed: o.SeedOpt = None,
-    device: o.DeviceOpt = None,
-    dtype: o.DtypeOpt = None,
     config: o.ConfigOpt = None,
     format: o.FormatOpt = None,
     quiet: o.QuietOpt = False,
+    **settings: Unpack[ScoreKeywords],
 ) -> None:
     """Say how much people would like a video, and whether it still moves.
 
@@ -98,13 +78,12 @@ def score_cli(
     code is 1; the others are scored.
     """
     paths = collect_paths(videos)
-    collectors = open_collectors(export, plot, temporal)
+    collectors = open_collectors(export, plot, settings.get("temporal"))
     from ivideo.api import iterate_scores
 
     columns = pick_columns(chosen_format(format))
     num_videos = num_failed = 0
-    with Reporter(quiet) as reporter, Records(format, columns) as records:
-        settings = o.pick_settings(context.params)
+    with Reporter(quiet, context) as reporter, Records(format, columns) as records:
         for record in iterate_scores(paths, prompt=prompt, config=config, progress=reporter, **settings):
             records.add(record)
             num_videos += 1

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ivideo import __version__
+from ivideo.config.family import FAMILY_SETTINGS, OWN_WEIGHTS
 from ivideo.config.presets import ADAPTERS, MODEL_SOURCES, find_location, heldout_prompts_path
-from ivideo.config.settings import FAMILY_SETTINGS, OWN_WEIGHTS, GenerationSettings
+from ivideo.config.settings import GenerationSettings
 from ivideo.errors import IvideoError, UsageError
 from ivideo.inputs.adapters import Adapter, check_adapter_name, find_adapter
 from ivideo.inputs.prompts import read_prompts
@@ -73,7 +74,7 @@ def find_candidates(names: Sequence[str], lora_scales: Sequence[float] | None = 
         else:
             found.append(candidate)
     if lora_scales and not any(candidate.adapter for candidate in found):
-        raise UsageError("--lora-scale without a run or adapter: there is nothing to scale")
+        raise UsageError("`lora_scale` without a run or adapter: there is nothing to scale")
     if len(found) < 2:
         raise UsageError("one candidate has nothing to be compared with; name two or more, such as base and a run")
     return found
@@ -178,7 +179,7 @@ def default_prompts(candidates: Sequence[Candidate], model: str) -> list[str]:
             return read_prompts(heldout)
     own = heldout_prompts_path(model)
     if own is None:
-        raise UsageError("no prompts to compare on: give them by --prompts")
+        raise UsageError("no prompts to compare on: give them by `prompts`")
     return read_prompts(own)
 
 

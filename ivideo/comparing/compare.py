@@ -104,7 +104,7 @@ def join_ratings(output: Path | None, ratings: Sequence[Path], with_rating_page:
         IvideoError: a file that holds no answers to that call's rating page.
     """
     if output is None and (ratings or with_rating_page):
-        raise UsageError("people rate clips that are kept: give their folder by --output")
+        raise UsageError("people rate clips that are kept: give their folder by `output`")
     if with_rating_page and not can_write_mp4():
         raise UsageError(f"people rate mp4 videos, and {NO_ENCODER}")
     if output is None or not ratings:
@@ -122,7 +122,9 @@ def write_results(output: Path, results: dict[str, Any], *, with_rating_page: bo
     if results["preference"]:
         key = read_key(output)
         if identify_study(output, results, key.seed) != key.study:
-            raise IvideoError(f"the ratings are of other clips than those in {output}: ask for new ones with --rate")
+            raise IvideoError(
+                f"the ratings are of other clips than those in {output}: ask for new ones with `with_rating_page`"
+            )
     write_csv(output / "results.csv", *list_clips(results))
     write_json(output / "results.json", results)
     meanings = {name: METRICS[name].meaning for name in results["metrics"] if name in METRICS}
@@ -140,10 +142,10 @@ def check_asked(candidates: Sequence[Candidate], prompts: Sequence[str] | None, 
     if prompts is not None:
         check_prompts(prompts)
     if num_seeds is not None and num_seeds < 1:
-        raise UsageError(f"--seeds {num_seeds}: must be at least 1")
+        raise UsageError(f"`num_seeds` {num_seeds}: must be at least 1")
     folder = next((one.name for one in candidates if one.folder), None)
     if num_seeds is not None and folder:
-        raise UsageError(f"--seeds {num_seeds}: the videos in {folder} say the seeds; leave it out")
+        raise UsageError(f"`num_seeds` {num_seeds}: the videos in {folder} say the seeds; leave it out")
 
 
 def check_output(output: Path | None, candidates: Sequence[Candidate], settings: Sequence[GenerationSettings]) -> None:
@@ -159,7 +161,7 @@ def check_output(output: Path | None, candidates: Sequence[Candidate], settings:
         return
     for one in candidates:
         if one.folder and one.folder.resolve().is_relative_to(output.resolve()):
-            raise UsageError(f"--output {output} holds the videos that are compared; choose another folder")
+            raise UsageError(f"`output` {output} holds the videos that are compared; choose another folder")
     check_folder(output)
 
 

@@ -34,14 +34,11 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def write_toml(settings: Settings) -> str:
-    """The settings as TOML; what is None is left out, except that no attenuation is written as "none"."""
-    lines = []
-    for key, value in settings.model_dump().items():
-        if value is None and key == "attenuation_rate":
-            value = "none"
-        if value is not None:
-            lines.append(f"{key} = {_to_toml(value)}")
-    return "\n".join(lines) + "\n"
+    """The settings as TOML. What is None is left out where that is the default, else it is written as "none"."""
+    fields = type(settings).model_fields
+    values = settings.model_dump()
+    written = {name: value for name, value in values.items() if value is not None or fields[name].default is not None}
+    return "".join(f"{name} = {_to_toml('none' if value is None else value)}\n" for name, value in written.items())
 
 
 def _to_toml(value: str | int | float | bool | tuple[str, ...]) -> str:
@@ -60,8 +57,6 @@ def merge_settings(kind: type[S], defaults: Mapping[str, Any], file: Mapping[str
     known = {key: value for key, value in defaults.items() if key in kind.model_fields}
     given = {key: value for key, value in flags.items() if value is not None}
     values = {**known, **file, **given}
-    if str(values.get("attenuation_rate", "")).lower() in ("none", "off"):
-        values["attenuation_rate"] = None
     if "num_segments" in known and "num_segments" not in {**file, **given}:
         values["num_segments"] = _fit_segments(known["num_segments"], values.get("num_frames"))
     try:
@@ -76,12 +71,13 @@ def _fit_segments(num_segments: int, num_frames: object) -> int:
 
 
 def _describe(problem: Any, flags: Mapping[str, Any]) -> str:
+    """A problem in a line, with the setting's name in backticks if it was given as a flag."""
     name = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"unknown setting {name!r}"
     if not name:
         return str(problem["msg"]).removeprefix("Value error, ")
-    shown = f"--{name.replace('_', '-')}" if flags.get(name) is not None else name
+    shown = f"`{name}`" if flags.get(name) is not None else name
     if problem["type"] == "missing":
         return f"{shown} is missing"
     message = str(problem["msg"]).removeprefix("Value error, ")

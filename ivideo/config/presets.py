@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ivideo.errors import UsageError
 
@@ -19,6 +19,11 @@ MODEL_SOURCES: dict[str, str] = {
     "zeroscope": "cerspense/zeroscope_v2_576w",
 }
 ADAPTERS: dict[str, Path] = {"emoji-world-instruct": _EMOJI_WORLD / "instruct"}
+
+MODELS_HELP = (
+    "emoji-world (bundled), modelscope, zeroscope, a diffusers folder, or a hub id. Default: the run's own, else "
+    "IVIDEO_MODEL, else auto (modelscope with CUDA, emoji-world without)."
+)
 
 # InstructVideo, section 5.1 and the authors' configuration of this task.
 PAPER: dict[str, Any] = {
@@ -103,6 +108,7 @@ MINUTES: dict[str, Any] = {
     "eval_every": 5,
     "num_watched_prompts": 8,
 }
+PresetName = Literal["default", "quick"]
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "emoji-world": {"default": EMOJI_WORLD, "quick": {**EMOJI_WORLD, **MINUTES}},
     "modelscope": {"default": PAPER, "quick": {**PAPER, **EVENING}},

@@ -68,7 +68,7 @@ class RunFolder:
 
     @property
     def config(self) -> Path:
-        """Resolved settings, TOML; `--config` takes it."""
+        """Resolved settings, TOML; the keyword `config` takes it."""
         return self.root / "config.toml"
 
     @property
@@ -155,8 +155,8 @@ def check_new_run(path: Path) -> Path:
     """
     if path.is_dir() and any(path.iterdir()):
         check_unlocked(path)
-        advice = f"; to go on with that run: --resume {path}" if RunFolder(path).config.is_file() else ""
-        raise IvideoError(f"output {path} is not empty; choose another --output, or remove it first{advice}")
+        advice = f"; to go on with that run: `resume` {path}" if RunFolder(path).config.is_file() else ""
+        raise IvideoError(f"output {path} is not empty; choose another `output`, or remove it first{advice}")
     return check_folder(path)
 
 

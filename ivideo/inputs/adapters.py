@@ -51,7 +51,7 @@ def find_adapter(path: Path, scale: float = 1.0) -> Adapter:
         IvideoError: neither a run nor an adapter, or a file that brings none.
     """
     if not math.isfinite(scale):
-        raise UsageError(f"--lora-scale {scale}: must be a number")
+        raise UsageError(f"`lora_scale` {scale}: must be a number")
     if (bundled := ADAPTERS.get(str(path))) is not None:
         return Adapter(bundled, str(path), read_adapter_defaults(bundled), scale)
     check_adapter_name(path)

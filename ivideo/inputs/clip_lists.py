@@ -77,13 +77,13 @@ def read_source(source: Path | str, videos: Path | None = None) -> Source:
     is_file = str(source) != "-" and not Path(source).is_dir()
     if str(source) != "-" and not is_file:
         if videos is not None:
-            raise UsageError(f"--videos goes with a list of videos; {source} is a folder with its captions beside them")
+            raise UsageError(f"`videos` goes with a list of videos; {source} is a folder with its captions beside them")
         return read_captioned_folder(Path(source))
     name, text = read_text(source)
     parse = _find_parser(name, text)
     if parse is None:
         if videos is not None:
-            raise UsageError(f"--videos goes with a list of videos; {name} is a list of prompts")
+            raise UsageError(f"`videos` goes with a list of videos; {name} is a list of prompts")
         return parse_prompts(name, text)
     folder = videos or (Path(source).parent if is_file else Path())
     return unite_clips(
@@ -112,7 +112,7 @@ def gather_source(prompts: Source | Iterable[tuple[Path | str, str]] | Path | st
     texts = [item for item in items if isinstance(item, str)]
     if len(texts) == len(items):
         if videos is not None:
-            raise UsageError("--videos goes with a list of videos, not of prompts")
+            raise UsageError("`videos` goes with a list of videos, not of prompts")
         return texts
     if texts or not all(isinstance(item, tuple | list) and len(item) in (2, len(ListedClip._fields)) for item in items):
         raise UsageError("a list to train on holds either prompts or pairs (video, prompt)")

@@ -58,7 +58,7 @@ def resolve_settings(
         defaults = {**defaults, **own}
         if runs_code(own.get("reward", ())) and not (given.get("reward") or file.get("reward")):
             defaults = {**defaults, "reward": preset_for(model, preset)["reward"]}
-            progress.say(f"the run's reward {shown(own['reward'])} is code: it is run only if --reward names it")
+            progress.say(f"the run's reward {shown(own['reward'])} is code: it is run only if `reward` names it")
     settings = merge_settings(kind, {**defaults, "model": model}, {**file, "model": model}, {**given, "model": model})
     choose_device(settings.device)
     if asked == "auto":

@@ -25,7 +25,7 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.ones(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError):
-        raise UsageError(f"--device {name}: not available on this machine; try cpu") from None
+        raise UsageError(f"`device` {name}: not available on this machine; try cpu") from None
     return device
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ivideo.errors import UsageError
 from ivideo.files.records import write_json
 
-NEEDS_EVERY_FRAME = "--export vbench needs every frame: leave --no-temporal (temporal = false) out"
+NEEDS_EVERY_FRAME = "`export` vbench needs every frame: leave `temporal` False (temporal = false) out"
 
 
 class VBenchResults:

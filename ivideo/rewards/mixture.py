@@ -43,7 +43,7 @@ def parse_rewards(texts: Sequence[str]) -> list[Reward]:
     names = [reward.name for reward in rewards]
     for name in names:
         if names.count(name) > 1:
-            raise UsageError(f"--reward {name} was given twice")
+            raise UsageError(f"`reward` {name} was given twice")
     return rewards
 
 
@@ -57,15 +57,15 @@ def parse_reward(text: str) -> Reward:
     parts = [(match["model"].strip(), match["weight"].strip()) for match in PART.finditer(text)]
     is_mix = bool(parts) and (len(parts) > 1 or is_number(parts[0][1]))
     if not text:
-        raise UsageError("--reward is empty: name a reward model")
+        raise UsageError("`reward` is empty: name a reward model")
     if not is_mix:
         return Reward(text, {text: 1.0})
     if PART.sub("", text):
-        raise UsageError(f"--reward {text}: every reward model of a sum needs a weight, as in hpsv2=1,pickscore=0.5")
+        raise UsageError(f"`reward` {text}: every reward model of a sum needs a weight, as in hpsv2=1,pickscore=0.5")
     weights: dict[str, float] = {}
     for name, weight in parts:
         if name in weights:
-            raise UsageError(f"--reward {text}: {name} stands there twice")
+            raise UsageError(f"`reward` {text}: {name} stands there twice")
         weights[name] = parse_weight(text, name, weight)
     return Reward(text, weights)
 
@@ -77,11 +77,11 @@ def parse_weight(text: str, name: str, weight: str) -> float:
         UsageError: it is no positive number.
     """
     if not is_number(weight):
-        raise UsageError(f"--reward {text}: the weight {weight!r} of {name} is no number (a file is {name}:FILE)")
+        raise UsageError(f"`reward` {text}: the weight {weight!r} of {name} is no number (a file is {name}:FILE)")
     value = float(weight)
     if not (math.isfinite(value) and value > 0):
         raise UsageError(
-            f"--reward {text}: the weight {weight} of {name} must be a positive number; "
+            f"`reward` {text}: the weight {weight} of {name} must be a positive number; "
             "to lower a score, negate it in a function of your own (FILE.py:function)"
         )
     return value

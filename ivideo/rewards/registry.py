@@ -40,7 +40,7 @@ def load_rewards(names: str | Sequence[str], device: torch.device) -> Rewards:
     """The rewards that were asked for, each reward model loaded once; the first one is the one that counts.
 
     Args:
-        names: rewards as `--reward` takes them; one, or several.
+        names: rewards as the setting `reward` takes them; one, or several.
         device: where to put them.
 
     Raises:
@@ -106,7 +106,7 @@ def find_second_reward(reward: str) -> str | None:
     downloaded for it.
 
     Args:
-        reward: what is trained on, as `--reward` takes it.
+        reward: what is trained on, as the setting `reward` takes it.
     """
     trained = families_of(parse_reward(reward).weights)
     matching = [names for names in SETS if not trained.isdisjoint(families_of(names))]

@@ -142,7 +142,7 @@ def find_prompt(reader: VideoReader) -> str:
     """
     prompt = reader.metadata.get("prompt")
     if not isinstance(prompt, str) or not prompt.strip():
-        raise IvideoError(f"{reader.path} does not say its prompt: give it by --prompt")
+        raise IvideoError(f"{reader.path} does not say its prompt: give it by `prompt`")
     return prompt
 
 
@@ -192,7 +192,7 @@ def list_videos(paths: Sequence[Path | tuple[Path, str | None]], prompt: str | N
     if not paths:
         raise UsageError("no videos: give files or folders, or paths on stdin")
     if prompt is not None and not prompt.strip():
-        raise UsageError("empty prompt: say what the videos should show, or leave --prompt out")
+        raise UsageError("empty prompt: say what the videos should show, or leave `prompt` out")
     pairs = [path if isinstance(path, tuple) else (path, None) for path in paths]
     return [VideoToScore(found, prompt or own) for path, own in pairs for found in find_videos(path)]
 

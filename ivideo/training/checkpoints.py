@@ -12,6 +12,7 @@ from typing import Any
 
 from safetensors.torch import load, save
 
+from ivideo.config.fields import Resume, names_by_resume
 from ivideo.config.settings import FinetuneSettings
 from ivideo.errors import IvideoError
 from ivideo.files.atomic import atomic_folder, remove_folder
@@ -25,23 +26,6 @@ OPTIMIZER_FILE, STATE_FILE = "optimizer.safetensors", "state.json"
 
 
 NAME = re.compile(r"step_\d{5,}")
-
-
-# They change where, how fast and in how much memory the same is computed (to rounding), or what is kept of it.
-FREE_SETTINGS = frozenset(
-    {
-        "device",
-        "gradient_accumulation",
-        "gradient_checkpointing",
-        "guidance_batching",
-        "save_every",
-        "keep_checkpoints",
-        "max_bad_steps",
-        "tracker",
-        "profile",
-        "compile",
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -68,7 +52,8 @@ def binding_settings(settings: FinetuneSettings) -> dict[str, Any]:
 
     With a constant learning rate the steps do not depend on how many there will be: the last one may move.
     """
-    free = FREE_SETTINGS | ({"max_steps"} if settings.lr_schedule == "constant" else set())
+    meanings = [Resume.FREE, *([Resume.LONGER] if settings.lr_schedule == "constant" else [])]
+    free = names_by_resume(type(settings), *meanings)
     return {name: value for name, value in settings.model_dump(mode="json").items() if name not in free}
 
 
@@ -199,7 +184,7 @@ def _name_older(path: Path) -> str:
     named = NAME.fullmatch(path.name)
     run = RunFolder(path.parent.parent)
     older = [other for other in list_checkpoints(run) if named and step_of(other) < step_of(path)]
-    return f"; go on from an older one: --resume {older[-1]}" if older else "; it has none older: start anew"
+    return f"; go on from an older one: `resume` {older[-1]}" if older else "; it has none older: start anew"
 
 
 def _canonical(state: Any) -> bytes:

@@ -11,8 +11,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ivideo.config.fields import Resume, names_by_resume
 from ivideo.config.merge import read_run_settings
-from ivideo.config.settings import FAMILY_SETTINGS, FinetuneSettings, generation_settings
+from ivideo.config.settings import FinetuneSettings, generation_settings
 from ivideo.core.draws import generator_for
 from ivideo.errors import IvideoError, UsageError
 from ivideo.files.atomic import atomic_path
@@ -27,18 +28,6 @@ from ivideo.processes import StopRequested, StopSignals, is_true_anywhere, own_s
 from ivideo.training.context import RunContext
 from ivideo.training.draws import samples_of_step
 from ivideo.training.step import ClipOf
-
-# What the base model's clip of a prompt depends on, but for its seed and its type's rounding.
-CLIP_SETTINGS = (
-    "model",
-    *FAMILY_SETTINGS,
-    "num_frames",
-    "height",
-    "width",
-    "num_inference_steps",
-    "generation_guidance_scale",
-    "negative_prompt",
-)
 
 
 class ClipCache:
@@ -102,11 +91,12 @@ def find_clips(path: Path, prompts: Sequence[str], settings: FinetuneSettings) -
     """
     run = open_run_folder(path)
     own, theirs = settings.model_dump(), read_run_settings(run).model_dump()
-    if other := [f"{name} {theirs[name]!r}, not {own[name]!r}" for name in CLIP_SETTINGS if theirs[name] != own[name]]:
-        raise IvideoError(f"--clips {path}: its clips have {'; '.join(other)}")
+    names = names_by_resume(type(settings), Resume.CLIPS)
+    if other := [f"{name} {theirs[name]!r}, not {own[name]!r}" for name in names if theirs[name] != own[name]]:
+        raise IvideoError(f"`clips` {path}: its clips have {'; '.join(other)}")
     found = {read_prompt(clip): clip for clip in sorted(run.clips.glob("*.safetensors"))}
     if not found.keys() & {*prompts}:
-        raise IvideoError(f"--clips {path} has no clip of these prompts")
+        raise IvideoError(f"`clips` {path} has no clip of these prompts")
     return found
 
 
@@ -158,11 +148,11 @@ def check_start(settings: FinetuneSettings, listed: Sequence[ListedClip], clips:
         UsageError: clips from two places, or clips for chains that start from noise.
     """
     if settings.start == "noise" and listed:
-        raise UsageError("--start noise edits no clips, and the list to train on names videos: give prompts alone")
+        raise UsageError("`start` noise edits no clips, and the list to train on names videos: give prompts alone")
     if settings.start == "noise" and clips:
-        raise UsageError("--start noise edits no clips: leave out --clips")
+        raise UsageError("`start` noise edits no clips: leave out `clips`")
     if clips and listed:
-        raise UsageError("--clips takes over generated clips, and the list to train on names videos")
+        raise UsageError("`clips` takes over generated clips, and the list to train on names videos")
 
 
 def prepare_clips(run: RunFolder, context: RunContext, signals: StopSignals) -> ClipOf | None:

@@ -73,7 +73,7 @@ def find_broken_floor(base: Record, record: Record, settings: FinetuneSettings) 
     for name in untrained_rewards(settings.rewards):
         if settings.min_judge and falls_below(base["by_prompt"][name], record["by_prompt"][name], settings.min_judge):
             before, now = base["values"][name], record["values"][name]
-            return f"{name}, which is not trained on, fell from {before:.4f} to {now:.4f} (--min-judge)"
+            return f"{name}, which is not trained on, fell from {before:.4f} to {now:.4f} (`min_judge`)"
     return None
 
 
@@ -182,12 +182,14 @@ def split_heldout(
         heldout = read_prompts(own)
     if heldout is None:
         if len(training) < 2:
-            raise IvideoError("one prompt cannot be trained on and held out: add prompts, --eval-prompts or --no-eval")
+            raise IvideoError(
+                "one prompt cannot be trained on and held out: add prompts, `heldout` or `evaluate` False"
+            )
         heldout = training[::10]
         training = [prompt for prompt in training if prompt not in set(heldout)]
     kept = [prompt for prompt in dict.fromkeys(heldout) if prompt not in set(training)]
     if not kept:
-        raise IvideoError("every held-out prompt is also trained on: give others by --eval-prompts, or use --no-eval")
+        raise IvideoError("every held-out prompt is also trained on: give others by `heldout`, or use `evaluate` False")
     return training, spread(kept, settings.num_eval_prompts)
 
 
@@ -211,7 +213,7 @@ def add_second_reward(settings: FinetuneSettings, progress: Progress) -> Finetun
     if names:
         progress.say(f"second reward model, not trained on: {', '.join(names)}")
     else:
-        progress.say("no second reward model: only held-out reward and motion can end the training (--reward adds one)")
+        progress.say("no second reward model: only held-out reward and motion can end the training (`reward` adds one)")
     return settings
 
 

@@ -125,10 +125,10 @@ class TrainingLoop:
 
     def _explain_bad_steps(self, step: int) -> str:
         settings = self.settings
-        clip = "" if settings.max_grad_norm else " or set --max-grad-norm"
+        clip = "" if settings.max_grad_norm else " or set `max_grad_norm`"
         return (
             f"{settings.max_bad_steps} steps in a row, up to step {step}, had no finite loss and gradient: lower "
-            f"--learning-rate (now {settings.learning_rate:g}){clip} and start anew; the last good state is kept in "
+            f"`learning_rate` (now {settings.learning_rate:g}){clip} and start anew; the last good state is kept in "
             f"{checkpoint_path(self.run, step)}"
         )
 

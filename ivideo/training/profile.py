@@ -1,4 +1,4 @@
-"""Where a training's time goes (`--profile`): seconds a phase, on every core."""
+"""Where a training's time goes (`profile`): seconds a phase, on every core."""
 
 from __future__ import annotations
 

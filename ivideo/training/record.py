@@ -113,7 +113,7 @@ def check_tracker(name: str | None) -> None:
     """
     if name and find_spec(name) is None:
         # hpsv2 pins protobuf; without saying so pip fetches the newest, which does not go with it.
-        raise IvideoError(f"--tracker {name} needs a package that is not installed: pip install {name} 'protobuf<4'")
+        raise IvideoError(f"`tracker` {name} needs a package that is not installed: pip install {name} 'protobuf<4'")
 
 
 @contextmanager
@@ -161,7 +161,7 @@ def start_tracker(name: str, run: RunFolder) -> Any:
         tracker.start()
     except wandb.errors.Error as error:
         raise IvideoError(
-            f"--tracker wandb: {str(error).rstrip('.')} (WANDB_MODE=offline keeps everything on this machine)"
+            f"`tracker` wandb: {str(error).rstrip('.')} (WANDB_MODE=offline keeps everything on this machine)"
         ) from error
     return tracker
 

@@ -1,4 +1,4 @@
-"""`--resume`: which run is gone on with, from which checkpoint, and that it computes what it would have computed."""
+"""Resuming: which run is gone on with, from which checkpoint, and that it computes what it would have computed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ivideo.config.fields import Resume, names_by_resume
 from ivideo.config.merge import merge_settings, read_run_settings, read_settings_file
 from ivideo.config.presets import choose_model, preset_for
 from ivideo.config.settings import FinetuneSettings
@@ -21,7 +22,6 @@ from ivideo.models.loading import explain_damage
 from ivideo.progress import Progress
 from ivideo.rewards.registry import runs_code
 from ivideo.training.checkpoints import (
-    FREE_SETTINGS,
     NAME,
     Checkpoint,
     binding_settings,
@@ -43,7 +43,7 @@ RUNS = Path("runs")  # where runs lie that were given no output
 
 @dataclass(frozen=True)
 class Resumable:
-    """What `--resume` named.
+    """What was named to be resumed.
 
     Attributes:
         run: the run.
@@ -73,7 +73,7 @@ def find_resumable(resume: str | Path, output: Path | None, progress: Progress) 
     named = path if NAME.fullmatch(path.name) and path.parent.name == RunFolder(path).checkpoints.name else None
     run = open_run_folder(named.parent.parent if named else path)
     if output is not None and output.resolve() != run.root.resolve():
-        raise UsageError(f"--output {output} is not the run {run.root} that is gone on with: leave it out")
+        raise UsageError(f"`output` {output} is not the run {run.root} that is gone on with: leave it out")
     return Resumable(run, named)
 
 
@@ -127,7 +127,7 @@ def resumed_settings(run: RunFolder, flags: Mapping[str, Any], config: Path | No
     if "model" in given:
         given["model"] = choose_model(given["model"])
     if runs_code(own.rewards) and not (given.get("reward") or file.get("reward")):
-        raise UsageError(f"the run's reward {shown(own.reward)} is code: it is run only if --reward names it again")
+        raise UsageError(f"the run's reward {shown(own.reward)} is code: it is run only if `reward` names it again")
     asked = merge_settings(FinetuneSettings, own.model_dump(), file, given)
     if own.rewards[: len(asked.rewards)] == asked.rewards:  # a second one may have been found when it began
         asked = asked.model_copy(update={"reward": own.reward})
@@ -136,19 +136,15 @@ def resumed_settings(run: RunFolder, flags: Mapping[str, Any], config: Path | No
 
 
 def _check_same(run: RunFolder, own: FinetuneSettings, asked: FinetuneSettings) -> None:
-    free = set(FREE_SETTINGS)
-    if own.lr_schedule == "constant" and asked.max_steps > own.max_steps:
-        free.add("max_steps")
     old, new = own.model_dump(), asked.model_dump()
-    changed = [
-        f"--{name.replace('_', '-')} {new[name]} (the run has {old[name]})"
-        for name in new
-        if name not in free and new[name] != old[name]
-    ]
-    if changed:
+    changed = [name for name in new if new[name] != old[name]]
+    longer = names_by_resume(type(asked), Resume.LONGER)
+    grown = [name for name in longer if own.lr_schedule == "constant" and new[name] > old[name]]
+    free = [*names_by_resume(type(asked), Resume.FREE), *grown]
+    if bound := [f"`{name}` {new[name]} (the run has {old[name]})" for name in changed if name not in free]:
         rule = "; steps can only be added, and only to a constant learning rate"
-        reason = rule if old["max_steps"] != new["max_steps"] else ""
-        raise UsageError(f"--resume {run.root}: {', '.join(changed)} would change what it computes{reason}")
+        reason = rule if {*changed} & {*longer} else ""
+        raise UsageError(f"`resume` {run.root}: {', '.join(bound)} would change what it computes{reason}")
 
 
 def read_run_prompts(run: RunFolder) -> tuple[list[str], list[str]]:
@@ -177,9 +173,9 @@ def check_same_prompts(
         list(dict.fromkeys(prompts)),
         split_heldout(prompts, settings, heldout)[0],
     ):
-        raise UsageError(f"--resume {run.root}: PROMPTS are not those in {run.prompts}: leave them out")
+        raise UsageError(f"`resume` {run.root}: `prompts` are not those in {run.prompts}: leave them out")
     if heldout is not None and split_heldout(training, settings, heldout)[1] != kept:
-        raise UsageError(f"--resume {run.root}: the held-out prompts are not those in {run.heldout}: leave them out")
+        raise UsageError(f"`resume` {run.root}: the held-out prompts are not those in {run.heldout}: leave them out")
 
 
 def open_checkpoint(found: Resumable, settings: FinetuneSettings, prompts: Sequence[str]) -> Checkpoint | None:

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from ivideo.config.family import FAMILY_SETTINGS
 from ivideo.config.merge import write_toml
 from ivideo.config.presets import find_location
-from ivideo.config.settings import FAMILY_SETTINGS, FinetuneSettings
+from ivideo.config.settings import FinetuneSettings
 from ivideo.errors import Interrupted, IvideoError
 from ivideo.files.atomic import atomic_folder, write_text
 from ivideo.files.records import write_json

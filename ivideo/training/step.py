@@ -102,7 +102,7 @@ class Trainer:
             UsageError: a batch that is too small for every process to get a clip of it.
         """
         if settings.batch_size < accelerator.num_processes:
-            raise UsageError(f"--batch-size {settings.batch_size} is less than {accelerator.num_processes} processes")
+            raise UsageError(f"`batch_size` {settings.batch_size} is less than {accelerator.num_processes} processes")
         self.model, self.rewards, self.prompts = model, rewards, list(prompts)
         self.clip_of, self.settings, self.accelerator = clip_of, settings, accelerator
         self.reward_names = list(rewards.labels)

@@ -195,7 +195,7 @@ def test_steps_can_be_added_to_a_constant_learning_rate(start, resume, whole: Pa
             "--seed 3 (the run has 0), --learning-rate 0.02 (the run has 0.01) would change what it computes",
         ),
         (("--max-steps", 3), "--max-steps 3 (the run has 5) would change what it computes; steps can only be added"),
-        (("--no-eval",), "--evaluate False (the run has True)"),
+        (("--no-eval",), "--no-eval (the run has True)"),
         (("--preset", "quick"), "would change what it computes"),
         (("--output", "elsewhere"), "--output elsewhere is not the run"),
         (("--reward", "clip"), "--reward ("),

@@ -123,7 +123,7 @@ def test_default_prompts_are_the_run_s_else_the_model_s(trained_run: Path, tmp_p
     base, run = Candidate("base"), find_candidate(str(trained_run))
     assert default_prompts([base, run], "emoji-world") == ["a pig", "a fox surfing"]
     assert len(default_prompts([base, base], "emoji-world")) > 10
-    with pytest.raises(UsageError, match="give them by --prompts"):
+    with pytest.raises(UsageError, match="give them by `prompts`"):
         default_prompts([base, base], "some/model")
     copy = shutil.copytree(trained_run, tmp_path / "run")
     (copy / "heldout.txt").write_text("")

@@ -44,15 +44,15 @@ def test_none_switches_attenuation_off(word):
     [
         ({"learning_rat": 1}, {}, "unknown setting 'learning_rat'"),
         ({"finetune": {"seed": 1}}, {}, "unknown setting 'finetune'"),
-        ({}, {"max_steps": -3}, "--max-steps -3: input should be greater than or equal to 1"),
+        ({}, {"max_steps": -3}, "`max_steps` -3: input should be greater than or equal to 1"),
         ({"max_steps": -3}, {}, "max_steps -3: input should be greater than or equal to 1"),
-        ({}, {"strength": 0.0}, "--strength 0.0: input should be greater than 0"),
-        ({}, {"strength": 1.1}, "--strength 1.1: input should be less than or equal to 1"),
-        ({}, {"num_inference_steps": 0}, "--num-inference-steps 0: input should be greater than or equal to 1"),
-        ({}, {"attenuation_rate": "-1"}, "--attenuation-rate '-1': input should be greater than or equal to 0"),
-        ({}, {"seed": -1}, "--seed -1: input should be greater than or equal to 0"),
-        ({}, {"height": 60}, "--height 60: input should be a multiple of 8"),
-        ({}, {"model": ""}, "--model '': string should have at least 1 character"),
+        ({}, {"strength": 0.0}, "`strength` 0.0: input should be greater than 0"),
+        ({}, {"strength": 1.1}, "`strength` 1.1: input should be less than or equal to 1"),
+        ({}, {"num_inference_steps": 0}, "`num_inference_steps` 0: input should be greater than or equal to 1"),
+        ({}, {"attenuation_rate": "-1"}, "`attenuation_rate` '-1': input should be greater than or equal to 0"),
+        ({}, {"seed": -1}, "`seed` -1: input should be greater than or equal to 0"),
+        ({}, {"height": 60}, "`height` 60: input should be a multiple of 8"),
+        ({}, {"model": ""}, "`model` '': string should have at least 1 character"),
         ({"dtype": "int8"}, {}, "dtype 'int8': input should be 'auto', 'float32', 'bfloat16' or 'float16'"),
         ({"seed": 1.5}, {}, "seed 1.5: input should be a valid integer, got a number with a fractional part"),
         ({"learning_rate": float("inf")}, {}, "learning_rate inf: input should be a finite number"),
@@ -68,7 +68,7 @@ def test_none_switches_attenuation_off(word):
             {"num_grad_steps": 9},
             "num_grad_steps 9 is more than the 8 steps that a chain from noise has",
         ),
-        ({}, {"start": "clips"}, "--start 'clips': input should be 'clip' or 'noise'"),
+        ({}, {"start": "clips"}, "`start` 'clips': input should be 'clip' or 'noise'"),
         ({"frame_draw": "last"}, {}, "frame_draw 'last': input should be 'random' or 'first'"),
         ({"a": 1, "b": 2}, {"seed": -1}, None),
     ],
@@ -81,7 +81,7 @@ def test_what_cannot_be_is_told_in_one_line(file, flags, message):
         [message]
         if message
         else [
-            "--seed -1: input should be greater than or equal to 0",
+            "`seed` -1: input should be greater than or equal to 0",
             "unknown setting 'a'",
             "unknown setting 'b'",
         ]

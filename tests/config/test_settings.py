@@ -6,14 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from ivideo.config.presets import preset_for
-from ivideo.config.settings import (
-    FinetuneSettings,
-    GenerationSettings,
-    GradientName,
-    ScoreSettings,
-    Settings,
-    StartName,
-)
+from ivideo.config.settings import FinetuneSettings
+from ivideo.config.training_parts import GradientName, StartName
 from ivideo.core.gradients import Gradient, Start
 from ivideo.core.sampler import num_steps_to_run
 
@@ -62,8 +56,3 @@ def test_a_segment_has_at_least_one_frame():
     assert finetune_settings(num_segments=16).num_segments == 16
     with pytest.raises(ValidationError, match="num_segments 5 is more than num_frames 4"):
         finetune_settings(num_segments=5, num_frames=4)
-
-
-@pytest.mark.parametrize("kind", [Settings, ScoreSettings, GenerationSettings, FinetuneSettings])
-def test_every_setting_says_what_it_means(kind):
-    assert [name for name, field in kind.model_fields.items() if not field.description] == []

@@ -52,7 +52,7 @@ def test_plain_prompts_stay_prompts(tmp_path: Path) -> None:
     path = tmp_path / "prompts.txt"
     path.write_text("# pets, video, prompt\na cat, video | prompt\n{a dog}\na cat, video | prompt\n")
     assert read_source(path) == ["a cat, video | prompt", "{a dog}"]
-    with pytest.raises(UsageError, match=r"^--videos goes with a list of videos; .*txt is a list of prompts$"):
+    with pytest.raises(UsageError, match=r"^`videos` goes with a list of videos; .*txt is a list of prompts$"):
         read_source(path, tmp_path)
 
 
@@ -149,5 +149,5 @@ def test_python_may_hand_over_prompts_pairs_or_a_path(tmp_path: Path) -> None:
     for mixed in (["a cat", ("1.mp4", "a dog")], [("1.mp4",)], [3]):
         with pytest.raises(UsageError, match="either prompts or pairs"):
             gather_source(mixed, None)
-    with pytest.raises(UsageError, match=r"^--videos goes with a list of videos"):
+    with pytest.raises(UsageError, match=r"^`videos` goes with a list of videos"):
         gather_source(["a cat"], Path("videos"))

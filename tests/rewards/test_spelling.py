@@ -39,8 +39,8 @@ def test_a_weighted_sum(text, weights):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "--reward is empty: name a reward model"),
-        ("hpsv2=1,pickscore", "--reward hpsv2=1,pickscore: every reward model of a sum needs a weight, as in"),
+        ("", "`reward` is empty: name a reward model"),
+        ("hpsv2=1,pickscore", "`reward` hpsv2=1,pickscore: every reward model of a sum needs a weight, as in"),
         ("hpsv2,pickscore=1,x", "every reward model of a sum needs a weight"),
         ("hpsv2=1,pickscore=", "the weight '' of pickscore is no number"),
         ("hpsv2=1,pickscore=w.pt", "the weight 'w.pt' of pickscore is no number (a file is pickscore:FILE)"),
@@ -59,5 +59,5 @@ def test_what_cannot_be_is_told(text, message):
 
 def test_several_rewards_keep_their_order_and_differ():
     assert [reward.name for reward in parse_rewards(["clip", "hpsv2=1", "hpsv2"])] == ["clip", "hpsv2=1", "hpsv2"]
-    with pytest.raises(UsageError, match=r"^--reward clip was given twice$"):
+    with pytest.raises(UsageError, match=r"^`reward` clip was given twice$"):
         parse_rewards(["clip", "hpsv2", " clip"])

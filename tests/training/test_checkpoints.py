@@ -81,7 +81,7 @@ def test_damage_is_named_with_an_older_checkpoint(trained: TrainingLoop, run: Ru
     for place in places:
         content[place] ^= 1
         (newer / name).write_bytes(content)
-        with pytest.raises(IvideoError, match=f"checkpoint {newer} is damaged: .*; go on from .*: --resume {older}$"):
+        with pytest.raises(IvideoError, match=f"checkpoint {newer} is damaged: .*; go on from .*: `resume` {older}$"):
             read_checkpoint(newer)
         content[place] ^= 1
     (newer / name).write_bytes(content[:-2])

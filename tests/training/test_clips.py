@@ -44,7 +44,7 @@ def test_other_settings_are_named(trained_run: Path, settings: FinetuneSettings)
     with pytest.raises(IvideoError) as caught:
         find_clips(trained_run, PROMPTS, other)
     assert str(caught.value) == (
-        f"--clips {trained_run}: its clips have generation_guidance_scale 7.5, not 2.0; negative_prompt '', not 'fog'"
+        f"`clips` {trained_run}: its clips have negative_prompt '', not 'fog'; generation_guidance_scale 7.5, not 2.0"
     )
 
 

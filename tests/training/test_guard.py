@@ -80,7 +80,7 @@ def test_a_still_base_has_no_motion_to_lose() -> None:
 def test_a_second_judge_that_falls_stops_and_cannot_be_the_best() -> None:
     decision = decide(make_history([0.6, 0.7, 0.9], seconds=[0.3, 0.3, 0.28]), make_settings())
     assert decision.best_step == 9
-    assert decision.stop_reason == "second, which is not trained on, fell from 0.3000 to 0.2800 (--min-judge)"
+    assert decision.stop_reason == "second, which is not trained on, fell from 0.3000 to 0.2800 (`min_judge`)"
     assert decide(make_history([0.6, 0.7], seconds=[0.3, 0.29]), make_settings()).stop_reason is None
 
 

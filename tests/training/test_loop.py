@@ -177,8 +177,8 @@ def test_bad_steps_in_a_row_stop_the_run_with_the_last_good_state(
         loop.train(0)
     kept = run.checkpoints / "step_00006"
     assert str(caught.value) == (
-        "3 steps in a row, up to step 6, had no finite loss and gradient: lower --learning-rate (now 0.1) or set "
-        f"--max-grad-norm and start anew; the last good state is kept in {kept}"
+        "3 steps in a row, up to step 6, had no finite loss and gradient: lower `learning_rate` (now 0.1) or set "
+        f"`max_grad_norm` and start anew; the last good state is kept in {kept}"
     )
     assert [line["num_skipped"] for line in read_json_lines(run.metrics)] == [0, 1, 1, 2, 3, 4]
     fresh: Any = make_loop(run).trainer

@@ -225,7 +225,7 @@ def test_two_processes_give_the_gradient_of_one_from_noise(
 
 
 def test_a_batch_has_a_clip_for_every_process(make_trainer: Callable[..., Trainer]) -> None:
-    with pytest.raises(UsageError, match="--batch-size 1 is less than 2 processes"):
+    with pytest.raises(UsageError, match="`batch_size` 1 is less than 2 processes"):
         make_trainer(SimpleNamespace(process_index=0, num_processes=2), batch_size=1)
 
 

@@ -63,7 +63,7 @@ def test_a_missing_package_is_one_line_with_the_command(monkeypatch: pytest.Monk
     with pytest.raises(IvideoError) as caught:
         check_tracker("wandb")
     assert str(caught.value) == (
-        "--tracker wandb needs a package that is not installed: pip install wandb 'protobuf<4'"
+        "`tracker` wandb needs a package that is not installed: pip install wandb 'protobuf<4'"
     )
 
 

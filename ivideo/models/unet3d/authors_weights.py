@@ -138,7 +138,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         IvideoError: no checkpoint of torch, a damaged one, or one that holds other things than weights.
     """
     if not path.is_file():
-        raise UsageError(f"--unet {path}: {'is a folder; give a file' if path.is_dir() else 'no such file'}")
+        raise UsageError(f"`unet` {path}: {'is a folder; give a file' if path.is_dir() else 'no such file'}")
     with explain_damage(f"{path} is truncated or no checkpoint of torch"):
         with path.open("rb") as file:
             is_zip = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
@@ -209,7 +209,7 @@ def read_authors_lora(unet: Any, path: Path) -> tuple[int, dict[str, Tensor]]:
     """
     rank = find_lora_rank(path)
     if rank is None:
-        raise IvideoError(f"{path} brings no LoRA, only a U-Net: name it by --unet")
+        raise IvideoError(f"{path} brings no LoRA, only a U-Net: name it by `unet`")
     names = name_lora(unet)
     tensors = {name: tensor for name, tensor in read_checkpoint(path).items() if name in {*names.values()}}
     _check_names(path, names.values(), tensors)

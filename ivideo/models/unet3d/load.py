@@ -52,7 +52,7 @@ def read_adapter_notes(path: Path) -> dict[str, str]:
         IvideoError: the note is damaged, or the file brings no LoRA.
     """
     if path.is_file() and find_lora_rank(path) is None:
-        raise IvideoError(f"{path} brings no LoRA, only a U-Net: name it by --unet")
+        raise IvideoError(f"{path} brings no LoRA, only a U-Net: name it by `unet`")
     file = str(path) if path.is_file() else read_unet_file(path)
     return {} if file is None else {"unet": file}
 

@@ -318,7 +318,7 @@ def test_a_base_file_brings_no_lora(tiny_file, write, small_unet):
     assert find_lora_rank(tiny_file) == 4
     base = write(without("_lora."))
     assert find_lora_rank(base) is None
-    with pytest.raises(IvideoError, match=r"changed\.pth brings no LoRA, only a U-Net: name it by --unet$"):
+    with pytest.raises(IvideoError, match=r"changed\.pth brings no LoRA, only a U-Net: name it by `unet`$"):
         read_authors_lora(small_unet, base)
     assert load(base, SMALL).conv_out.weight.shape == (4, 32, 3, 3)
 
@@ -420,7 +420,7 @@ def test_other_files_are_told_in_one_line(tmp_path, tiny_file, small_unet, make,
 
 
 def test_no_file(tmp_path, small_unet):
-    with pytest.raises(UsageError, match=rf"^--unet {tmp_path / 'x.pth'}: no such file$"):
+    with pytest.raises(UsageError, match=rf"^`unet` {tmp_path / 'x.pth'}: no such file$"):
         load_authors_unet(small_unet, tmp_path / "x.pth", torch.float32)
     with pytest.raises(UsageError, match=r"is a folder; give a file$"):
         load_authors_unet(small_unet, tmp_path, torch.float32)

@@ -33,7 +33,7 @@ def test_devices(monkeypatch):
 
 @pytest.mark.parametrize("name", ["cuda:99", "gpu", "", "cpu:x"])
 def test_a_device_that_is_not_there(name):
-    with pytest.raises(UsageError, match=rf"^--device {name}: not available on this machine; try cpu$"):
+    with pytest.raises(UsageError, match=rf"^`device` {name}: not available on this machine; try cpu$"):
         choose_device(name)
 
 

@@ -1,0 +1,148 @@
+"""The settings in parts: model, reward, reading and generation. Those of training are in `training_parts`.
+
+A field is all that a new setting needs: option, TOML, keyword, docs and the rule for resuming come from it.
+`python -m examples.write_settings` then writes the keywords and the page again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from ivideo.config.fields import Panel, Resume, setting
+from ivideo.config.presets import MODELS_HELP
+
+DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
+REWARDS_HELP = (
+    "emoji-preference (bundled, simulated preferences), emoji-clip (bundled, fit of frame and prompt), hpsv2, "
+    "hpsv2.1, hpsv2:FILE, pickscore, clip, clip:ARCH/TAG, FILE.py:function, or a weighted sum: "
+    "hpsv2=1,pickscore=0.5. All but the last two are cosines of image and text, to be compared only for the same "
+    "prompt and the same judge and version."
+)
+
+
+def one_or_several(value: object) -> object:
+    """A reward or several, the only one of a list by itself."""
+    several = list(value) if isinstance(value, list | tuple) else [value]
+    if not several or not all(isinstance(one, str) and one.strip() for one in several):
+        raise ValueError("name a judge, or several in a list")
+    return several[0] if len(several) == 1 else tuple(several)
+
+
+def rate_or_none(value: object) -> object:
+    """None for the words that switch attenuation off."""
+    return None if str(value).lower() in ("none", "off") else value
+
+
+class Part(BaseModel):
+    """What all parts have in common: unknown names and impossible values are errors, and nothing changes later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
+
+
+class ModelPart(Part):
+    """Which model, where, and from which seed."""
+
+    model: str = setting(
+        min_length=1,
+        help=MODELS_HELP,
+        panel=Panel.SHARED,
+        metavar="NAME",
+        flags=("--model", "-m"),
+        resume=Resume.CLIPS,
+    )
+    seed: int = setting(0, ge=0, lt=2**63, help="Fixes every draw.", panel=Panel.SHARED)
+    device: str = setting(
+        "auto", help="auto, cpu, cuda, cuda:1, mps.", panel=Panel.SHARED, metavar="NAME", resume=Resume.FREE
+    )
+    dtype: DtypeName = setting(
+        "auto", help="Type of the network; auto is float32 on CPU, half on CUDA.", panel=Panel.SHARED
+    )
+
+
+class RewardPart(Part):
+    """What clips are scored by, and how their frames count."""
+
+    reward: Annotated[
+        str | tuple[str, ...], BeforeValidator(one_or_several, json_schema_input_type=str | Sequence[str])
+    ] = setting(
+        help=f"{REWARDS_HELP} Give it again to see further judges beside the first.",
+        panel=Panel.SHARED,
+        metavar="JUDGE",
+    )
+    num_segments: int = setting(
+        4, ge=1, help="Segments a clip; one frame of each is scored.", panel=Panel.METHOD, unit="segments"
+    )
+    attenuation_rate: Annotated[float | None, BeforeValidator(rate_or_none, json_schema_input_type=float | str)] = (
+        setting(
+            1.0,
+            ge=0,
+            help="lambda of the attenuated reward, per frame; none switches it off.",
+            panel=Panel.METHOD,
+            unit="per frame",
+            metavar="RATE",
+        )
+    )
+
+    @property
+    def rewards(self) -> tuple[str, ...]:
+        """The rewards that are shown; the first one is the one that is trained on."""
+        return (self.reward,) if isinstance(self.reward, str) else self.reward
+
+
+class ScoringPart(Part):
+    """How ready videos are read."""
+
+    batch_size: int = setting(
+        16, ge=1, help="Frames in one forward, also of several videos.", unit="frames", metavar="N"
+    )
+    temporal: bool = setting(
+        True,
+        help="Read every frame, for the figures over time and the reward's curve; or only the frames that make the "
+        "reward.",
+    )
+    max_curve_frames: int = setting(
+        64,
+        ge=1,
+        help="Frames of a video that the judge sees at most, evenly spread over it.",
+        unit="frames",
+        metavar="N",
+    )
+
+
+class GenerationPart(Part):
+    """How clips are generated; frames, size, steps and guidance default by model."""
+
+    num_frames: int = setting(ge=1, help="Frames a clip.", panel=Panel.CLIPS, unit="frames", resume=Resume.CLIPS)
+    height: int | None = setting(
+        None,
+        ge=8,
+        multiple_of=8,
+        help="Pixels from top to bottom.",
+        panel=Panel.CLIPS,
+        unit="pixels",
+        resume=Resume.CLIPS,
+    )
+    width: int | None = setting(
+        None,
+        ge=8,
+        multiple_of=8,
+        help="Pixels from left to right.",
+        panel=Panel.CLIPS,
+        unit="pixels",
+        resume=Resume.CLIPS,
+    )
+    fps: float = setting(gt=0, le=240, help="Frames a second.", panel=Panel.CLIPS, unit="frames a second")
+    num_inference_steps: int = setting(ge=1, le=1000, help="Steps of a full chain.", panel=Panel.CLIPS, unit="steps")
+    guidance_scale: float = setting(ge=0, help="Classifier-free guidance; 1 is none.", panel=Panel.CLIPS)
+    negative_prompt: str = setting(
+        "", help="What clips should not show.", panel=Panel.CLIPS, metavar="TEXT", resume=Resume.CLIPS
+    )
+    guidance_batching: bool = setting(
+        True,
+        help="Both branches of the guidance in one forward; or one after the other: less memory.",
+        panel=Panel.CLIPS,
+        resume=Resume.FREE,
+    )
