@@ -109,6 +109,7 @@ MINUTES: dict[str, Any] = {
     "num_watched_prompts": 8,
 }
 PresetName = Literal["default", "quick"]
+FALLBACK = "modelscope"  # whose defaults models take that have none
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "emoji-world": {"default": EMOJI_WORLD, "quick": {**EMOJI_WORLD, **MINUTES}},
     "modelscope": {"default": PAPER, "quick": {**PAPER, **EVENING}},
@@ -127,7 +128,7 @@ def preset_for(model: str, preset: str = "default") -> Mapping[str, Any]:
         UsageError: no preset of that name.
     """
     own = PRESETS.get(model)
-    named = own or PRESETS["modelscope"]
+    named = own or PRESETS[FALLBACK]
     if preset not in named:
         raise UsageError(f"unknown preset {preset!r}: one of {', '.join(named)}")
     return named[preset] if own else {**named[preset], "height": None, "width": None}
