@@ -37,8 +37,7 @@ def known_errors(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(end.exit_code) from end
         except IvideoError as error:
             context: Any = kwargs.get("context")
-            message = spell_names(" ".join(str(error).split()), names_of(context))
-            typer.echo(f"error: {message}", err=True)
+            Reporter(quiet=True, context=context).tell_error(str(error))
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
@@ -204,6 +203,10 @@ class Reporter:
     def warn(self, message: str) -> None:
         """Print one line that begins with "warning"."""
         self.say(f"warning: {message}")
+
+    def tell_error(self, message: str) -> None:
+        """Print one line that begins with "error", also when quiet."""
+        typer.echo(f"error: {spell_names(' '.join(message.split()), self._names)}", err=True)
 
     def start(self, title: str, total: int, done: int = 0) -> None:
         """Begin a phase, inside the one that is under way if there is one."""

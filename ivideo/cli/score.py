@@ -89,7 +89,7 @@ def score_cli(
             num_videos += 1
             if record["error"] is not None:
                 num_failed += 1
-                typer.echo(f"error: {record['error']}", err=True)
+                reporter.tell_error(record["error"])
             for collector in collectors.values():
                 collector.add(record)
         for path, collector in collectors.items():
