@@ -180,7 +180,7 @@ class Reporter:
     SECONDS_BETWEEN_LINES = 20.0
 
     def __init__(self, quiet: bool, context: typer.Context | None = None) -> None:
-        """Report, or keep quiet; names in backticks are spelled as the command's options."""
+        """Report, or keep quiet; `context` tells the options of the command that runs."""
         self.quiet = quiet
         self._names = names_of(context)
         self.is_terminal = sys.stderr.isatty()
@@ -195,10 +195,14 @@ class Reporter:
         """Leave no bar behind."""
         self.stop()
 
+    def spell(self, message: str) -> str:
+        """The message with options in place of names in backticks."""
+        return spell_names(message, self._names)
+
     def say(self, message: str) -> None:
         """Print one line."""
         if not self.quiet:
-            typer.echo(spell_names(message, self._names), err=True)
+            typer.echo(self.spell(message), err=True)
 
     def warn(self, message: str) -> None:
         """Print one line that begins with "warning"."""
@@ -206,7 +210,7 @@ class Reporter:
 
     def tell_error(self, message: str) -> None:
         """Print one line that begins with "error", also when quiet."""
-        typer.echo(f"error: {spell_names(' '.join(message.split()), self._names)}", err=True)
+        typer.echo(f"error: {self.spell(' '.join(message.split()))}", err=True)
 
     def start(self, title: str, total: int, done: int = 0) -> None:
         """Begin a phase, inside the one that is under way if there is one."""
