@@ -37,8 +37,7 @@ def known_errors(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(end.exit_code) from end
         except IvideoError as error:
             context: Any = kwargs.get("context")
-            message = spell_names(" ".join(str(error).split()), names_of(context))
-            typer.echo(f"error: {message}", err=True)
+            Reporter(quiet=True, context=context).tell_error(str(error))
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
@@ -181,7 +180,7 @@ class Reporter:
     SECONDS_BETWEEN_LINES = 20.0
 
     def __init__(self, quiet: bool, context: typer.Context | None = None) -> None:
-        """Report, or keep quiet; names in backticks are spelled as the command's options."""
+        """Report, or keep quiet; `context` tells the options of the command that runs."""
         self.quiet = quiet
         self._names = names_of(context)
         self.is_terminal = sys.stderr.isatty()
@@ -196,14 +195,22 @@ class Reporter:
         """Leave no bar behind."""
         self.stop()
 
+    def spell(self, message: str) -> str:
+        """The message with options in place of names in backticks."""
+        return spell_names(message, self._names)
+
     def say(self, message: str) -> None:
         """Print one line."""
         if not self.quiet:
-            typer.echo(spell_names(message, self._names), err=True)
+            typer.echo(self.spell(message), err=True)
 
     def warn(self, message: str) -> None:
         """Print one line that begins with "warning"."""
         self.say(f"warning: {message}")
+
+    def tell_error(self, message: str) -> None:
+        """Print one line that begins with "error", also when quiet."""
+        typer.echo(f"error: {self.spell(' '.join(message.split()))}", err=True)
 
     def start(self, title: str, total: int, done: int = 0) -> None:
         """Begin a phase, inside the one that is under way if there is one."""

@@ -85,11 +85,12 @@ def score_cli(
     num_videos = num_failed = 0
     with Reporter(quiet, context) as reporter, Records(format, columns) as records:
         for record in iterate_scores(paths, prompt=prompt, config=config, progress=reporter, **settings):
-            records.add(record)
             num_videos += 1
             if record["error"] is not None:
                 num_failed += 1
-                typer.echo(f"error: {record['error']}", err=True)
+                record["error"] = reporter.spell(record["error"])
+                reporter.tell_error(record["error"])
+            records.add(record)
             for collector in collectors.values():
                 collector.add(record)
         for path, collector in collectors.items():
