@@ -182,7 +182,7 @@ class RewardPlot:
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Take a record; one without scores of frames is left out: bad videos, and rewards of whole clips."""
-        if record["frame_rewards"] is not None:
+        if record["error"] is None and record["frame_rewards"] is not None:
             seconds = np.array(record["frame_indices"]) / record["fps"]
             duration = record["num_frames"] / record["fps"]
             self._curves.append(

@@ -123,7 +123,7 @@ CASES = [
     ("score good.mp4 --reward clip --reward clip", 2, "--reward clip was given twice"),
     ("score good.mp4 --reward ''", 2, "name a judge"),
     ("score good.mp4 --reward emoji-preference=-1", 2, "must be a positive number"),
-    ("score good.mp4 --reward emoji-preference=1,clip", 2, "every judge of a sum needs a weight"),
+    ("score good.mp4 --reward emoji-preference=1,clip", 2, "every reward model of a sum needs a weight"),
     ("score good.mp4 --reward file.py:f", 1, "file.py does not exist"),
     ("score good.mp4 --reward judge.py:missing", 1, "has no function 'missing'"),
     ("score good.mp4 --reward judge.py:wrong", 1, "reward judge.py:wrong returned a float32 tensor (1,) instead of"),

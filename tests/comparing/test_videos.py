@@ -15,18 +15,20 @@ from ivideo.comparing.pairs import Row, plan_rows
 from ivideo.comparing.videos import pick_frames, score_rows
 from ivideo.config.settings import Settings
 from ivideo.progress import Silence
+from ivideo.rewards.contract import RewardModel
+from ivideo.rewards.mixture import Rewards
 from ivideo.video.panels import STRIP_HEIGHT
 from ivideo.video.reader import Video, read_video
 from ivideo.video.writer import write_video
 
 
-class Brightness:
-    """A judge that likes bright frames."""
+class Brightness(RewardModel):
+    """Likes bright frames."""
 
-    name, label, is_differentiable = "brightness", "mean pixel", True
+    name, label = "brightness", "mean pixel"
 
-    def score_frames(self, frames: Tensor, prompts: Sequence[str]) -> dict[str, Tensor]:
-        return {self.name: frames.mean((2, 3, 4))}
+    def score(self, frames: Tensor, prompts: Sequence[str], times: Tensor) -> Tensor:
+        return frames.mean((2, 3, 4))
 
 
 def make_videos(folder: Path, levels: Sequence[int]) -> tuple[list[Row], list[Path]]:
@@ -54,7 +56,7 @@ def test_no_more_than_one_row_is_in_memory(tmp_path: Path, monkeypatch: pytest.M
     scored = score_rows(
         rows,
         lambda row: [by_row[row.name]] * 2,
-        Brightness(),
+        Rewards.of(Brightness()),
         Settings(model="m", reward="r"),
         names=["a", "b"],
         output=tmp_path / "out",
