@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -104,17 +104,17 @@ def _read_video(video: VideoToScore, settings: ScoreSettings) -> Generator[Part,
     video.reader = reader = open_video(video.path)
     if video.prompt is None:
         video.prompt = find_prompt(reader)
-    num_frames, frames = count_frames(reader)
+    num_frames, kept = count_frames(reader)
     if not num_frames:
         raise IvideoError(f"{video.path} has no frames")
     max_frames = settings.max_curve_frames if settings.temporal else 0
     video.clip = plan_clip(video.prompt, num_frames, settings.num_segments, max_frames)
     meter = TemporalMeter(reader.fps) if settings.temporal else None
-    wanted, last = {*video.clip.frame_indices}, video.clip.frame_indices[-1]
+    wanted = {*video.clip.frame_indices}
+    frames = enumerate(kept or reader) if kept or meter else reader.select(wanted)
     part: list[tuple[int, Frame]] = []
-    num_read = 0
-    for index, frame in enumerate(frames):
-        num_read += 1
+    index = -1
+    for index, frame in frames:
         if meter:
             meter.add(frame)
         if index in wanted:
@@ -122,10 +122,8 @@ def _read_video(video: VideoToScore, settings: ScoreSettings) -> Generator[Part,
         if len(part) == settings.batch_size or len(part) * frame.nbytes >= MAX_PART_BYTES:
             yield Part(video, part)
             part = []
-        if index == last and meter is None:
-            break
-    if num_read <= last:
-        raise IvideoError(f"{video.path} is truncated or damaged: {num_read} of its {num_frames} frames can be read")
+    if index < max(wanted):
+        raise IvideoError(f"{video.path} is truncated or damaged: {index + 1} of its {num_frames} frames can be read")
     yield Part(video, part)
     video.figures = meter.figures() if meter else None
 
@@ -142,8 +140,8 @@ def find_prompt(reader: VideoReader) -> str:
     return prompt
 
 
-def count_frames(reader: VideoReader) -> tuple[int, Iterable[Frame]]:
-    """A video's number of frames, and its frames, to be read once.
+def count_frames(reader: VideoReader) -> tuple[int, list[Frame]]:
+    """A video's number of frames, and all of them where they had to be read for that and are few, else none.
 
     A short video that does not announce its length is read into memory; a long one is read twice.
 
@@ -151,7 +149,7 @@ def count_frames(reader: VideoReader) -> tuple[int, Iterable[Frame]]:
         IvideoError: damaged.
     """
     if reader.num_frames is not None:
-        return reader.num_frames, reader
+        return reader.num_frames, []
     frames = iter(reader)
     most = max(1, MAX_PART_BYTES // (reader.height * reader.width * 3))
     kept = list(islice(frames, most))
@@ -159,7 +157,7 @@ def count_frames(reader: VideoReader) -> tuple[int, Iterable[Frame]]:
         return len(kept), kept
     num_frames = len(kept)
     del kept
-    return num_frames + sum(1 for _ in frames), reader
+    return num_frames + sum(1 for _ in frames), []
 
 
 SCHEMA_VERSION = 2
