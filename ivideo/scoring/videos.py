@@ -111,10 +111,12 @@ def _read_video(video: VideoToScore, settings: ScoreSettings) -> Generator[Part,
     video.clip = plan_clip(video.prompt, num_frames, settings.num_segments, max_frames)
     meter = TemporalMeter(reader.fps) if settings.temporal else None
     wanted = {*video.clip.frame_indices}
-    frames = enumerate(kept or reader) if kept or meter else reader.select(wanted)
     part: list[tuple[int, Frame]] = []
-    index = -1
-    for index, frame in frames:
+    num_read = 0
+    for index, frame in enumerate(kept or (reader if meter else reader.select(wanted))):
+        num_read += 1
+        if frame is None:
+            continue
         if meter:
             meter.add(frame)
         if index in wanted:
@@ -122,8 +124,8 @@ def _read_video(video: VideoToScore, settings: ScoreSettings) -> Generator[Part,
         if len(part) == settings.batch_size or len(part) * frame.nbytes >= MAX_PART_BYTES:
             yield Part(video, part)
             part = []
-    if index < max(wanted):
-        raise IvideoError(f"{video.path} is truncated or damaged: {index + 1} of its {num_frames} frames can be read")
+    if num_read <= max(wanted):
+        raise IvideoError(f"{video.path} is truncated or damaged: {num_read} of its {num_frames} frames can be read")
     yield Part(video, part)
     video.figures = meter.figures() if meter else None
 

@@ -82,30 +82,22 @@ class VideoReader:
         """
         return sum(1 for _ in self._decode(())) if self.num_frames is None else self.num_frames
 
-    def select(self, indices: Collection[int]) -> Iterator[tuple[int, Frame]]:
+    def select(self, indices: Collection[int]) -> Iterator[Frame | None]:
         """Decode from the first frame on, but no further than needed, and give only some frames.
 
         Args:
             indices: positions from 0, at least one.
 
         Yields:
-            Position and frame, ascending, each once.
+            The frame of each position up to the last one asked for; None in the place of one that is not.
 
         Raises:
-            IvideoError: damaged before there, or there are fewer frames.
-            ValueError: no indices, or one below 0.
+            IvideoError: damaged before there.
         """
-        if not indices or min(indices) < 0:
-            raise ValueError(f"indices must be at least one, from 0 on, got {list(indices)}")
-        wanted, last, num_read = {*indices}, max(indices), 0
-        for index, frame in enumerate(self._decode(wanted)):
-            if frame is not None and index in wanted:
-                yield index, frame
-            del frame
-            if index == last:
-                return
-            num_read = index + 1
-        raise IvideoError(f"{self.path} has {num_read} frames, none at position {last} (counted from 0)")
+        wanted = {*indices}
+        for index, frame in zip(range(max(wanted) + 1), self._decode(wanted), strict=False):
+            yield frame if index in wanted else None
+            del frame  # not kept while the next one is read
 
     def read(self, indices: Sequence[int]) -> Frames:
         """Read some frames, decoding no further than the last of them and keeping no others.
@@ -120,8 +112,12 @@ class VideoReader:
             IvideoError: damaged before there, or there are fewer frames.
             ValueError: no indices, or one below 0.
         """
-        kept = dict(self.select(indices))
-        return np.stack([kept[index] for index in indices])
+        if not indices or min(indices) < 0:
+            raise ValueError(f"indices must be at least one, from 0 on, got {list(indices)}")
+        frames = list(self.select(indices))
+        if len(frames) <= max(indices):
+            raise IvideoError(f"{self.path} has {len(frames)} frames, none at position {max(indices)} (counted from 0)")
+        return np.stack([cast(Frame, frames[index]) for index in indices])
 
 
 def open_video(path: Path, folder_fps: float = DEFAULT_FPS) -> VideoReader:
