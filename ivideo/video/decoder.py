@@ -107,7 +107,7 @@ def decode(path: Path, num_frames: int | None = None, wanted: Container[int] | N
     num_given = 0
     for has_threads in (True, False):
         with _open(path) as (container, stream):
-            has_threads &= stream.width * stream.height >= _MIN_PIXELS_FOR_THREADS
+            has_threads = has_threads and _is_large(stream)
             decoding = _Decoding(container, stream, has_threads)
             convert = None
             for index, frame in enumerate(decoding):
@@ -178,7 +178,7 @@ class _Converter:
         from av.filter import Graph
 
         graph = Graph()
-        graph.threads = 1
+        graph.threads = 0 if _is_large(first) else 1  # 0: one a core
         turns = _turns(first)
         size = (first.width, first.height)
         width, height = reversed(size) if ("transpose", "cclock_flip") in turns else size
@@ -193,6 +193,10 @@ class _Converter:
         pixels = np.asarray(self._graph.vpull().to_ndarray(), np.uint8)
         # an RGB frame comes through as it is, in the decoder's own memory
         return pixels.copy() if frame.format.name == "rgb24" else np.ascontiguousarray(pixels)
+
+
+def _is_large(picture: VideoFrame | VideoStream) -> bool:
+    return picture.width * picture.height >= _MIN_PIXELS_FOR_THREADS
 
 
 def _turns(frame: VideoFrame) -> list[tuple[str, str | None]]:

@@ -20,13 +20,8 @@ from ivideo.video.gif import write_gif
 from ivideo.video.reader import Frames
 
 VIDEO_SUFFIXES = (".mp4", ".gif")
-
-
 MIN_FPS, MAX_GIF_FPS = 0.01, 50
-
-
 NO_ENCODER = "no encoder of videos is installed (pip install moviepy imageio-ffmpeg)"
-
 
 # CRF 12: nearly lossless, because clips may be only 64 pixels wide. BT.709 is named so that players need not guess it.
 _MP4_OPTIONS = (
