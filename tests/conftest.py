@@ -50,8 +50,8 @@ def ivideo() -> Callable[..., Result]:
 
 @pytest.fixture
 def bare_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine where moviepy, imageio-ffmpeg and hpsv2 are not installed."""
-    packages = ("moviepy", "imageio_ffmpeg", "hpsv2")
+    """A machine where moviepy, imageio-ffmpeg, PyAV and hpsv2 are not installed."""
+    packages = ("moviepy", "imageio_ffmpeg", "av", "hpsv2")
     for name in {*packages, *(name for name in sys.modules if name.partition(".")[0] in packages)}:
         monkeypatch.setitem(sys.modules, name, None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -106,7 +106,7 @@ def _read_video(video: VideoToScore, rewards: Rewards, settings: ScoreSettings) 
     video.reader = reader = open_video(video.path)
     if video.prompt is None:
         video.prompt = find_prompt(reader)
-    num_frames, frames = count_frames(reader)
+    num_frames, kept = count_frames(reader)
     if not num_frames:
         raise IvideoError(f"{video.path} has no frames")
     max_frames = settings.max_curve_frames if settings.temporal else 0
@@ -114,11 +114,13 @@ def _read_video(video: VideoToScore, rewards: Rewards, settings: ScoreSettings) 
         *(rewards, video.prompt, num_frames, reader.fps), num_segments=settings.num_segments, max_frames=max_frames
     )
     meter = TemporalMeter(reader.fps) if settings.temporal else None
-    wanted, last = {*video.clip.seen_indices}, video.clip.seen_indices[-1]
+    wanted = {*video.clip.seen_indices}
     part: list[tuple[int, Frame]] = []
     num_read = 0
-    for index, frame in enumerate(frames):
+    for index, frame in enumerate(kept or (reader if meter else reader.select(wanted))):
         num_read += 1
+        if frame is None:
+            continue
         if meter:
             meter.add(frame)
         if index in wanted:
@@ -126,9 +128,7 @@ def _read_video(video: VideoToScore, rewards: Rewards, settings: ScoreSettings) 
         if len(part) == settings.batch_size or len(part) * frame.nbytes >= MAX_PART_BYTES:
             yield Part(video, part)
             part = []
-        if index == last and meter is None:
-            break
-    if num_read <= last:
+    if num_read <= max(wanted):
         raise IvideoError(f"{video.path} is truncated or damaged: {num_read} of its {num_frames} frames can be read")
     yield Part(video, part)
     video.figures = meter.figures() if meter else None
@@ -146,8 +146,8 @@ def find_prompt(reader: VideoReader) -> str:
     return prompt
 
 
-def count_frames(reader: VideoReader) -> tuple[int, Iterable[Frame]]:
-    """A video's number of frames, and its frames, to be read once.
+def count_frames(reader: VideoReader) -> tuple[int, list[Frame]]:
+    """A video's number of frames, and all of them where they had to be read for that and are few, else none.
 
     A short video that does not announce its length is read into memory; a long one is read twice.
 
@@ -155,7 +155,7 @@ def count_frames(reader: VideoReader) -> tuple[int, Iterable[Frame]]:
         IvideoError: damaged.
     """
     if reader.num_frames is not None:
-        return reader.num_frames, reader
+        return reader.num_frames, []
     frames = iter(reader)
     most = max(1, MAX_PART_BYTES // (reader.height * reader.width * 3))
     kept = list(islice(frames, most))
@@ -163,7 +163,7 @@ def count_frames(reader: VideoReader) -> tuple[int, Iterable[Frame]]:
         return len(kept), kept
     num_frames = len(kept)
     del kept
-    return num_frames + sum(1 for _ in frames), reader
+    return num_frames + sum(1 for _ in frames), []
 
 
 SCHEMA_VERSION = 2

@@ -23,7 +23,7 @@ from ivideo.models.loading import explain_damage
 from ivideo.progress import Progress
 from ivideo.training.clips import check_clip, read_latents
 from ivideo.training.context import RunContext
-from ivideo.video.ffmpeg import NoDecoder
+from ivideo.video.decoder import NoDecoder
 from ivideo.video.hashes import ContentHashes, find_cache_folder
 from ivideo.video.reader import open_video
 from ivideo.video.sampling import read_clip

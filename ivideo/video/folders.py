@@ -15,11 +15,7 @@ from ivideo.errors import IvideoError
 from ivideo.files.atomic import explain_os_error
 
 READABLE_SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".gif")
-
-
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
-
-
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 

@@ -16,20 +16,10 @@ from PIL import GifImagePlugin, Image, ImageSequence
 from ivideo.errors import IvideoError
 
 SIGNATURE = b"GIF8"
-
-
 _DEFAULT_FPS = 10.0  # as browsers show a gif without delays
-
-
 _EXTENSION, _PICTURE, _END, _TIMING = 0x21, 0x2C, 0x3B, 0xF9
-
-
 _NUM_COLOURS = 256
-
-
 _NUM_SAMPLES = 2**15  # pixels that the palette is chosen from: more give 0.1 dB and take seconds
-
-
 _NUM_AT_ONCE = 2**16  # colours that are held against the palette: 64 MiB of distances
 
 

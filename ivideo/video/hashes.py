@@ -1,4 +1,4 @@
-"""The hash of a video's bytes, remembered for as long as the file is certainly the same."""
+"""What tells videos apart: the hash of their bytes, remembered in the cache while a file is certainly the same."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from ivideo.files.atomic import explain_os_error
 from ivideo.files.records import write_json
 from ivideo.video.folders import list_frames
 
+SETTLED_SECONDS = 2.0  # a file that changed more lately may change again under the same time stamp
+
 
 def find_cache_folder() -> Path:
-    """`IVIDEO_CACHE`, else `ivideo` in `XDG_CACHE_HOME`, else `~/.cache/ivideo`; it need not exist."""
+    """Where things are remembered: `IVIDEO_CACHE`, else `ivideo` in `XDG_CACHE_HOME`, else `~/.cache/ivideo`.
+
+    Returns:
+        The folder, which need not exist.
+    """
     if own := os.environ.get("IVIDEO_CACHE"):
         return Path(own).expanduser()
     shared = os.environ.get("XDG_CACHE_HOME")
     return (Path(shared) if shared else Path("~/.cache").expanduser()) / "ivideo"
-
-
-SETTLED_SECONDS = 2.0  # a file that changed more lately may change again under the same time stamp
 
 
 class ContentHashes:

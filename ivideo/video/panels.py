@@ -12,26 +12,12 @@ from PIL import Image, ImageDraw, ImageFont
 from ivideo.files.atomic import atomic_path
 
 Frames = NDArray[np.uint8]
-
-
 PAPER = (255, 255, 255)
-
-
 INK = (32, 33, 36)
-
-
 STRIP_HEIGHT = 28
-
-
 _FONT_SIZE = 15
-
-
 _TILE = 128
-
-
 _GAP = 4
-
-
 _MARGIN = 16
 
 

@@ -1,30 +1,30 @@
-"""Videos of any kind, opened without decoding them: files that ffmpeg reads, gifs, and folders of pictures.
+"""Videos of any kind, opened without decoding more than a frame: files that PyAV reads, gifs, folders of pictures.
 
 | what                            | number of frames     | what tells that it is whole                              |
 |---------------------------------|----------------------|----------------------------------------------------------|
-| .mp4, .m4v, .mov                | in the header        | its structure, and the frames that it announces          |
+| .mp4, .m4v, .mov                | in the header        | the bytes and the frames that it announces               |
 | .gif                            | in its blocks        | its end mark, and every picture                          |
 | folder of .png, .jpg            | the files            | every picture                                            |
 | .webm, .mkv, .avi               | only by reading      | the bytes that it announces (a live recording: nothing)  |
-| fragmented mp4                  | only by reading      | its structure                                            |
+| fragmented mp4                  | only by reading      | the bytes that it announces                              |
 | others (.ts, .flv, .ogv, .h264) | only by reading      | nothing: a cut-off one reads as a shorter one            |
 
-Where frames are not announced, one that ffmpeg cannot decode is an error too. What a file is, is told from its content,
+Where frames are not announced, one that cannot be decoded is an error too. What a file is, is told from its content,
 never from its name. Frames come upright (a rotation in the file is followed), with the pixels that are coded, whatever
 their aspect, and each exactly once: time stamps, even uneven ones, only decide the average rate, and an edit list hides
 nothing. Damage inside a frame that its decoder patches up is not noticed.
 
-Gifs and pictures are read by Pillow; the others need ffmpeg, and without it are not even opened.
+Gifs and pictures are read by Pillow; the others need PyAV (ffmpeg's libraries), and without it are not even opened.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,16 +32,12 @@ from numpy.typing import NDArray
 from ivideo.errors import IvideoError
 from ivideo.files.atomic import explain_os_error
 from ivideo.video.containers import check_whole
-from ivideo.video.ffmpeg import decode, find_decoder, probe
+from ivideo.video.decoder import Frame as Frame
+from ivideo.video.decoder import decode, probe
 from ivideo.video.folders import PICTURE_SUFFIXES, READABLE_SUFFIXES, list_frames, read_picture, read_pictures
 from ivideo.video.gif import SIGNATURE, read_gif_frames, read_gif_header
-from ivideo.video.mp4 import is_mp4, read_mp4_header
-
-Frame = NDArray[np.uint8]
-
 
 Frames = NDArray[np.uint8]
-
 
 DEFAULT_FPS = 8.0
 
@@ -65,7 +61,7 @@ class VideoReader:
     height: int
     width: int
     metadata: dict[str, Any]
-    _frames: Callable[[], Iterator[Frame]] = field(repr=False)
+    _decode: Callable[[Container[int] | None], Iterator[Frame | None]] = field(repr=False)
 
     def __iter__(self) -> Iterator[Frame]:
         """Decode from the first frame on; only one or two frames are in memory, if the caller keeps none.
@@ -76,7 +72,7 @@ class VideoReader:
         Raises:
             IvideoError: damaged, fewer frames than announced (after the last of them), or pictures of several sizes.
         """
-        return self._frames()
+        return cast(Iterator[Frame], self._decode(None))
 
     def count(self) -> int:
         """Number of frames, by decoding all of them where the file does not announce it.
@@ -84,7 +80,24 @@ class VideoReader:
         Raises:
             IvideoError: damaged.
         """
-        return sum(1 for _ in self) if self.num_frames is None else self.num_frames
+        return sum(1 for _ in self._decode(())) if self.num_frames is None else self.num_frames
+
+    def select(self, indices: Collection[int]) -> Iterator[Frame | None]:
+        """Decode from the first frame on, but no further than needed, and give only some frames.
+
+        Args:
+            indices: positions from 0, at least one.
+
+        Yields:
+            The frame of each position up to the last one asked for; None in the place of one that is not.
+
+        Raises:
+            IvideoError: damaged before there.
+        """
+        wanted = {*indices}
+        for index, frame in zip(range(max(wanted) + 1), self._decode(wanted), strict=False):
+            yield frame if index in wanted else None
+            del frame  # not kept while the next one is read
 
     def read(self, indices: Sequence[int]) -> Frames:
         """Read some frames, decoding no further than the last of them and keeping no others.
@@ -101,22 +114,17 @@ class VideoReader:
         """
         if not indices or min(indices) < 0:
             raise ValueError(f"indices must be at least one, from 0 on, got {list(indices)}")
-        kept: dict[int, Frame] = {}
-        num_read = 0
-        for frame in self:
-            if num_read in indices:
-                kept[num_read] = frame
-            num_read += 1
-            if num_read > max(indices):
-                return np.stack([kept[index] for index in indices])
-        raise IvideoError(f"{self.path} has {num_read} frames, none at position {max(indices)} (counted from 0)")
+        frames = list(self.select(indices))
+        if len(frames) <= max(indices):
+            raise IvideoError(f"{self.path} has {len(frames)} frames, none at position {max(indices)} (counted from 0)")
+        return np.stack([cast(Frame, frames[index]) for index in indices])
 
 
 def open_video(path: Path, folder_fps: float = DEFAULT_FPS) -> VideoReader:
-    """Look at a video without decoding it.
+    """Look at a video without decoding more than its first frame.
 
     Args:
-        path: a file of any kind that ffmpeg reads, or a folder of .png and .jpg pictures, in natural order.
+        path: a file of any kind that PyAV reads, or a folder of .png and .jpg pictures, in natural order.
         folder_fps: frames per second of a folder, which cannot say it.
 
     Returns:
@@ -124,7 +132,7 @@ def open_video(path: Path, folder_fps: float = DEFAULT_FPS) -> VideoReader:
 
     Raises:
         IvideoError: missing, not a video, nothing but sound, cut off as far as that can be told, a folder without
-            pictures or with videos beside them, its sidecar isn't a JSON object, or ffmpeg is missing (NoDecoder).
+            pictures or with videos beside them, its sidecar isn't a JSON object, or PyAV is missing (NoDecoder).
     """
     try:
         if path.is_dir():
@@ -132,10 +140,8 @@ def open_video(path: Path, folder_fps: float = DEFAULT_FPS) -> VideoReader:
         if path.exists() and not path.is_file():
             raise IvideoError(f"{path} is not a video: it is no regular file")
         with path.open("rb") as file:
-            head = file.read(12)
-        if head.startswith(SIGNATURE):
-            return _open_gif(path)
-        return _open_mp4(path) if is_mp4(head) else _open_other(path)
+            is_gif = file.read(len(SIGNATURE)) == SIGNATURE
+        return _open_gif(path) if is_gif else _open_coded(path)
     except FileNotFoundError as error:
         raise IvideoError(f"video {path} does not exist") from error
     except OSError as error:
@@ -155,31 +161,23 @@ def _open_folder(path: Path, fps: float) -> VideoReader:
         raise IvideoError(f"{path} is a folder of both videos and pictures: name the videos, or a folder of frames")
     height, width, _ = read_picture(pictures[0]).shape
     metadata = _read_sidecar(path.resolve().parent / f"{path.resolve().name}.json")
-    return VideoReader(path, len(pictures), fps, height, width, metadata, partial(read_pictures, pictures))
+    return VideoReader(path, len(pictures), fps, height, width, metadata, lambda _: read_pictures(pictures))
 
 
 def _open_gif(path: Path) -> VideoReader:
     header = read_gif_header(path)
     metadata = _read_sidecar(path.with_suffix(".json"))
     return VideoReader(
-        path, header.num_frames, header.fps, header.height, header.width, metadata, partial(read_gif_frames, path)
+        path, header.num_frames, header.fps, header.height, header.width, metadata, lambda _: read_gif_frames(path)
     )
 
 
-def _open_mp4(path: Path) -> VideoReader:
-    header = read_mp4_header(path)
-    find_decoder(path)
-    fps = header.fps or probe(path).fps or DEFAULT_FPS
-    metadata = _parse_metadata(path, header.tags.get("©cmt", ""))
-    frames = partial(decode, path, header.num_frames, ["-ignore_editlist", "1"])
-    return VideoReader(path, header.num_frames, fps, header.height, header.width, metadata, frames)
-
-
-def _open_other(path: Path) -> VideoReader:
-    info = probe(path)
+def _open_coded(path: Path) -> VideoReader:
     check_whole(path)
+    info = probe(path)
     metadata = _parse_metadata(path, info.comment)
-    return VideoReader(path, None, info.fps or DEFAULT_FPS, info.height, info.width, metadata, partial(decode, path))
+    frames = partial(decode, path, info.num_frames)
+    return VideoReader(path, info.num_frames, info.fps or DEFAULT_FPS, info.height, info.width, metadata, frames)
 
 
 def _parse_metadata(path: Path, comment: str) -> dict[str, Any]:
@@ -221,7 +219,7 @@ def read_video(path: Path, folder_fps: float = DEFAULT_FPS) -> Video:
     `ivideo.video.reader` says for each kind what can be told. An edit list that hides frames is not followed.
 
     Args:
-        path: a file of any kind that ffmpeg reads, told from its content, or a folder of .png and .jpg pictures.
+        path: a file of any kind that PyAV reads, told from its content, or a folder of .png and .jpg pictures.
         folder_fps: frames per second of a folder, which cannot say it.
 
     Returns:

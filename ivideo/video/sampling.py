@@ -90,13 +90,13 @@ def read_clip(video: VideoReader, num_frames: int, fps: float, height: int, widt
     if video.num_frames is None or video.num_frames > indices[-1]:
         clip = np.empty((num_frames, height, width, 3), np.uint8)
         num_read = num_kept = 0
-        for frame in video:
-            if num_read == indices[num_kept]:
+        for frame in video.select(indices):
+            num_read += 1
+            if frame is not None:
                 clip[num_kept] = fit_frame(frame, height, width)
                 num_kept += 1
-            num_read += 1
-            if num_kept == num_frames:
-                return clip
+        if num_kept == num_frames:
+            return clip
     raise IvideoError(
         f"{video.path} is too short: {num_read} frames at {video.fps:.4g} a second; "
         f"{num_frames} at {fps:g} a second need {indices[-1] + 1}"

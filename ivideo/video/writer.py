@@ -16,18 +16,12 @@ import numpy as np
 from ivideo.errors import UsageError
 from ivideo.files.atomic import atomic_path
 from ivideo.files.records import write_json
-from ivideo.video.ffmpeg import find_ffmpeg
 from ivideo.video.gif import write_gif
 from ivideo.video.reader import Frames
 
 VIDEO_SUFFIXES = (".mp4", ".gif")
-
-
 MIN_FPS, MAX_GIF_FPS = 0.01, 50
-
-
 NO_ENCODER = "no encoder of videos is installed (pip install moviepy imageio-ffmpeg)"
-
 
 # CRF 12: nearly lossless, because clips may be only 64 pixels wide. BT.709 is named so that players need not guess it.
 _MP4_OPTIONS = (
@@ -39,7 +33,7 @@ _MP4_OPTIONS = (
 
 def can_write_mp4() -> bool:
     """Whether this machine has an encoder: moviepy, and the ffmpeg that it runs. Imports no moviepy."""
-    return find_spec("moviepy") is not None and find_ffmpeg() is not None
+    return find_spec("moviepy") is not None and _has_ffmpeg()
 
 
 def default_suffix() -> str:
@@ -107,6 +101,16 @@ def check_video_format(path: Path, fps: float) -> None:
         raise UsageError(f"a gif shows at most {MAX_GIF_FPS} frames per second, not {fps:g}; {advice}")
     if suffix == ".mp4" and not can_write_mp4():
         raise UsageError(f"cannot write {path}: {NO_ENCODER}; a .gif can be written")
+
+
+def _has_ffmpeg() -> bool:
+    """Whether imageio-ffmpeg is there, and the program that it brings or knows."""
+    try:
+        from imageio_ffmpeg import get_ffmpeg_exe
+
+        return bool(get_ffmpeg_exe())
+    except (ImportError, RuntimeError):
+        return False
 
 
 def _write_mp4(path: Path, frames: Frames, fps: float, metadata: Mapping[str, Any]) -> None:

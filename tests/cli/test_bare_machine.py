@@ -1,4 +1,4 @@
-"""Every command on a machine without moviepy, imageio-ffmpeg and hpsv2: GIFs instead of mp4s, and one line says so."""
+"""Every command without moviepy, imageio-ffmpeg, PyAV and hpsv2: GIFs instead of mp4s, and one line says so."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ivideo.video.writer import write_video
 MODEL = ("--model", "emoji-world")
 NO_ENCODER = "no encoder of videos is installed (pip install moviepy imageio-ffmpeg)"
 SAID = f"{NO_ENCODER}: videos are written as GIF"
-NO_DECODER = "cannot be read: no decoder of videos is installed (pip install imageio-ffmpeg)"
+NO_DECODER = "cannot be read: no decoder of videos is installed (pip install av)"
 # `python -m ivideo` where the packages are not there
 BARE = """
 import runpy, sys
-sys.modules.update(dict.fromkeys(("moviepy", "imageio_ffmpeg", "hpsv2")))
+sys.modules.update(dict.fromkeys(("moviepy", "imageio_ffmpeg", "av", "hpsv2")))
 runpy.run_module("ivideo", run_name="__main__", alter_sys=True)
 """
 

@@ -1,4 +1,4 @@
-"""A changed video is always noticed, an unchanged one is not read again."""
+"""A changed video is always noticed, an unchanged one is not read again; and where that is remembered."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from ivideo.errors import IvideoError
 from ivideo.video import hashes as content_hashes
-from ivideo.video.hashes import ContentHashes
+from ivideo.video.hashes import ContentHashes, find_cache_folder
 
 
 def sha256(*parts: bytes) -> str:
@@ -136,3 +136,20 @@ def test_a_folder_is_its_pictures_in_their_order(hashes: ContentHashes, tmp_path
 def test_a_missing_file_is_named(hashes: ContentHashes, tmp_path: Path) -> None:
     with pytest.raises(IvideoError, match=r"^video .*nothing\.mp4 does not exist$"):
         hashes.find(tmp_path / "nothing.mp4")
+
+
+@pytest.mark.parametrize(
+    ("own", "shared", "expected"),
+    [
+        ("/mine", "/shared", "/mine"),
+        ("~/mine", "", "{home}/mine"),
+        ("", "/shared", "/shared/ivideo"),
+        (None, None, "{home}/.cache/ivideo"),
+    ],
+)
+def test_the_cache_is_where_people_say(monkeypatch: pytest.MonkeyPatch, own, shared, expected: str) -> None:
+    for name, value in (("IVIDEO_CACHE", own), ("XDG_CACHE_HOME", shared)):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    assert find_cache_folder() == Path(expected.format(home=Path.home()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import weakref
 from collections.abc import Callable
 from itertools import islice
@@ -15,9 +14,9 @@ import numpy as np
 import pytest
 
 from ivideo.errors import IvideoError
+from ivideo.video import decoder
 from ivideo.video.folders import READABLE_SUFFIXES, natural_order
-from ivideo.video.mp4 import read_mp4_header
-from ivideo.video.reader import VideoReader, open_video, read_frames, read_video
+from ivideo.video.reader import open_video, read_frames, read_video
 from ivideo.video.writer import write_video
 
 Ffmpeg = Callable[..., str]
@@ -167,40 +166,55 @@ def test_a_long_clip_keeps_few_frames_alive(long_clip: Path) -> None:
 
 def test_some_frames_of_a_long_clip_keep_no_others_alive(long_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[weakref.ref[Any]] = []
-    frames_of = VideoReader.__iter__
+    convert = decoder._Converter.__call__
 
-    def watch(reader: VideoReader) -> Any:
-        for frame in frames_of(reader):
-            given.append(weakref.ref(frame))
-            yield frame
+    def watch(*arguments: Any) -> Any:
+        frame = convert(*arguments)
+        given.append(weakref.ref(frame))
+        return frame
 
-    monkeypatch.setattr(VideoReader, "__iter__", watch)
-    frames = read_frames(long_clip, [3, 90])
-    assert frames.shape == (2, 240, 320, 3)
-    assert len(given) == 91
-    assert sum(reference() is not None for reference in given) <= 1
+    monkeypatch.setattr(decoder._Converter, "__call__", watch)
+    assert read_frames(long_clip, [3, 90]).shape == (2, 240, 320, 3)
+    assert [reference() for reference in given] == [None, None]
 
 
-def test_ffmpeg_ends_with_the_iterator(long_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    started = []
+def test_the_file_is_closed_with_the_iterator(long_clip: Path) -> None:
+    def is_open() -> bool:
+        files = [Path("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]
+        return long_clip in [file.readlink() for file in files if file.is_symlink()]
 
-    class Popen(subprocess.Popen):  # type: ignore[type-arg]
-        def __init__(self, *arguments: Any, **options: Any) -> None:
-            super().__init__(*arguments, **options)
-            started.append(self)
-
-    monkeypatch.setattr(subprocess, "Popen", Popen)
     frames = iter(open_video(long_clip))
+    assert not is_open()
     assert len(list(islice(frames, 2))) == 2
-    assert [process.poll() for process in started] == [None]
+    assert is_open()
     del frames
-    assert started[0].returncode is not None
+    assert not is_open()
 
 
-def test_opening_does_not_decode(h264: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subprocess, "Popen", None)
+def test_only_frames_that_are_wanted_become_pixels(videos: Path, h264: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    convert = decoder._Converter.__call__
+    monkeypatch.setattr(decoder._Converter, "__call__", lambda *given: made.append(0) or convert(*given))
     reader = open_video(h264)
     assert (reader.num_frames, reader.fps, reader.height, reader.width) == (12, 8.0, 48, 64)
+    assert (open_video(videos / "a.webm").count(), made) == (9, [])
+    assert [frame is not None for frame in reader.select([4, 2, 4])] == [False, False, True, False, True]
+    assert len(made) == 2
+
+
+@pytest.mark.parametrize("options", ["", "-display_rotation 90 -display_hflip"])
+def test_pixels_are_those_of_ffmpegs_best_scaling(
+    tmp_path: Path, h264: Path, run_ffmpeg: Ffmpeg, monkeypatch: pytest.MonkeyPatch, options: str
+) -> None:
+    path = tmp_path / "a.mp4"
+    run_ffmpeg(*options.split(), "-i", h264, "-c", "copy", path)
+    best = "-sws_flags bicubic+accurate_rnd+full_chroma_int -pix_fmt rgb24 -f rawvideo".split()
+    run_ffmpeg("-i", path, *best, tmp_path / "raw")
+    size = (64, 48) if options else (48, 64)
+    expected = np.fromfile(tmp_path / "raw", np.uint8).reshape(12, *size, 3)
+    assert np.array_equal(read_video(path).frames, expected)
+    monkeypatch.setattr(decoder, "_MIN_PIXELS_FOR_THREADS", 0)
+    assert np.array_equal(read_video(path).frames, expected)
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
@@ -273,13 +287,18 @@ def test_a_file_that_ends_before_its_announced_size_is_cut(
     assert_fails_in_one_line(path, "is truncated: it has {} of its {} bytes".format(*num_bytes))
 
 
-def test_a_frame_that_cannot_be_decoded_is_an_error(tmp_path: Path, videos: Path, run_ffmpeg: Ffmpeg) -> None:
+@pytest.mark.parametrize("min_pixels_for_threads", [0, 2**17])
+def test_a_frame_that_cannot_be_decoded_is_an_error(
+    tmp_path: Path, videos: Path, run_ffmpeg: Ffmpeg, monkeypatch: pytest.MonkeyPatch, min_pixels_for_threads: int
+) -> None:
+    monkeypatch.setattr(decoder, "_MIN_PIXELS_FOR_THREADS", min_pixels_for_threads)
     path = copy_to(tmp_path / "a.mkv", videos / "a.mov", run_ffmpeg)
     data = bytearray(path.read_bytes())
     for place in range(len(data) // 2, len(data) // 2 + 50):
         data[place] ^= 0x5A
     path.write_bytes(data)
     assert_fails_in_one_line(path, "is truncated or damaged: only 8 frames can be read")
+    assert np.array_equal(list(islice(open_video(path), 8)), np.delete(NOISE, 4, axis=0))
 
 
 def test_a_live_recording_does_not_say_its_size(tmp_path: Path, videos: Path, run_ffmpeg: Ffmpeg) -> None:
@@ -294,7 +313,6 @@ def test_a_live_recording_does_not_say_its_size(tmp_path: Path, videos: Path, ru
 def test_a_fragmented_mp4_is_read_and_a_cut_one_is_not(tmp_path: Path, videos: Path, run_ffmpeg: Ffmpeg) -> None:
     fragmented = ["-movflags", "+frag_every_frame+empty_moov"]
     path = copy_to(tmp_path / "a.mp4", videos / "a.mp4", run_ffmpeg, *fragmented)
-    assert read_mp4_header(path).num_frames is None
     reader = open_video(path)
     assert (reader.num_frames, reader.fps, reader.height, reader.width) == (None, 8.0, 34, 50)
     assert np.array_equal(read_video(path).frames, NOISE)

@@ -148,7 +148,7 @@ def test_frames_of_the_video_are_not_kept() -> None:
     alive: list[weakref.ref[np.ndarray]] = []
     most = 0
 
-    def decode() -> Iterator[np.ndarray]:
+    def decode(wanted: object) -> Iterator[np.ndarray]:
         nonlocal most
         for _ in range(30):
             frame = np.zeros((20, 20, 3), np.uint8)

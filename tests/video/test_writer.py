@@ -16,7 +16,6 @@ import pytest
 from PIL import Image
 
 from ivideo.errors import IvideoError, UsageError
-from ivideo.video.mp4 import read_mp4_header
 from ivideo.video.reader import Frames, read_video
 from ivideo.video.writer import default_suffix, write_video
 
@@ -66,8 +65,8 @@ def test_any_text_survives_in_the_metadata(tmp_path: Path, suffix: str) -> None:
 
 def test_the_title_is_the_prompt_and_the_stream_is_plain_h264(tmp_path: Path, run_ffmpeg: Ffmpeg) -> None:
     path = write_video(tmp_path / "a.mp4", make_clip(), 8, {"prompt": "a 🐈; surfing"})
-    assert read_mp4_header(path).tags["©nam"] == "a 🐈; surfing"
     report = run_ffmpeg("-i", str(path))
+    assert ": a 🐈; surfing\n" in report
     assert "Video: h264" in report
     assert "yuv420p(tv, bt709" in report
     data = path.read_bytes()
@@ -184,7 +183,7 @@ def test_another_programs_comment_is_no_metadata(tmp_path: Path, comment: str, r
     written = write_video(tmp_path / "a.mp4", make_clip(2), 8, {"seed": 1})
     other = tmp_path / "b.mp4"
     run_ffmpeg("-i", str(written), "-metadata", f"comment={comment}", "-c", "copy", str(other))
-    assert read_mp4_header(other).tags["©cmt"] == comment
+    assert f"comment         : {comment}\n" in run_ffmpeg("-i", other)
     assert read_video(other).metadata == {}
 
 
@@ -274,7 +273,7 @@ def test_without_a_decoder_one_line_says_so_but_damage_comes_first(
     path = write_video(tmp_path / "a.mp4", make_clip(2), 8, {})
     run_ffmpeg("-i", path, "-c", "copy", path.with_suffix(suffix))
     request.getfixturevalue("bare_machine")
-    assert_fails_in_one_line(path.with_suffix(suffix), r"cannot be read: no decoder .*\(pip install imageio-ffmpeg\); ")
+    assert_fails_in_one_line(path.with_suffix(suffix), r"cannot be read: no decoder .*\(pip install av\); ")
     path.write_bytes(path.read_bytes()[:200])
     assert_fails_in_one_line(path, "is truncated")
 
