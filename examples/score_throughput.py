@@ -79,9 +79,7 @@ class Run:
 def run_bare_loop(paths: list[Path], is_temporal: bool) -> Run:
     """Decode, score and measure each clip, and nothing else."""
     reward_model = load_reward(JUDGE, torch.device("cpu"))
-    reward_model.score(
-        torch.rand(16, 1, 3, 64, 64), PROMPTS[:1] * 16, torch.zeros(16, 1)
-    )  # the first is slower
+    reward_model.score(torch.rand(16, 1, 3, 64, 64), PROMPTS[:1] * 16, torch.zeros(16, 1))  # the first is slower
     start, processor_start = time.perf_counter(), processor_seconds()
     waiting: list[np.ndarray] = []
     prompts: list[str] = []

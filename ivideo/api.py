@@ -23,7 +23,7 @@ from ivideo.progress import Progress, Silence
 # Each function imports its own workflow: making a video does not wait for the plots of a training.
 if TYPE_CHECKING:
     from ivideo.generating import GeneratedVideo
-    from ivideo.inputs.clip_lists import Source
+    from ivideo.inputs.prompts import Source
 
 PathLike = str | Path
 ScorePath = PathLike | tuple[PathLike, str | None]
@@ -67,7 +67,7 @@ def finetune(
         IvideoError: bad input; its message is one line.
         Interrupted: SIGINT or SIGTERM came; the run can be resumed.
     """
-    from ivideo.inputs.clip_lists import gather_source
+    from ivideo.inputs.prompts import gather_source
     from ivideo.training import resume as resumable
     from ivideo.training import run as workflow
 
@@ -270,7 +270,7 @@ def save_adapter(
     Raises:
         IvideoError: bad input; its message is one line.
     """
-    from ivideo.inputs import export as workflow
+    from ivideo.inputs import adapters as workflow
 
     found = find_adapter(Path(adapter))
     return workflow.save_adapter(found, Path(output), _settings_of(found, model, weights))
@@ -304,7 +304,7 @@ def merge_adapter(
     """
     import torch
 
-    from ivideo.inputs import export as workflow
+    from ivideo.inputs import adapters as workflow
     from ivideo.models.devices import choose_dtype
 
     names = [name for name in get_args(DtypeName) if name != "auto"]

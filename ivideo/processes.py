@@ -20,8 +20,6 @@ from ivideo.config.settings import FinetuneSettings
 from ivideo.errors import IvideoError
 
 Value = TypeVar("Value")
-
-
 PATIENCE = timedelta(hours=6)  # that processes wait for each other: one may be generating many clips
 
 

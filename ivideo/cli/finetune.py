@@ -78,8 +78,7 @@ def finetune_cli(
     The base model makes each prompt's clip once, or real videos are given; training edits the clips and scores the
     result. Prints the run folder. Example: ivideo finetune examples/prompts.txt --model emoji-world
     """
-    from ivideo.inputs.clip_lists import read_source
-    from ivideo.inputs.prompts import read_prompts
+    from ivideo.inputs.prompts import read_prompts, read_source
 
     source = read_source(prompts, videos) if prompts is not None else None
     kept = read_prompts(heldout) if heldout else None

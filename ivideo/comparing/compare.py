@@ -10,8 +10,7 @@ from typing import Any
 
 from ivideo.comparing.candidates import Candidate, check_distinct, default_prompts, find_provenance
 from ivideo.comparing.pairs import Row, match_folders, plan_clips, plan_rows, read_folder
-from ivideo.comparing.ratings import read_ratings
-from ivideo.comparing.results import describe_results, list_clips
+from ivideo.comparing.results import describe_results, list_clips, read_ratings
 from ivideo.comparing.videos import VideoMaker, make_videos, name_folders, score_rows
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import IvideoError, UsageError

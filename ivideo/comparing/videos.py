@@ -131,11 +131,7 @@ def name_folders(names: Sequence[str]) -> list[str]:
 
 
 NUM_SHEET_ROWS = 12
-
-
 NUM_SHEET_PICKS = 4
-
-
 Find = Callable[[Row], list[Path]]
 
 

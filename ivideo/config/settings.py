@@ -1,16 +1,172 @@
-"""The settings of each command, made of parts and validated by pydantic."""
+"""The settings of each command, made of parts and validated by pydantic: those of training, and the whole."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
 from ivideo.config.family import FamilyPart
-from ivideo.config.parts import GenerationPart, ModelPart, RewardPart, ScoringPart
+from ivideo.config.fields import Panel, Resume, setting
+from ivideo.config.parts import GenerationPart, ModelPart, Part, RewardPart, ScoringPart
 from ivideo.config.presets import PRESETS
-from ivideo.config.training_parts import EditingPart, GuardPart, OptimiserPart, RunPart
+
+TrackerName = Literal["tensorboard", "wandb"]
+ScheduleName = Literal["constant", "linear", "cosine"]
+StartName = Literal["clip", "noise"]
+GradientName = Literal["last", "random", "drtune", "draft-lv"]
+FrameDrawName = Literal["random", "first"]
+
+
+class EditingPart(Part):
+    """The chain that training goes through, and where the gradient flows in it."""
+
+    num_inference_steps: int = setting(
+        ge=1,
+        le=1000,
+        help="D: steps of the chain that is edited through.",
+        panel=Panel.METHOD,
+        unit="steps",
+        resume=Resume.CLIPS,
+    )
+    guidance_scale: float = setting(ge=0, help="Guidance of the edit that is trained through.", panel=Panel.METHOD)
+    generation_num_inference_steps: int = setting(
+        ge=1, le=1000, help="Steps of full generations.", panel=Panel.CLIPS, unit="steps"
+    )
+    generation_guidance_scale: float = setting(
+        ge=0, help="Guidance of full generations.", panel=Panel.CLIPS, resume=Resume.CLIPS
+    )
+    start: StartName = setting(
+        "clip",
+        help="clip: edit clips; noise: run the whole chain from pure noise (DRaFT), without clips, `strength` and "
+        "`offset_noise`.",
+        panel=Panel.METHOD,
+    )
+    strength: float = setting(gt=0, le=1, help="tau: share of the chain that is run from a clip.", panel=Panel.METHOD)
+    gradient: GradientName = setting(
+        "last",
+        help="Where it flows. last: through the last K steps; random: one of the last K, drawn each step, whose guess "
+        "of the clean clip is scored (ReFL); drtune: K steps spread over the chain, never through the network's input "
+        "(DRTune); draft-lv: the last step, on K copies noised anew (DRaFT-LV).",
+        panel=Panel.METHOD,
+    )
+    num_grad_steps: int = setting(
+        ge=1,
+        help="K: steps that the gradient flows through; random draws one of them; draft-lv: copies noised anew.",
+        panel=Panel.METHOD,
+        unit="steps",
+    )
+    frame_draw: FrameDrawName = setting(
+        "random", help="Train on a random frame of each segment, or on its first.", panel=Panel.METHOD
+    )
+    offset_noise: float = setting(ge=0, help="Weight of the noise that a frame's pixels share.", panel=Panel.METHOD)
+
+    @property
+    def num_chain_steps(self) -> int:
+        """Steps of the chain that is trained through: all from noise, the last `strength` of them from a clip."""
+        if self.start == "noise":
+            return self.num_inference_steps
+        return max(1, int(self.strength * self.num_inference_steps + 0.5))
+
+    @model_validator(mode="after")
+    def _gradient_steps_fit(self) -> Self:
+        steps = self.num_chain_steps
+        if self.gradient != "draft-lv" and self.num_grad_steps > steps:
+            share = f"strength {self.strength} of {self.num_inference_steps} runs"
+            runs = "a chain from noise has" if self.start == "noise" else share
+            raise ValueError(f"num_grad_steps {self.num_grad_steps} is more than the {steps} steps that {runs}")
+        return self
+
+
+class OptimiserPart(Part):
+    """The adapter, and how its weights are changed."""
+
+    lora_rank: int = setting(ge=1, help="Inner width of the adapter.", panel=Panel.METHOD)
+    lora_alpha: float = setting(gt=0, help="The adapter is scaled by alpha / rank.", panel=Panel.METHOD)
+    learning_rate: float = setting(gt=0, help="Of AdamW.", panel=Panel.METHOD)
+    num_warmup_steps: int = setting(ge=0, help="Linear learning-rate warm-up.", panel=Panel.METHOD, unit="steps")
+    lr_schedule: ScheduleName = setting(
+        help="Learning rate after the warm-up: constant, or linear or cosine down to zero.", panel=Panel.METHOD
+    )
+    max_grad_norm: float = setting(
+        0.0, ge=0, help="Longer gradients are shortened to this norm; 0: none are.", panel=Panel.METHOD
+    )
+    batch_size: int = setting(ge=1, help="Clips a step, over all processes.", panel=Panel.METHOD, unit="clips")
+    gradient_accumulation: int = setting(
+        ge=1,
+        help="Parts that a batch goes through the network in.",
+        panel=Panel.METHOD,
+        unit="parts",
+        resume=Resume.FREE,
+    )
+    gradient_checkpointing: bool = setting(
+        True,
+        help="Recompute blocks of network and decoder in the backward pass: less memory, more time.",
+        panel=Panel.METHOD,
+        resume=Resume.FREE,
+    )
+    max_steps: int = setting(ge=1, help="Optimiser steps.", unit="steps", resume=Resume.LONGER)
+
+
+class GuardPart(Part):
+    """What is looked at on held-out prompts, and when that ends the training."""
+
+    evaluate: bool = setting(True, help="Score held-out clips before, between and after.", flags=(" /--no-eval",))
+    num_eval_prompts: int = setting(24, ge=1, help="Held-out prompts at most.", unit="prompts")
+    eval_every: int = setting(
+        250, ge=0, help="Steps between evaluations of held-out prompts; 0: none.", panel=Panel.GUARD, unit="steps"
+    )
+    num_watched_prompts: int = setting(
+        12, ge=1, help="Held-out prompts that are generated then.", panel=Panel.GUARD, unit="prompts"
+    )
+    patience: int = setting(
+        8,
+        ge=0,
+        help="Stop after so many evaluations without a new best held-out reward; 0: never.",
+        panel=Panel.GUARD,
+        unit="evaluations",
+    )
+    min_motion: float = setting(
+        0.85, ge=0, le=1, help="Stop below this share of the base's motion; 0: never.", panel=Panel.GUARD
+    )
+    min_judge: float = setting(
+        0.95,
+        ge=0,
+        le=1,
+        help="Stop where a judge that is not trained on falls below this share of the base's and by more than chance; "
+        "0: never.",
+        panel=Panel.GUARD,
+    )
+
+
+class RunPart(Part):
+    """How a run is kept and watched; nothing of it changes the result."""
+
+    save_every: int = setting(
+        50, ge=1, help="Steps between checkpoints.", panel=Panel.RESUME, unit="steps", resume=Resume.FREE
+    )
+    keep_checkpoints: int = setting(
+        2,
+        ge=1,
+        help="Newest checkpoints that are kept, beside the start and the best.",
+        panel=Panel.RESUME,
+        unit="checkpoints",
+        resume=Resume.FREE,
+    )
+    max_bad_steps: int = setting(
+        5,
+        ge=1,
+        help="End after so many steps in a row without a finite loss and gradient; each is left out.",
+        panel=Panel.RESUME,
+        unit="steps",
+        resume=Resume.FREE,
+    )
+    compile: bool = setting(False, help="torch.compile for the network.", resume=Resume.FREE)
+    profile: bool = setting(False, help="Tell where the time of the training went.", resume=Resume.FREE)
+    tracker: TrackerName | None = setting(
+        None, help="Send the metrics there, too; its package must be installed.", resume=Resume.FREE
+    )
 
 
 class Settings(RewardPart, ModelPart):

@@ -16,8 +16,6 @@ from ivideo.errors import IvideoError
 from ivideo.files.atomic import check_folder, explain_os_error, prepare_folder
 
 LOCK_FILE = ".lock"  # stays when the lock is gone; names the process that held it last
-
-
 NO_LOCKS_HERE = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # some network file systems
 
 

@@ -10,8 +10,7 @@ from operator import attrgetter
 from typing import TypeVar
 
 from ivideo.metrics.by_reward import ByReward, reward_consistency
-from ivideo.metrics.over_time import is_dynamic, mean_change, mean_speed, moves, prediction_error
-from ivideo.metrics.pairs import OverPairs, likeness
+from ivideo.metrics.over_time import OverPairs, is_dynamic, likeness, mean_change, mean_speed, moves, prediction_error
 
 Measure = TypeVar("Measure", OverPairs, ByReward)
 
@@ -108,8 +107,6 @@ _ROWS = (
         is_compared=False,
     ),
 )
-
-
 METRICS = {metric.name: metric for metric in _ROWS}
 
 

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from ivideo.metrics.over_time import REFERENCE_FPS
-from ivideo.metrics.pairs import Frame, OverPairs, Pair, to_grey
+from ivideo.metrics.over_time import REFERENCE_FPS, Frame, OverPairs, Pair, to_grey
 from ivideo.metrics.registry import measures
 
 

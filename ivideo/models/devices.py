@@ -84,8 +84,6 @@ def compile_network(
 
 
 Item = TypeVar("Item")
-
-
 Result = TypeVar("Result")
 
 

@@ -18,18 +18,10 @@ from torch import Tensor
 from ivideo.errors import IvideoError
 
 PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
-
-
 WEIGHT_SUFFIXES = (*PICKLE_SUFFIXES, ".safetensors")
-
-
 WRAPPERS = ("state_dict", "model", "module")  # tables in which training code puts the weights
-
-
 NUM_BYTE_TOKENS = 256  # the least that a vocabulary has that can spell any text
 PARALLEL_PREFIX = "module."  # what DistributedDataParallel puts before every name
-
-
 UNREADABLE = (
     OSError,
     EOFError,

@@ -15,11 +15,7 @@ from ivideo.errors import IvideoError
 from ivideo.models.loading import explain_damage
 
 TARGET_MODULES = ["to_q", "to_k", "to_v", "to_out.0"]
-
-
 PEFT_PREFIX = "base_model.model."  # where PeftModel keeps the network that it wraps
-
-
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 
 

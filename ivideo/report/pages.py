@@ -17,11 +17,7 @@ from ivideo.video.reader import read_video
 from ivideo.video.writer import default_suffix, nearest_fps, write_video
 
 PAGES = Path(__file__).with_name("web")
-
-
 MAX_EMBEDDED_BYTES = 24_000_000
-
-
 MIME_TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm", ".gif": "image/gif"}
 
 
@@ -88,8 +84,6 @@ def _digest(text: str) -> str:
 
 
 PAGE_NAME = "report.html"
-
-
 VIDEOS_NAME = "report_videos"
 
 

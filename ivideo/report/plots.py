@@ -18,17 +18,9 @@ from numpy.typing import NDArray
 from ivideo.files.atomic import atomic_path
 
 _REWARD_COLOUR = "#1a73e8"
-
-
 _ATTENUATED_COLOUR = "#e8710a"
-
-
 _HELDOUT_COLOUR = "#188038"
-
-
 _CHOSEN_COLOUR = "#a50e0e"
-
-
 _GREY = "#5f6368"
 
 
@@ -154,11 +146,7 @@ def _tidy(axes: Axes) -> None:
 
 
 MAX_LINES = 10
-
-
 NUM_POSITIONS = 101
-
-
 _VIDEO_COLOUR = "#1a73e8"
 
 

@@ -22,14 +22,8 @@ from ivideo.video.reader import read_video
 from ivideo.video.writer import write_video
 
 KEY_NAME = "rating_key.json"
-
-
 QUESTIONS = ("quality", "alignment")
-
-
 Side = Literal["left", "tie", "right"]
-
-
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -136,8 +130,6 @@ def _read(path: Path, kind: type[M], what: str) -> M:
 
 
 PAGE_NAME = "rate.html"
-
-
 VIDEOS_NAME = "rate_videos"
 
 

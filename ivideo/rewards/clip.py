@@ -13,14 +13,8 @@ from ivideo.models.loading import WEIGHT_SUFFIXES, explain_damage
 from ivideo.rewards.cosine import CosineReward, Preprocessing
 
 DEFAULT_SOURCE = "ViT-B-32/laion2b_s34b_b79k"
-
-
 CONFIG_FILE = "open_clip_config.json"
-
-
 HUB_PREFIX = "hf-hub:"
-
-
 SPELLINGS = "clip:ARCH/TAG, clip:ARCH:FILE, clip:FOLDER or clip:hf-hub:OWNER/NAME"
 
 

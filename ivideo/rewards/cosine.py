@@ -15,14 +15,8 @@ from ivideo.models.loading import import_quietly, load_tokenizer
 from ivideo.rewards.contract import RewardModel
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-
-
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-
-
 Fit = Literal["longest", "shortest", "squash"]
-
-
 Filter = Literal["bicubic", "bilinear"]
 
 

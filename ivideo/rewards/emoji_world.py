@@ -11,8 +11,6 @@ from ivideo.errors import UsageError
 from ivideo.rewards.cosine import CosineReward, Preprocessing, load_clip_tokenizer
 
 EMOJI_WORLD = Path(__file__).parents[1] / "models" / "emoji_world"
-
-
 EMOJI_PREFERENCE, EMOJI_CLIP = EMOJI_WORLD / "preference", EMOJI_WORLD / "clip"
 
 

@@ -16,20 +16,10 @@ from ivideo.models.loading import explain_damage, read_weights
 from ivideo.rewards.cosine import CosineReward, Preprocessing
 
 ARCHITECTURE = "ViT-H-14"
-
-
 HPS_REPOSITORY = "xswu/HPSv2"
-
-
 HPS_VERSIONS = {"hpsv2": "v2.0", "hpsv2.1": "v2.1"}
-
-
 HPS_FILES = {"hpsv2": "HPS_v2_compressed.pt", "hpsv2.1": "HPS_v2.1_compressed.pt"}  # as the hpsv2 package calls them
-
-
 HPS_ROOT = "~/.cache/hpsv2"  # where that package keeps them unless the environment says otherwise
-
-
 VERSIONS_IN_NAMES = (("hpsv2.1", r"v2[._-]1(?!\d)"), ("hpsv2", r"v2[._-]0(?!\d)|hps_?v2(?![._-]?\d)"))
 
 

@@ -26,8 +26,6 @@ from ivideo.errors import IvideoError
 from ivideo.rewards.contract import RewardModel
 
 TRIAL_SHAPE = (1, 2, 3, 64, 64)
-
-
 TRIAL_PROMPT = "a cat"
 
 

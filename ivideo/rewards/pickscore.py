@@ -14,14 +14,8 @@ from ivideo.models.loading import explain_damage, import_quietly
 from ivideo.rewards.cosine import CosineReward, Preprocessing, load_clip_tokenizer
 
 REPOSITORY, VERSION = "yuvalkirstain/PickScore_v1", "v1"
-
-
 PROCESSOR_REPOSITORY = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
-
-
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json")
-
-
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 
 

@@ -31,8 +31,6 @@ REWARDS: dict[str, Loader] = {
     "pickscore": load_pickscore,
     "clip": load_clip,
 }
-
-
 OWN_FUNCTION = re.compile(r".+\.py:[^\W\d]\w*")
 
 

@@ -22,11 +22,7 @@ from ivideo.metrics.temporal import measure_temporal
 from ivideo.rewards.mixture import Rewards, Score
 
 Frame = NDArray[np.uint8]
-
-
 BATCH_SIZE = 16
-
-
 MAX_BATCH_BYTES = 2**26  # of uint8 pixels, four times as much once they are float32
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from ivideo.config.settings import ScoreSettings
 from ivideo.errors import IvideoError, UsageError
 from ivideo.metrics.by_reward import ByReward
-from ivideo.metrics.pairs import OverPairs
+from ivideo.metrics.over_time import OverPairs
 from ivideo.metrics.registry import measures
 from ivideo.metrics.temporal import TemporalMeter
 from ivideo.models.devices import Item, choose_device
@@ -167,14 +167,8 @@ def count_frames(reader: VideoReader) -> tuple[int, list[Frame]]:
 
 
 SCHEMA_VERSION = 2
-
-
 NUM_PARTS_AHEAD = 2
-
-
 SHAPE = ("num_frames", "fps", "width", "height")
-
-
 FRAMES = ("frame_indices", "frame_rewards", "segment_indices")  # what `ClipScore` knows of single frames
 
 

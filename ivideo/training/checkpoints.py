@@ -23,8 +23,6 @@ from ivideo.training.heldout import decide
 from ivideo.training.step import Trainer
 
 OPTIMIZER_FILE, STATE_FILE = "optimizer.safetensors", "state.json"
-
-
 NAME = re.compile(r"step_\d{5,}")
 
 

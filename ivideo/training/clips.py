@@ -19,7 +19,7 @@ from ivideo.errors import IvideoError, UsageError
 from ivideo.files.atomic import atomic_path
 from ivideo.files.run_folder import RunFolder, open_run_folder
 from ivideo.generating import generate_latents, latents_shape
-from ivideo.inputs.clip_lists import ListedClip
+from ivideo.inputs.prompts import ListedClip
 from ivideo.models.contract import TextToVideoModel
 from ivideo.models.devices import map_on_cores
 from ivideo.models.loading import explain_damage

@@ -116,8 +116,6 @@ def untrained_rewards(rewards: Sequence[str]) -> list[str]:
 
 
 Item = TypeVar("Item")
-
-
 NUM_SHOWN = 6  # held-out prompts whose before / after videos are kept
 
 

@@ -15,23 +15,11 @@ import torch
 from torch import Tensor
 
 P = ParamSpec("P")
-
-
 R = TypeVar("R")
-
-
 WITHOUT_GRAPH, WITH_GRAPH = "network without graph", "network with graph"
-
-
 DECODING, REWARD, OPTIMISER = "decoding", "reward", "optimiser"
-
-
 EVALUATION, KEEPING, ELSE = "evaluation", "logging and saving", "everything else"
-
-
 NETWORKS = (WITHOUT_GRAPH, WITH_GRAPH, DECODING, REWARD)
-
-
 PHASES = (*NETWORKS, OPTIMISER, KEEPING, EVALUATION, ELSE)
 
 

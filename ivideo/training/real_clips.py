@@ -17,7 +17,7 @@ from ivideo.errors import IvideoError
 from ivideo.files.atomic import atomic_path, check_folder, write_text
 from ivideo.files.run_folder import RunFolder
 from ivideo.generating import latents_shape
-from ivideo.inputs.clip_lists import ListedClip, Source
+from ivideo.inputs.prompts import ListedClip, Source
 from ivideo.models.contract import TextToVideoModel
 from ivideo.models.loading import explain_damage
 from ivideo.progress import Progress
@@ -29,11 +29,7 @@ from ivideo.video.reader import open_video
 from ivideo.video.sampling import read_clip
 
 CACHE_VERSION = 1  # goes up when the same video and settings give other latents
-
-
 MAX_FAULTY_SHARE = 0.1
-
-
 NUM_NAMED = 3  # faults in the error of too many
 
 

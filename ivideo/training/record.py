@@ -99,8 +99,6 @@ def write_grid(
 
 
 PROJECT = "ivideo"
-
-
 Track = Callable[[Mapping[str, Any], str], None]
 """`track(record, group)`: numbers of a line of metrics.jsonl or evaluations.jsonl, at its step."""
 

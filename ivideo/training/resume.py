@@ -16,7 +16,7 @@ from ivideo.errors import IvideoError, UsageError
 from ivideo.files.atomic import remove_folder, sweep_temporaries
 from ivideo.files.records import read_json_lines, write_json_lines
 from ivideo.files.run_folder import RunFolder, open_run_folder
-from ivideo.inputs.clip_lists import Source
+from ivideo.inputs.prompts import Source
 from ivideo.inputs.settings import shown
 from ivideo.models.loading import explain_damage
 from ivideo.progress import Progress
@@ -36,8 +36,6 @@ from ivideo.training.loop import is_evaluated
 from ivideo.training.real_clips import split_source
 
 AUTO = "auto"
-
-
 RUNS = Path("runs")  # where runs lie that were given no output
 
 

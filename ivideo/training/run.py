@@ -20,8 +20,7 @@ from ivideo.errors import Interrupted, IvideoError
 from ivideo.files.atomic import atomic_folder, write_text
 from ivideo.files.records import write_json
 from ivideo.files.run_folder import RunFolder, check_new_run, lock_folder
-from ivideo.inputs.clip_lists import Source
-from ivideo.inputs.prompts import check_prompts
+from ivideo.inputs.prompts import Source, check_prompts
 from ivideo.models.devices import compile_network
 from ivideo.models.lora import add_lora, restore_lora
 from ivideo.processes import StopRequested, StopSignals, explain_out_of_memory, join_processes, resume_command, tell_all

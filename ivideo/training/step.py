@@ -22,8 +22,15 @@ from ivideo.models.devices import map_on_cores
 from ivideo.models.lora import named_lora_parameters
 from ivideo.processes import own_share
 from ivideo.rewards.mixture import Rewards, Score
-from ivideo.training.draws import Sample, choose_run, draw_frames, draw_noise, samples_of_step
-from ivideo.training.frames import BatchScorer, add_whole_clips
+from ivideo.training.draws import (
+    BatchScorer,
+    Sample,
+    add_whole_clips,
+    choose_run,
+    draw_frames,
+    draw_noise,
+    samples_of_step,
+)
 from ivideo.training.profile import DECODING, OPTIMISER, REWARD, WITH_GRAPH, Untimed
 
 

@@ -32,8 +32,7 @@ from numpy.typing import NDArray
 from ivideo.errors import IvideoError
 from ivideo.files.atomic import explain_os_error
 from ivideo.video.containers import check_whole
-from ivideo.video.decoder import Frame as Frame
-from ivideo.video.decoder import decode, probe
+from ivideo.video.decoder import Frame, decode, probe
 from ivideo.video.folders import PICTURE_SUFFIXES, READABLE_SUFFIXES, list_frames, read_picture, read_pictures
 from ivideo.video.gif import SIGNATURE, read_gif_frames, read_gif_header
 

@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from ivideo.errors import IvideoError
-from ivideo.video.reader import Frame, Frames, VideoReader
+from ivideo.video.decoder import Frame
+from ivideo.video.reader import Frames, VideoReader
 
 
 def sample_indices(num_frames: int, fps: float, video_fps: float) -> list[int]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ivideo.comparing.ratings import read_ratings
+from ivideo.comparing.results import read_ratings
 from ivideo.errors import IvideoError, UsageError
 from ivideo.report.rating_page import KEY_NAME
 

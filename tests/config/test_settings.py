@@ -6,8 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from ivideo.config.presets import preset_for
-from ivideo.config.settings import FinetuneSettings
-from ivideo.config.training_parts import GradientName, StartName
+from ivideo.config.settings import FinetuneSettings, GradientName, StartName
 from ivideo.core.gradients import Gradient, Start
 from ivideo.core.sampler import num_steps_to_run
 

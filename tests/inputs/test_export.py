@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 import ivideo
 from ivideo.config.presets import find_location
 from ivideo.errors import IvideoError, UsageError
-from ivideo.inputs import export
+from ivideo.inputs import adapters as export
 from ivideo.models.unet3d.load import load_adapter, load_network
 
 ROOT = Path(__file__).parents[2]
@@ -164,7 +164,7 @@ def test_a_write_that_fails_leaves_nothing(trained_run: Path, tmp_path: Path, mo
     def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ivideo.inputs.export.save_file", fail)
+    monkeypatch.setattr("ivideo.inputs.adapters.save_file", fail)
     with pytest.raises(IvideoError, match="No space left on device"):
         ivideo.merge_adapter(trained_run, tmp_path / "merged")
     assert list(tmp_path.iterdir()) == []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ivideo.metrics.comparison import Mean, compare_candidates, describe
+from ivideo.metrics.paired import Mean, compare_candidates, describe
 
 
 def test_seeds_of_a_prompt_are_one_observation_by_hand() -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ivideo.metrics import pairs
-from ivideo.metrics.over_time import is_dynamic, moves, top_speed
-from ivideo.metrics.pairs import Pair
+from ivideo.metrics import over_time as pairs
+from ivideo.metrics.over_time import Pair, is_dynamic, moves, top_speed
 
 
 def test_top_speed_is_the_mean_of_the_fastest_twentieth() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import ivideo as library
-from ivideo.metrics.pairs import OverPairs, Pair
+from ivideo.metrics.over_time import OverPairs, Pair
 from ivideo.metrics.registry import METRICS, Metric
 from ivideo.video.reader import read_video
 from tests.report.browsing import read_data

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ivideo.metrics.significance import PairedTests, cohens_d_z, holm, paired_tests, sign_test, wilcoxon_signed_rank
+from ivideo.metrics.paired import PairedTests, cohens_d_z, holm, paired_tests, sign_test, wilcoxon_signed_rank
 
 
 def make_changes(n: int, seed: int = 0) -> np.ndarray:

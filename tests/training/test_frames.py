@@ -13,7 +13,7 @@ from torch import Tensor
 from ivideo.core.objective import Objective, segmental_objective
 from ivideo.rewards.contract import RewardModel
 from ivideo.rewards.mixture import Rewards, parse_rewards
-from ivideo.training.frames import BatchScorer, add_whole_clips, join_rows
+from ivideo.training.draws import BatchScorer, add_whole_clips, join_rows
 
 CPU = torch.device("cpu")
 SETTINGS: Any = SimpleNamespace(num_frames=16, fps=8.0)

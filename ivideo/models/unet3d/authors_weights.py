@@ -20,8 +20,6 @@ from ivideo.models.loading import PICKLE_SUFFIXES, explain_damage, read_weights
 from ivideo.models.lora import full_lora_config, load_lora, put_lora, save_lora
 
 ZIP_MAGIC = b"PK\x03\x04"  # torch.save writes zip files
-
-
 BASE_FILE = "base_unet.json"  # in an adapter's folder, not PEFT's: names the file of the base's U-Net
 
 ENDS = {
@@ -32,8 +30,6 @@ ENDS = {
     "conv_norm_out": "out.0",
     "conv_out": "out.2",
 }
-
-
 RESNET = {
     "norm1": "in_layers.0",
     "conv1": "in_layers.2",
@@ -42,17 +38,9 @@ RESNET = {
     "conv2": "out_layers.3",
     "conv_shortcut": "skip_connection",
 }
-
-
 TEMPORAL_CONV = "temopral_conv"  # so spelled in the files
-
-
 LORA = {"to_q": "to_q_lora", "to_k": "to_k_lora", "to_v": "to_v_lora", "to_out.0": "to_out_lora"}
-
-
 LORA_DOWN, LORA_UP = "down_linear.weight", "up_linear.weight"
-
-
 NUM_NAMED = 3  # weights that an error names of those that it counts
 
 

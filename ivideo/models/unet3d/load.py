@@ -36,12 +36,10 @@ __all__ = [
     "read_adapter_notes",
     "save_adapter",
 ]
-
 NETWORK_PART = "unet"
 CLASSES = {NETWORK_PART: "UNet3DConditionModel", "vae": "AutoencoderKL", "text_encoder": "CLIPTextModel"}
 PARTS = (*CLASSES, "tokenizer", "scheduler")
 SUPPORTED = f"models of {', '.join(CLASSES.values())}, a CLIP tokenizer and a DDIM-like scheduler"
-
 is_weights_file = is_checkpoint
 
 

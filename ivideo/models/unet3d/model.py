@@ -22,11 +22,7 @@ from ivideo.models.unet3d.blocks import checkpoint_blocks
 from ivideo.models.unet3d.schedule import DDIMStepper
 
 WORD = re.compile(r"[^\s!-/:-@\[-`{-~]+")  # all but spaces and ASCII punctuation: an emoji is a word, too
-
-
 FRAMES_AT_ONCE = 8  # frames of a ready clip that are decoded, or of a real one that are encoded, together
-
-
 SMALL_VOCABULARY = 10_000  # below this, a word that falls into pieces is a word that the model never saw
 
 

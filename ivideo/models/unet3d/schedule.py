@@ -18,8 +18,6 @@ KNOWN_SCHEDULERS = (
     *("UniPCMultistepScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler"),
     *("HeunDiscreteScheduler", "LMSDiscreteScheduler", "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler"),
 )
-
-
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
 
 
