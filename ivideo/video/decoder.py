@@ -17,6 +17,7 @@ from ivideo.errors import IvideoError
 if TYPE_CHECKING:
     from av import VideoFrame
     from av.container import InputContainer
+    from av.filter import Graph
     from av.video.stream import VideoStream
 
 Frame = NDArray[np.uint8]
@@ -28,11 +29,8 @@ _FORMATS = (
     "yuv4mpegpipe,rm,wtv,apng,webp_anim"
 )
 _OPTIONS = {"format_whitelist": _FORMATS, "fflags": "+discardcorrupt", "ignore_editlist": "1"}
-
 _SCALING = "flags=bicubic+accurate_rnd+full_chroma_int"
-
-_MAX_RATE = 1000  # in 1/s; what is above is a time base, not a rate
-
+_MAX_RATE = 1000  # in 1/s; where frames are not announced, what is above is a time base, not a rate
 _MIN_PIXELS_FOR_THREADS = 2**17  # smaller frames are decoded in less time than threads take to start
 
 
@@ -80,10 +78,8 @@ def probe(path: Path) -> StreamInfo:
         first = next(iter(decoding), None)
     if first is None:
         raise decoding.explain(path, num_frames)
-    is_on_its_side = any(name == "transpose" for name, _ in _turns(first))
-    height, width = (first.width, first.height) if is_on_its_side else (first.height, first.width)
-    fps = min((float(rate) for rate in rates if rate and rate < _MAX_RATE), default=None)
-    return StreamInfo(num_frames or None, fps, height, width, tags.get("comment", ""))
+    fps = min((float(rate) for rate in rates if rate and (num_frames or rate < _MAX_RATE)), default=None)
+    return StreamInfo(num_frames or None, fps, *_upright_size(first), tags.get("comment", ""))
 
 
 def decode(path: Path, num_frames: int | None = None, wanted: Container[int] | None = None) -> Iterator[Frame | None]:
@@ -174,29 +170,40 @@ class _Converter:
     """Makes frames upright RGB ones, all in the size of the first."""
 
     def __init__(self, first: VideoFrame) -> None:
-        """Prepare for the first frame, and for others like it."""
-        from av.filter import Graph
-
-        graph = Graph()
-        graph.threads = 0 if _is_large(first) else 1  # 0: one a core
-        turns = _turns(first)
-        size = (first.width, first.height)
-        width, height = reversed(size) if ("transpose", "cclock_flip") in turns else size
-        steps = [*turns, ("scale", f"{width}:{height}:{_SCALING}"), ("format", "rgb24"), ("buffersink", None)]
-        self._source = graph.add_buffer(None, *size, first.format, time_base=Fraction(1, 1000))
-        nodes = [graph.add(name, options) for name, options in steps]
-        graph.link_nodes(self._source, *nodes).configure()
-        self._graph = graph
+        """Note the size."""
+        self._size = _upright_size(first)
+        self._kind: tuple[int, int, str] | None = None  # of frame that the graph is for
 
     def __call__(self, frame: VideoFrame) -> Frame:
+        kind = (frame.width, frame.height, frame.format.name)
+        if kind != self._kind:
+            self._kind, self._graph = kind, self._build_graph(frame)
         self._graph.vpush(frame)
         pixels = np.asarray(self._graph.vpull().to_ndarray(), np.uint8)
         # an RGB frame comes through as it is, in the decoder's own memory
         return pixels.copy() if frame.format.name == "rgb24" else np.ascontiguousarray(pixels)
 
+    def _build_graph(self, frame: VideoFrame) -> Graph:
+        """The filters for frames of one size and format."""
+        from av.filter import Graph
+
+        height, width = self._size
+        graph = Graph()
+        graph.threads = 0 if _is_large(frame) else 1  # 0: one a core
+        source = graph.add_buffer(None, frame.width, frame.height, frame.format, time_base=Fraction(1, 1000))
+        steps = [*_turns(frame), ("scale", f"{width}:{height}:{_SCALING}"), ("format", "rgb24"), ("buffersink", None)]
+        graph.link_nodes(source, *[graph.add(name, options) for name, options in steps]).configure()
+        return graph
+
 
 def _is_large(picture: VideoFrame | VideoStream) -> bool:
     return picture.width * picture.height >= _MIN_PIXELS_FOR_THREADS
+
+
+def _upright_size(frame: VideoFrame) -> tuple[int, int]:
+    """Height and width, once the frame is turned."""
+    is_on_its_side = any(name == "transpose" for name, _ in _turns(frame))
+    return (frame.width, frame.height) if is_on_its_side else (frame.height, frame.width)
 
 
 def _turns(frame: VideoFrame) -> list[tuple[str, str | None]]:
@@ -234,4 +241,7 @@ def _open(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             raise IvideoError(f"{path} has no video frames")
         if streams[0].codec_context is None:
             raise IvideoError(f"{path} is not a video that can be read: its coding is not known")
-        yield container, streams[0]
+        try:
+            yield container, streams[0]
+        except av.FFmpegError as error:
+            raise IvideoError(f"{path} is not a video that can be read: {error.strerror}") from error
