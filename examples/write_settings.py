@@ -2,7 +2,7 @@
 
     python -m examples.write_settings
 
-The fields are in `ivideo/config/parts.py` and `ivideo/config/training_parts.py`.
+The fields are in `ivideo/config/parts.py` and `ivideo/config/settings.py`.
 """
 
 from __future__ import annotations

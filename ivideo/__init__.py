@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ivideo.api import compare, finetune, generate, merge_adapter, save_adapter, score
     from ivideo.errors import IvideoError, UsageError
 
-__version__ = "0.1.0"  # pyproject.toml reads it here
+__version__ = "0.2.0"  # pyproject.toml reads it here
 __all__ = [
     "IvideoError",
     "UsageError",

@@ -1,4 +1,4 @@
-"""The settings in parts: model, reward, reading and generation. Those of training are in `training_parts`.
+"""The settings in parts: model, reward, reading and generation. Those of training are in `settings`.
 
 A field is all that a new setting needs: option, TOML, keyword, docs and the rule for resuming come from it.
 `python -m examples.write_settings` then writes the keywords and the page again.

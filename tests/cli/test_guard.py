@@ -35,8 +35,8 @@ def test_a_training_past_its_best_stops_and_says_why(ivideo, prompts: Path, smal
         f"step_0000{step}.{kind}" for step in (1, 2) for kind in ("mp4", "png")
     ]
     assert sum(summary["profile"]["shares"].values()) == pytest.approx(1, abs=0.001)
-    assert summary["profile"]["shares"]["U-Net with graph"] > 0.01
-    assert any(line.startswith("U-Net with graph") and "%" in line for line in lines)
+    assert summary["profile"]["shares"]["network with graph"] > 0.01
+    assert any(line.startswith("network with graph") and "%" in line for line in lines)
 
 
 def test_the_bundled_second_judge_ends_a_training_that_spoils_the_clips(

@@ -125,7 +125,7 @@ def test_metric_and_contestant_are_chosen_for_all_that_follows(
     assert texts(browser, ".all td .change") == ["\u22120.400"]
     assert texts(browser, "#extremes-list .change") == ["\u22120.400"]
     Select(browser.find_element("id", "choose-metric")).select_by_visible_text("clip")
-    assert texts(browser, "#charts p") == ["No clip has this number for both contestants."]
+    assert texts(browser, "#charts p") == ["No clip has this number for both candidates."]
     assert complaints(browser) == []
 
 
