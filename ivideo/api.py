@@ -43,7 +43,7 @@ def finetune(
     progress: Progress | None = None,
     **settings: Unpack[FinetuneKeywords],
 ) -> Path:
-    """Train a LoRA that raises the judge's score on clips of the prompts.
+    """Train a LoRA that raises the reward of the prompts' clips.
 
     Args:
         prompts: what to train on: prompts, and the base model generates each one's clip once; pairs (video, caption);
@@ -107,7 +107,7 @@ def generate(
         lora: run folder, PEFT adapter folder, or file of the authors; default: the one that a file of weights brings.
         lora_scale: multiplies the adapter's effect, 1 by default; 0 is the base model.
         num_videos: videos a prompt; video k uses seed + k.
-        with_score: whether the judge (`reward`) scores each video, for `each` to see.
+        with_score: whether `reward` scores each video, for `each` to see.
         each: gets each video (path, prompt, seed, score) as soon as it is written.
         config: TOML file of settings.
         progress: is told what happens; default: nobody.
@@ -211,7 +211,7 @@ def compare(
     progress: Progress | None = None,
     **settings: Unpack[GenerationKeywords],
 ) -> dict[str, Any]:
-    """Compare contestants (model, `base`, run folder, file of the authors, or folder of videos), each with the first.
+    """Compare candidates (model, `base`, run folder, file of the authors, or folder of videos), each with the first.
 
     Args:
         candidates: two or more, the one to beat first.
@@ -219,7 +219,7 @@ def compare(
         num_seeds: clips a prompt, 1 by default; they count as one observation.
         output: folder for videos, pictures, results and report; videos that lie there already are not made again.
         lora_scale: multiplies the effect of adapters, 1 by default; with several each adapter takes part once a scale.
-        with_rating_page: whether `rate.html` is written, on which people judge the clips blindly.
+        with_rating_page: whether `rate.html` is written, on which people rate the clips blindly.
         ratings: what that page saved in an earlier call with this output: files, or folders of them.
         config: TOML file of settings.
         command: what results.json says was asked for; default: this call.

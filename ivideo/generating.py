@@ -131,14 +131,14 @@ class GeneratedVideo:
         prompt: what it should show.
         seed: what it was drawn from.
         score: if one was asked for.
-        judges: how its rewards are to be read, by name.
+        labels: how its rewards are to be read, by name.
     """
 
     path: Path
     prompt: str
     seed: int
     score: ClipScore | None = None
-    judges: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
 
 
 def file_stem(prompt: str) -> str:

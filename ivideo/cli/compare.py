@@ -28,7 +28,7 @@ def compare_cli(
     candidates: Annotated[
         list[str],
         typer.Argument(
-            metavar="CONTESTANT",
+            metavar="CANDIDATE",
             help="Two or more, the one to beat first: base, a model, a run or adapter, emoji-world-instruct (bundled), "
             "a folder of videos, or a .pth (its LoRA).",
         ),
@@ -56,7 +56,7 @@ def compare_cli(
         ),
     ] = None,
     with_rating_page: Annotated[
-        bool, typer.Option("--rate", help="Also write rate.html, on which people judge the clips blindly.")
+        bool, typer.Option("--rate", help="Also write rate.html, on which people rate the clips blindly.")
     ] = False,
     ratings: Annotated[
         list[Path] | None,
@@ -77,12 +77,12 @@ def compare_cli(
     quiet: o.QuietOpt = False,
     **settings: Unpack[GenerationKeywords],
 ) -> None:
-    """Hold contestants against the first one, and say how sure the differences are.
+    """Hold candidates against the first one, and say how sure the differences are.
 
     Everyone gets the same prompts and seeds. For each metric: means, the paired
     difference with a 95 % bootstrap interval over prompts, prompts won, tied and
     lost with an exact sign test, Wilcoxon's test (rank), the effect size (d_z).
-    Each p is corrected for the number of metrics and contestants (Holm).
+    Each p is corrected for the number of metrics and candidates (Holm).
     A frozen clip has perfect flicker: read it beside the motion.
 
     Example: ivideo compare base runs/mine runs/other --seeds 2 --output compared
@@ -115,7 +115,7 @@ def compare_cli(
 
 
 def print_results(results: Mapping[str, Any], asked: o.Format | None) -> None:
-    """Everything as JSON, the comparisons as records, or a table for each contestant."""
+    """Everything as JSON, the comparisons as records, or a table for each candidate."""
     chosen = chosen_format(asked)
     if chosen in (o.Format.json, o.Format.jsonl):
         print_json(results, indent=2 if chosen is o.Format.json else None)

@@ -21,7 +21,7 @@ from ivideo.config.settings import FinetuneSettings
 @o.with_settings(
     FinetuneSettings,
     evaluate="Skip the held-out clips before and after.",
-    reward=f"{REWARDS_HELP} The first is trained on; give it again to see further judges on the held-out prompts "
+    reward=f"{REWARDS_HELP} The first is trained on; give it again to see further ones on the held-out prompts "
     "before and after. Default: by model.",
 )
 def finetune_cli(
@@ -130,7 +130,7 @@ def describe_run(summary: dict[str, Any]) -> list[str]:
 def describe_choice(summary: dict[str, Any]) -> str:
     """Which step's adapter was chosen, and why training stopped if it did before its last step."""
     chosen = summary["chosen_step"]
-    which = f"step {chosen}, the best held-out reward" if chosen else "the base: no step kept its motion and judges"
+    which = f"step {chosen}, the best held-out reward" if chosen else "the base: no step kept motion and other rewards"
     reason = summary["stop_reason"]
     return which + (f"; stopped after step {summary['num_steps']}: {reason}" if reason else "")
 

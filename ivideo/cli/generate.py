@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @known_errors
-@o.with_settings(GenerationSettings, reward=f"Also score each video, by one judge or several: {REWARDS_HELP}")
+@o.with_settings(GenerationSettings, reward=f"Also score each video, by one reward model or several: {REWARDS_HELP}")
 def generate_cli(
     context: typer.Context,
     prompts: Annotated[
@@ -80,18 +80,12 @@ def generate_cli(
 
 
 def describe_video(video: GeneratedVideo) -> dict[str, Any]:
-    """A video as a record; its rewards and their judges only if it was scored."""
+    """A video as a record; its rewards and what they are only if it was scored."""
     record: dict[str, Any] = {"path": str(video.path), "prompt": video.prompt, "seed": video.seed}
     if video.score is None:
         return record
-    reward_model = next(iter(video.judges.values()))
-    scored = {
-        "reward": video.score.reward,
-        "rewards": video.score.rewards,
-        "judge": reward_model,
-        "judges": video.judges,
-    }
-    return {**record, **scored}
+    labels = {"judge": next(iter(video.labels.values())), "judges": video.labels}
+    return {**record, "reward": video.score.reward, "rewards": video.score.rewards, **labels}
 
 
 def collect_prompts(arguments: list[str], file: Path | None) -> list[str]:

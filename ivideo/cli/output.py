@@ -19,7 +19,7 @@ from ivideo.errors import Interrupted, IvideoError
 P = ParamSpec("P")
 R = TypeVar("R")
 LABEL, LABELS = "judge", "judges"  # what says how a reward is to be read, and how each one is
-REWARDS = "rewards"  # the column that stands for those of further judges, a column each
+REWARDS = "rewards"  # the column that stands for further ones, a column each
 
 
 def known_errors(command: Callable[P, R]) -> Callable[P, R]:
@@ -121,14 +121,14 @@ def shorten(value: Any) -> str:
 
 
 def expand(columns: Sequence[str], record: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
-    """Columns and cells of a record: `rewards` becomes a column a further judge, none where there is one judge."""
+    """Columns and cells of a record: `rewards` becomes a column a further one, none where there is one."""
     further = list(record.get(REWARDS, ()))[1:]
     shown = [name for column in columns for name in (further if column == REWARDS else [column])]
     return shown, {**record, **{name: record[REWARDS][name] for name in further}}
 
 
 def print_table(columns: Sequence[str], records: Sequence[Mapping[str, Any]]) -> None:
-    """A plain table on stdout, as wide as its content: text left, numbers right; judges are named below it, once.
+    """A plain table on stdout, as wide as its content: text left, numbers right; below it what rewards are.
 
     Columns without a value in any record are left out.
     """

@@ -62,7 +62,7 @@ def score_cli(
     """Say how much people would like a video, and whether it still moves.
 
     reward: mean score of the first frame of each segment, a cosine in
-    [-1, 1] (no factor of 100); only scores for the same prompt, judge and
+    [-1, 1] (no factor of 100); only scores for the same prompt, model and
     version compare. frame_rewards: the score all along the video.
 
     motion: mean optical flow in pixels a frame, 0 is frozen.
@@ -71,7 +71,7 @@ def score_cli(
 
     flicker: VBench's temporal flickering. motion_smoothness_proxy: whether
     frames are the mean of their neighbours. consistency: how alike they are
-    to the judge. All in [0, 1], the higher the better, but a frozen clip
+    to the reward model. All in [0, 1], the higher the better, but a frozen clip
     looks perfect on these three: read them beside motion.
 
     A video that can't be scored gets a record that says why, and the exit

@@ -58,7 +58,7 @@ def find_candidates(names: Sequence[str], lora_scales: Sequence[float] | None = 
     They are called by the last part of their paths, or by what was typed where that would be the same twice.
 
     Args:
-        names: at least one; see `find_contestant`.
+        names: at least one; see `find_candidate`.
         lora_scales: multiply the effect of adapters; None for 1, which names do not tell.
 
     Raises:

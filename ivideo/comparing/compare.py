@@ -46,12 +46,12 @@ def compare(
     a time: made now, found from an earlier call or brought along, they give the same numbers.
 
     Args:
-        candidates: from `find_contestants`, at least two.
+        candidates: from `find_candidates`, at least two.
         settings: of each, from `settle_settings`.
         prompts: what to generate; default: `default_prompts`. Of folders: which videos to look at.
         num_seeds: clips a prompt, 1 by default; they count as one observation.
         output: folder for videos, pictures, results and report; videos that lie there already are not made again.
-        with_rating_page: whether a page is written on which people reward model the clips blindly; needs an output.
+        with_rating_page: whether a page is written on which people rate the clips blindly; needs an output.
         ratings: what that page saved in an earlier call with this output: files, or folders of them.
         command: what was asked for, for results.json.
         progress: is told what happens.

@@ -19,7 +19,7 @@ REWARDS_HELP = (
     "emoji-preference (bundled, simulated preferences), emoji-clip (bundled, fit of frame and prompt), hpsv2, "
     "hpsv2.1, hpsv2:FILE, pickscore, clip, clip:ARCH/TAG, FILE.py:function, or a weighted sum: "
     "hpsv2=1,pickscore=0.5. All but the last two are cosines of image and text, to be compared only for the same "
-    "prompt and the same judge and version."
+    "prompt and the same model and version."
 )
 
 
@@ -27,7 +27,7 @@ def one_or_several(value: object) -> object:
     """A reward or several, the only one of a list by itself."""
     several = list(value) if isinstance(value, list | tuple) else [value]
     if not several or not all(isinstance(one, str) and one.strip() for one in several):
-        raise ValueError("name a judge, or several in a list")
+        raise ValueError("name a reward model, or several in a list")
     return several[0] if len(several) == 1 else tuple(several)
 
 
@@ -68,9 +68,9 @@ class RewardPart(Part):
     reward: Annotated[
         str | tuple[str, ...], BeforeValidator(one_or_several, json_schema_input_type=str | Sequence[str])
     ] = setting(
-        help=f"{REWARDS_HELP} Give it again to see further judges beside the first.",
+        help=f"{REWARDS_HELP} Give it again to see further ones beside the first.",
         panel=Panel.SHARED,
-        metavar="JUDGE",
+        metavar="REWARD",
     )
     num_segments: int = setting(
         4, ge=1, help="Segments a clip; one frame of each is scored.", panel=Panel.METHOD, unit="segments"
@@ -106,7 +106,7 @@ class ScoringPart(Part):
     max_curve_frames: int = setting(
         64,
         ge=1,
-        help="Frames of a video that the judge sees at most, evenly spread over it.",
+        help="Frames of a video that the reward model sees at most, evenly spread over it.",
         unit="frames",
         metavar="N",
     )

@@ -134,7 +134,7 @@ class GuardPart(Part):
         0.95,
         ge=0,
         le=1,
-        help="Stop where a judge that is not trained on falls below this share of the base's and by more than chance; "
+        help="Stop where a reward that is not trained on falls below this share of the base's and by more than chance; "
         "0: never.",
         panel=Panel.GUARD,
     )

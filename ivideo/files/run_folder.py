@@ -54,95 +54,61 @@ def check_unlocked(folder: Path) -> None:
             pass
 
 
+class _Inside:
+    """A file or folder of a run, by its name in the run's folder."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, run: RunFolder, owner: object = None) -> Path:
+        return run.root / self.name
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The folder of one run.
 
     Attributes:
         root: the folder itself.
+        config: resolved settings, TOML; the keyword `config` takes it.
+        prompts: prompts that were trained on, a line each.
+        heldout: prompts of the before / after, a line each.
+        clips: latents of the base model's clips, a file a prompt.
+        clip_records: the real clips that are trained on, a JSON line each; where there is none the base model made the
+            clips.
+        metrics: one JSON line a training step.
+        evaluations: one JSON line an evaluation of the held-out prompts; the first is the base's, at step 0.
+        checkpoints: what training goes on from, a folder a saved step.
+        best: the adapter of the best evaluation, in PEFT's format.
+        adapter: the last step's adapter, in PEFT's format.
+        grids: a few held-out prompts' clips of the base beside those of an evaluation, a picture and a video each.
+        tracker: what the tracker keeps on this machine.
+        curve: the reward over the training steps, PNG.
+        videos: before / after videos of held-out prompts.
+        summary: what came out, JSON.
     """
 
     root: Path
-
-    @property
-    def config(self) -> Path:
-        """Resolved settings, TOML; the keyword `config` takes it."""
-        return self.root / "config.toml"
-
-    @property
-    def prompts(self) -> Path:
-        """Prompts that were trained on, a line each."""
-        return self.root / "prompts.txt"
-
-    @property
-    def heldout(self) -> Path:
-        """Prompts of the before / after, a line each."""
-        return self.root / "heldout.txt"
-
-    @property
-    def clips(self) -> Path:
-        """Latents of the base model's clips, a file a prompt."""
-        return self.root / "clips"
-
-    @property
-    def clip_records(self) -> Path:
-        """The real clips that are trained on, a JSON line each; where there is none the base model made the clips."""
-        return self.root / "clips.jsonl"
-
-    @property
-    def metrics(self) -> Path:
-        """One JSON line a training step."""
-        return self.root / "metrics.jsonl"
-
-    @property
-    def evaluations(self) -> Path:
-        """One JSON line an evaluation of the held-out prompts; the first is the base's, at step 0."""
-        return self.root / "evaluations.jsonl"
-
-    @property
-    def checkpoints(self) -> Path:
-        """What training goes on from, a folder a saved step."""
-        return self.root / "checkpoints"
-
-    @property
-    def best(self) -> Path:
-        """The adapter of the best evaluation, in PEFT's format."""
-        return self.root / "best"
-
-    @property
-    def adapter(self) -> Path:
-        """The last step's adapter, in PEFT's format."""
-        return self.root / "adapter"
+    config = _Inside("config.toml")
+    prompts = _Inside("prompts.txt")
+    heldout = _Inside("heldout.txt")
+    clips = _Inside("clips")
+    clip_records = _Inside("clips.jsonl")
+    metrics = _Inside("metrics.jsonl")
+    evaluations = _Inside("evaluations.jsonl")
+    checkpoints = _Inside("checkpoints")
+    best = _Inside("best")
+    adapter = _Inside("adapter")
+    grids = _Inside("grids")
+    tracker = _Inside("tracker")
+    curve = _Inside("curve.png")
+    videos = _Inside("videos")
+    summary = _Inside("summary.json")
 
     @property
     def chosen(self) -> Path:
         """The adapter to use: the best one if there is one, else the last step's."""
         return self.best if self.best.is_dir() else self.adapter
-
-    @property
-    def grids(self) -> Path:
-        """A few held-out prompts' clips of the base beside those of an evaluation, a picture and a video each."""
-        return self.root / "grids"
-
-    @property
-    def tracker(self) -> Path:
-        """What the tracker keeps on this machine."""
-        return self.root / "tracker"
-
-    @property
-    def curve(self) -> Path:
-        """The reward over the training steps, PNG."""
-        return self.root / "curve.png"
-
-    @property
-    def videos(self) -> Path:
-        """Before / after videos of held-out prompts."""
-        return self.root / "videos"
-
-    @property
-    def summary(self) -> Path:
-        """What came out, JSON."""
-        return self.root / "summary.json"
 
 
 def check_new_run(path: Path) -> Path:

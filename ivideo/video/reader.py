@@ -147,11 +147,6 @@ def open_video(path: Path, folder_fps: float = DEFAULT_FPS) -> VideoReader:
         raise explain_os_error("read", path, error) from error
 
 
-def read_frames(path: Path, indices: Sequence[int]) -> Frames:
-    """Read some frames of a video: `open_video(path).read(indices)`."""
-    return open_video(path).read(indices)
-
-
 def _open_folder(path: Path, fps: float) -> VideoReader:
     pictures = list_frames(path)
     if not pictures:

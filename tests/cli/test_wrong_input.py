@@ -121,7 +121,7 @@ CASES = [
     ("score good.mp4 --reward nope", 2, "unknown reward 'nope'"),
     ("score good.mp4 --reward emoji-preference --reward nope", 2, "unknown reward 'nope'"),
     ("score good.mp4 --reward clip --reward clip", 2, "--reward clip was given twice"),
-    ("score good.mp4 --reward ''", 2, "name a judge"),
+    ("score good.mp4 --reward ''", 2, "name a reward model"),
     ("score good.mp4 --reward emoji-preference=-1", 2, "must be a positive number"),
     ("score good.mp4 --reward emoji-preference=1,clip", 2, "every reward model of a sum needs a weight"),
     ("score good.mp4 --reward file.py:f", 1, "file.py does not exist"),

@@ -16,7 +16,7 @@ import pytest
 from ivideo.errors import IvideoError
 from ivideo.video import decoder
 from ivideo.video.folders import READABLE_SUFFIXES, natural_order
-from ivideo.video.reader import open_video, read_frames, read_video
+from ivideo.video.reader import open_video, read_video
 from ivideo.video.writer import write_video
 
 Ffmpeg = Callable[..., str]
@@ -117,15 +117,15 @@ def test_the_name_does_not_tell_what_a_file_is(tmp_path: Path, videos: Path) -> 
 @pytest.mark.parametrize("name", ["a.mp4", "a.webm", "a.gif", "frames"])
 @pytest.mark.parametrize("indices", [[0], [8], [5, 0, 5, 2]])
 def test_some_frames_are_those_of_the_whole(videos: Path, name: str, indices: list[int]) -> None:
-    assert np.array_equal(read_frames(videos / name, indices), NOISE[indices])
+    assert np.array_equal(open_video(videos / name).read(indices), NOISE[indices])
 
 
 def test_a_frame_that_is_not_there_is_named(videos: Path) -> None:
     with pytest.raises(IvideoError, match=r"a\.webm has 9 frames, none at position 9 \(counted from 0\)"):
-        read_frames(videos / "a.webm", [0, 9])
+        open_video(videos / "a.webm").read([0, 9])
     for indices in ([], [0, -1]):
         with pytest.raises(ValueError, match="from 0 on"):
-            read_frames(videos / "a.webm", indices)
+            open_video(videos / "a.webm").read(indices)
 
 
 def test_frames_are_read_no_further_than_needed(tmp_path: Path, videos: Path) -> None:
@@ -135,14 +135,14 @@ def test_frames_are_read_no_further_than_needed(tmp_path: Path, videos: Path) ->
     for picture in pictures[:3]:
         os.link(picture, tmp_path / "frames" / picture.name)
     (tmp_path / "frames" / "9.png").write_text("no picture")
-    assert np.array_equal(read_frames(tmp_path / "frames", [2, 1]), NOISE[[2, 1]])
+    assert np.array_equal(open_video(tmp_path / "frames").read([2, 1]), NOISE[[2, 1]])
     assert_fails_in_one_line(tmp_path / "frames", r"9\.png is damaged or not a picture")
     data = bytearray((videos / "a.mp4").read_bytes())
     start = data.index(b"mdat") - 4
     data[start + (len(data) - start) // 2 :] = b""
     data[start : start + 4] = (len(data) - start).to_bytes(4, "big")
     (tmp_path / "a.mp4").write_bytes(data)
-    assert np.array_equal(read_frames(tmp_path / "a.mp4", [0, 1]), NOISE[:2])
+    assert np.array_equal(open_video(tmp_path / "a.mp4").read([0, 1]), NOISE[:2])
     assert_fails_in_one_line(tmp_path / "a.mp4", "of its 9 frames can be read")
 
 
@@ -174,7 +174,7 @@ def test_some_frames_of_a_long_clip_keep_no_others_alive(long_clip: Path, monkey
         return frame
 
     monkeypatch.setattr(decoder._Converter, "__call__", watch)
-    assert read_frames(long_clip, [3, 90]).shape == (2, 240, 320, 3)
+    assert open_video(long_clip).read([3, 90]).shape == (2, 240, 320, 3)
     assert [reference() for reference in given] == [None, None]
 
 
