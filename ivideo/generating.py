@@ -185,16 +185,9 @@ def generate(
     with_score: bool = False,
     progress: Progress | None = None,
 ) -> Iterator[GeneratedVideo]:
-    """Generate videos and write each as soon as it is made.
+    """Generate videos and write each as soon as it is made: the work of `ivideo.generate`, whose arguments these are.
 
-    Args:
-        prompts: what to show; at least one, none empty.
-        output: a .mp4 or .gif for a single video, else a folder.
-        settings: see `GenerationSettings`; video k of a prompt uses seed + k.
-        adapter: from `find_adapter`.
-        num_videos: videos a prompt, at least 1.
-        with_score: whether the settings' rewards score each video.
-        progress: is told what happens.
+    The adapter is from `find_adapter`; video k of a prompt uses seed + k.
 
     Yields:
         Each video as soon as it is written.

@@ -39,22 +39,12 @@ def compare(
     command: str = "ivideo compare",
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Compare candidates, each against the first.
+    """Compare candidates, each against the first: the work of `ivideo.compare`, whose arguments these are.
 
-    Models make the clips of `plan_clips`, or the prompts and seeds of the folders that they are compared with; folders
-    bring theirs. The second one's settings say how all are scored. Clips are scored as they lie on the disk, one row at
-    a time: made now, found from an earlier call or brought along, they give the same numbers.
-
-    Args:
-        candidates: from `find_candidates`, at least two.
-        settings: of each, from `settle_settings`.
-        prompts: what to generate; default: `default_prompts`. Of folders: which videos to look at.
-        num_seeds: clips a prompt, 1 by default; they count as one observation.
-        output: folder for videos, pictures, results and report; videos that lie there already are not made again.
-        with_rating_page: whether a page is written on which people rate the clips blindly; needs an output.
-        ratings: what that page saved in an earlier call with this output: files, or folders of them.
-        command: what was asked for, for results.json.
-        progress: is told what happens.
+    Candidates are at least two from `find_candidates`, settings those of each from `settle_settings`. Models make the
+    clips of `plan_clips`, or the prompts and seeds of the folders that they are compared with; folders bring theirs.
+    The second one's settings say how all are scored. Clips are scored as they lie on the disk, one row at a time: made
+    now, found from an earlier call or brought along, they give the same numbers.
 
     Returns:
         The object of results.json, see `describe_results`.

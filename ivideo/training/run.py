@@ -56,17 +56,10 @@ def finetune(
     clips: Path | None = None,
     progress: Progress | None = None,
 ) -> RunFolder:
-    """Train a LoRA that raises the reward, from prompts alone or on real clips.
+    """Train a LoRA that raises the reward: the work of `ivideo.finetune` for a new run, whose arguments these are.
 
-    A LoRA that a foreign file of weights brings is trained on, from where it stands; the clips are its base's.
-
-    Args:
-        prompts: what to train on: prompts, whose clips the base model makes, or videos with captions.
-        output: folder of the run, new or empty; of several processes the main one's counts.
-        settings: see `FinetuneSettings`.
-        heldout: prompts of the before / after; default: see `split_heldout`.
-        clips: an earlier run whose clips of these prompts are taken over; default: all are generated.
-        progress: is told what happens.
+    A LoRA that a foreign file of weights brings is trained on, from where it stands; the clips are its base's. Of
+    several processes the main one's output counts.
 
     Returns:
         The run's folder: config, metrics, checkpoints, adapters, curve, videos, summary.
