@@ -32,7 +32,7 @@ import torch
 
 import ivideo
 from ivideo.core.segments import first_frame_indices
-from ivideo.metrics.temporal import measure_temporal
+from ivideo.metrics.registry import measure_temporal
 from ivideo.rewards.registry import load_reward
 from ivideo.scoring.clips import BATCH_SIZE, frames_to_tensor
 from ivideo.video.reader import read_video

@@ -10,9 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, get_args
 
-from ivideo.config.family import FamilyKeywords
 from ivideo.config.keywords import FinetuneKeywords, GenerationKeywords, ScoreKeywords
-from ivideo.config.parts import DtypeName
+from ivideo.config.parts import DtypeName, FamilyKeywords
 from ivideo.config.presets import PresetName
 from ivideo.config.settings import FinetuneSettings, GenerationSettings, ScoreSettings
 from ivideo.errors import UsageError

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ivideo.config.family import FAMILY_SETTINGS
+from ivideo.config.parts import FAMILY_SETTINGS
 from ivideo.config.settings import GenerationSettings
 from ivideo.core.draws import draw_normal
 from ivideo.core.sampler import run_chain

@@ -123,7 +123,7 @@ def test_modules_have_no_circle(graph: dict[str, set[str]]) -> None:
     [
         ("ivideo.core.sampler", "from ivideo.models.unet3d.schedule import DDIMStepper"),
         ("ivideo.core.sampler", "from ivideo import files"),
-        ("ivideo.video.reader", "import ivideo.metrics.temporal"),
+        ("ivideo.video.reader", "import ivideo.metrics.registry"),
         ("ivideo.config.settings", "def load():\n    from ivideo.models import registry"),
         ("ivideo.scoring.videos", "from ivideo.cli.output import write_rows"),
         ("ivideo.rewards", "from ivideo import generate"),

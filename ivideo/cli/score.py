@@ -18,8 +18,8 @@ from ivideo.config.settings import ScoreSettings
 from ivideo.errors import IvideoError, UsageError
 
 if TYPE_CHECKING:
+    from ivideo.files.records import VBenchResults
     from ivideo.report.plots import RewardPlot
-    from ivideo.report.vbench import VBenchResults
 
 
 class Export(StrEnum):
@@ -122,7 +122,7 @@ def open_collectors(
 
     collectors: dict[Path, VBenchResults | RewardPlot] = {}
     if export is not None:
-        from ivideo.report.vbench import NEEDS_EVERY_FRAME, VBenchResults
+        from ivideo.files.records import NEEDS_EVERY_FRAME, VBenchResults
 
         if temporal is False:
             raise UsageError(NEEDS_EVERY_FRAME)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ivideo import __version__
-from ivideo.config.family import FAMILY_SETTINGS, OWN_WEIGHTS
+from ivideo.config.parts import FAMILY_SETTINGS, OWN_WEIGHTS
 from ivideo.config.presets import ADAPTERS, MODEL_SOURCES, find_location, heldout_prompts_path
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import IvideoError, UsageError

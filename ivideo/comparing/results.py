@@ -13,9 +13,9 @@ from ivideo.comparing.candidates import Candidate
 from ivideo.comparing.pairs import Row
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import UsageError
-from ivideo.metrics.agreement import agreement, vote_shares
 from ivideo.metrics.paired import Comparison, compare_candidates
 from ivideo.metrics.registry import METRICS, compared
+from ivideo.metrics.statistics import agreement, vote_shares
 from ivideo.report.rating_page import QUESTIONS, Rating, RatingKey, read_answers, read_key
 from ivideo.rewards.mixture import Rewards
 from ivideo.scoring.clips import ClipScore

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -89,6 +90,12 @@ def setting(
     """
     extra: JsonDict = {"panel": panel, "unit": unit, "metavar": metavar, "flags": list(flags), "resume": resume}
     return Field(default, description=help, json_schema_extra=extra, **bounds)
+
+
+# Fields by the heading that they stand under.
+shared, clips, method, guard, resuming = (
+    partial(setting, panel=panel) for panel in (Panel.SHARED, Panel.CLIPS, Panel.METHOD, Panel.GUARD, Panel.RESUME)
+)
 
 
 def settings_of(kind: type[BaseModel]) -> dict[str, Setting]:

@@ -7,11 +7,13 @@ A field is all that a new setting needs: option, TOML, keyword, docs and the rul
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from os import PathLike
+from pathlib import Path
+from typing import Annotated, Literal, TypedDict
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-from ivideo.config.fields import Panel, Resume, setting
+from ivideo.config.fields import Resume, clips, method, setting, shared
 from ivideo.config.presets import MODELS_HELP
 
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
@@ -45,21 +47,10 @@ class Part(BaseModel):
 class ModelPart(Part):
     """Which model, where, and from which seed."""
 
-    model: str = setting(
-        min_length=1,
-        help=MODELS_HELP,
-        panel=Panel.SHARED,
-        metavar="NAME",
-        flags=("--model", "-m"),
-        resume=Resume.CLIPS,
-    )
-    seed: int = setting(0, ge=0, lt=2**63, help="Fixes every draw.", panel=Panel.SHARED)
-    device: str = setting(
-        "auto", help="auto, cpu, cuda, cuda:1, mps.", panel=Panel.SHARED, metavar="NAME", resume=Resume.FREE
-    )
-    dtype: DtypeName = setting(
-        "auto", help="Type of the network; auto is float32 on CPU, half on CUDA.", panel=Panel.SHARED
-    )
+    model: str = shared(min_length=1, help=MODELS_HELP, metavar="NAME", flags=("--model", "-m"), resume=Resume.CLIPS)
+    seed: int = shared(0, ge=0, lt=2**63, help="Fixes every draw.")
+    device: str = shared("auto", help="auto, cpu, cuda, cuda:1, mps.", metavar="NAME", resume=Resume.FREE)
+    dtype: DtypeName = shared("auto", help="Type of the network; auto is float32 on CPU, half on CUDA.")
 
 
 class RewardPart(Part):
@@ -67,20 +58,13 @@ class RewardPart(Part):
 
     reward: Annotated[
         str | tuple[str, ...], BeforeValidator(one_or_several, json_schema_input_type=str | Sequence[str])
-    ] = setting(
-        help=f"{REWARDS_HELP} Give it again to see further ones beside the first.",
-        panel=Panel.SHARED,
-        metavar="REWARD",
-    )
-    num_segments: int = setting(
-        4, ge=1, help="Segments a clip; one frame of each is scored.", panel=Panel.METHOD, unit="segments"
-    )
+    ] = shared(help=f"{REWARDS_HELP} Give it again to see further ones beside the first.", metavar="REWARD")
+    num_segments: int = method(4, ge=1, help="Segments a clip; one frame of each is scored.", unit="segments")
     attenuation_rate: Annotated[float | None, BeforeValidator(rate_or_none, json_schema_input_type=float | str)] = (
-        setting(
+        method(
             1.0,
             ge=0,
             help="lambda of the attenuated reward, per frame; none switches it off.",
-            panel=Panel.METHOD,
             unit="per frame",
             metavar="RATE",
         )
@@ -115,34 +99,56 @@ class ScoringPart(Part):
 class GenerationPart(Part):
     """How clips are generated; frames, size, steps and guidance default by model."""
 
-    num_frames: int = setting(ge=1, help="Frames a clip.", panel=Panel.CLIPS, unit="frames", resume=Resume.CLIPS)
-    height: int | None = setting(
-        None,
-        ge=8,
-        multiple_of=8,
-        help="Pixels from top to bottom.",
-        panel=Panel.CLIPS,
-        unit="pixels",
-        resume=Resume.CLIPS,
+    num_frames: int = clips(ge=1, help="Frames a clip.", unit="frames", resume=Resume.CLIPS)
+    height: int | None = clips(
+        None, ge=8, multiple_of=8, help="Pixels from top to bottom.", unit="pixels", resume=Resume.CLIPS
     )
-    width: int | None = setting(
-        None,
-        ge=8,
-        multiple_of=8,
-        help="Pixels from left to right.",
-        panel=Panel.CLIPS,
-        unit="pixels",
-        resume=Resume.CLIPS,
+    width: int | None = clips(
+        None, ge=8, multiple_of=8, help="Pixels from left to right.", unit="pixels", resume=Resume.CLIPS
     )
-    fps: float = setting(gt=0, le=240, help="Frames a second.", panel=Panel.CLIPS, unit="frames a second")
-    num_inference_steps: int = setting(ge=1, le=1000, help="Steps of a full chain.", panel=Panel.CLIPS, unit="steps")
-    guidance_scale: float = setting(ge=0, help="Classifier-free guidance; 1 is none.", panel=Panel.CLIPS)
-    negative_prompt: str = setting(
-        "", help="What clips should not show.", panel=Panel.CLIPS, metavar="TEXT", resume=Resume.CLIPS
-    )
-    guidance_batching: bool = setting(
+    fps: float = clips(gt=0, le=240, help="Frames a second.", unit="frames a second")
+    num_inference_steps: int = clips(ge=1, le=1000, help="Steps of a full chain.", unit="steps")
+    guidance_scale: float = clips(ge=0, help="Classifier-free guidance; 1 is none.")
+    negative_prompt: str = clips("", help="What clips should not show.", metavar="TEXT", resume=Resume.CLIPS)
+    guidance_batching: bool = clips(
         True,
         help="Both branches of the guidance in one forward; or one after the other: less memory.",
-        panel=Panel.CLIPS,
         resume=Resume.FREE,
     )
+
+
+OWN = "none"  # the model's own weights
+
+
+def whole_path(value: object) -> object:
+    """A path from the root, as runs and adapters that name the file are used from other folders; None for "none"."""
+    if not isinstance(value, str) or not value:
+        return value
+    return None if value.lower() == OWN else str(Path(value).expanduser().absolute())
+
+
+class FamilyPart(Part):
+    """What only models with a `UNet3DConditionModel` have."""
+
+    unet: Annotated[str | None, BeforeValidator(whole_path, json_schema_input_type=str)] = shared(
+        None,
+        min_length=1,
+        help="Take the model's U-Net from a .pth of the authors (VGen, ModelScope); none: its own. Default: the run's.",
+        metavar="FILE",
+        resume=Resume.CLIPS,
+    )
+
+    @property
+    def weights_file(self) -> str | None:
+        """The file that the network's weights come from; None: the model's own."""
+        return self.unet
+
+
+class FamilyKeywords(TypedDict, total=False):
+    """Keywords of `FamilyPart`."""
+
+    unet: str | PathLike[str] | None
+
+
+FAMILY_SETTINGS = tuple(FamilyPart.model_fields)
+OWN_WEIGHTS = dict.fromkeys(FAMILY_SETTINGS, OWN)  # these settings of a model that is taken as it is

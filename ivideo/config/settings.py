@@ -7,9 +7,8 @@ from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
-from ivideo.config.family import FamilyPart
-from ivideo.config.fields import Panel, Resume, setting
-from ivideo.config.parts import GenerationPart, ModelPart, Part, RewardPart, ScoringPart
+from ivideo.config.fields import Resume, clips, guard, method, resuming, setting
+from ivideo.config.parts import FamilyPart, GenerationPart, ModelPart, Part, RewardPart, ScoringPart
 from ivideo.config.presets import PRESETS
 
 TrackerName = Literal["tensorboard", "wandb"]
@@ -22,45 +21,31 @@ FrameDrawName = Literal["random", "first"]
 class EditingPart(Part):
     """The chain that training goes through, and where the gradient flows in it."""
 
-    num_inference_steps: int = setting(
-        ge=1,
-        le=1000,
-        help="D: steps of the chain that is edited through.",
-        panel=Panel.METHOD,
-        unit="steps",
-        resume=Resume.CLIPS,
+    num_inference_steps: int = method(
+        ge=1, le=1000, help="D: steps of the chain that is edited through.", unit="steps", resume=Resume.CLIPS
     )
-    guidance_scale: float = setting(ge=0, help="Guidance of the edit that is trained through.", panel=Panel.METHOD)
-    generation_num_inference_steps: int = setting(
-        ge=1, le=1000, help="Steps of full generations.", panel=Panel.CLIPS, unit="steps"
-    )
-    generation_guidance_scale: float = setting(
-        ge=0, help="Guidance of full generations.", panel=Panel.CLIPS, resume=Resume.CLIPS
-    )
-    start: StartName = setting(
+    guidance_scale: float = method(ge=0, help="Guidance of the edit that is trained through.")
+    generation_num_inference_steps: int = clips(ge=1, le=1000, help="Steps of full generations.", unit="steps")
+    generation_guidance_scale: float = clips(ge=0, help="Guidance of full generations.", resume=Resume.CLIPS)
+    start: StartName = method(
         "clip",
         help="clip: edit clips; noise: run the whole chain from pure noise (DRaFT), without clips, `strength` and "
         "`offset_noise`.",
-        panel=Panel.METHOD,
     )
-    strength: float = setting(gt=0, le=1, help="tau: share of the chain that is run from a clip.", panel=Panel.METHOD)
-    gradient: GradientName = setting(
+    strength: float = method(gt=0, le=1, help="tau: share of the chain that is run from a clip.")
+    gradient: GradientName = method(
         "last",
         help="Where it flows. last: through the last K steps; random: one of the last K, drawn each step, whose guess "
         "of the clean clip is scored (ReFL); drtune: K steps spread over the chain, never through the network's input "
         "(DRTune); draft-lv: the last step, on K copies noised anew (DRaFT-LV).",
-        panel=Panel.METHOD,
     )
-    num_grad_steps: int = setting(
+    num_grad_steps: int = method(
         ge=1,
         help="K: steps that the gradient flows through; random draws one of them; draft-lv: copies noised anew.",
-        panel=Panel.METHOD,
         unit="steps",
     )
-    frame_draw: FrameDrawName = setting(
-        "random", help="Train on a random frame of each segment, or on its first.", panel=Panel.METHOD
-    )
-    offset_noise: float = setting(ge=0, help="Weight of the noise that a frame's pixels share.", panel=Panel.METHOD)
+    frame_draw: FrameDrawName = method("random", help="Train on a random frame of each segment, or on its first.")
+    offset_noise: float = method(ge=0, help="Weight of the noise that a frame's pixels share.")
 
     @property
     def num_chain_steps(self) -> int:
@@ -82,28 +67,21 @@ class EditingPart(Part):
 class OptimiserPart(Part):
     """The adapter, and how its weights are changed."""
 
-    lora_rank: int = setting(ge=1, help="Inner width of the adapter.", panel=Panel.METHOD)
-    lora_alpha: float = setting(gt=0, help="The adapter is scaled by alpha / rank.", panel=Panel.METHOD)
-    learning_rate: float = setting(gt=0, help="Of AdamW.", panel=Panel.METHOD)
-    num_warmup_steps: int = setting(ge=0, help="Linear learning-rate warm-up.", panel=Panel.METHOD, unit="steps")
-    lr_schedule: ScheduleName = setting(
-        help="Learning rate after the warm-up: constant, or linear or cosine down to zero.", panel=Panel.METHOD
+    lora_rank: int = method(ge=1, help="Inner width of the adapter.")
+    lora_alpha: float = method(gt=0, help="The adapter is scaled by alpha / rank.")
+    learning_rate: float = method(gt=0, help="Of AdamW.")
+    num_warmup_steps: int = method(ge=0, help="Linear learning-rate warm-up.", unit="steps")
+    lr_schedule: ScheduleName = method(
+        help="Learning rate after the warm-up: constant, or linear or cosine down to zero."
     )
-    max_grad_norm: float = setting(
-        0.0, ge=0, help="Longer gradients are shortened to this norm; 0: none are.", panel=Panel.METHOD
+    max_grad_norm: float = method(0.0, ge=0, help="Longer gradients are shortened to this norm; 0: none are.")
+    batch_size: int = method(ge=1, help="Clips a step, over all processes.", unit="clips")
+    gradient_accumulation: int = method(
+        ge=1, help="Parts that a batch goes through the network in.", unit="parts", resume=Resume.FREE
     )
-    batch_size: int = setting(ge=1, help="Clips a step, over all processes.", panel=Panel.METHOD, unit="clips")
-    gradient_accumulation: int = setting(
-        ge=1,
-        help="Parts that a batch goes through the network in.",
-        panel=Panel.METHOD,
-        unit="parts",
-        resume=Resume.FREE,
-    )
-    gradient_checkpointing: bool = setting(
+    gradient_checkpointing: bool = method(
         True,
         help="Recompute blocks of network and decoder in the backward pass: less memory, more time.",
-        panel=Panel.METHOD,
         resume=Resume.FREE,
     )
     max_steps: int = setting(ge=1, help="Optimiser steps.", unit="steps", resume=Resume.LONGER)
@@ -114,51 +92,36 @@ class GuardPart(Part):
 
     evaluate: bool = setting(True, help="Score held-out clips before, between and after.", flags=(" /--no-eval",))
     num_eval_prompts: int = setting(24, ge=1, help="Held-out prompts at most.", unit="prompts")
-    eval_every: int = setting(
-        250, ge=0, help="Steps between evaluations of held-out prompts; 0: none.", panel=Panel.GUARD, unit="steps"
+    eval_every: int = guard(250, ge=0, help="Steps between evaluations of held-out prompts; 0: none.", unit="steps")
+    num_watched_prompts: int = guard(12, ge=1, help="Held-out prompts that are generated then.", unit="prompts")
+    patience: int = guard(
+        8, ge=0, help="Stop after so many evaluations without a new best held-out reward; 0: never.", unit="evaluations"
     )
-    num_watched_prompts: int = setting(
-        12, ge=1, help="Held-out prompts that are generated then.", panel=Panel.GUARD, unit="prompts"
-    )
-    patience: int = setting(
-        8,
-        ge=0,
-        help="Stop after so many evaluations without a new best held-out reward; 0: never.",
-        panel=Panel.GUARD,
-        unit="evaluations",
-    )
-    min_motion: float = setting(
-        0.85, ge=0, le=1, help="Stop below this share of the base's motion; 0: never.", panel=Panel.GUARD
-    )
-    min_judge: float = setting(
+    min_motion: float = guard(0.85, ge=0, le=1, help="Stop below this share of the base's motion; 0: never.")
+    min_judge: float = guard(
         0.95,
         ge=0,
         le=1,
         help="Stop where a reward that is not trained on falls below this share of the base's and by more than chance; "
         "0: never.",
-        panel=Panel.GUARD,
     )
 
 
 class RunPart(Part):
     """How a run is kept and watched; nothing of it changes the result."""
 
-    save_every: int = setting(
-        50, ge=1, help="Steps between checkpoints.", panel=Panel.RESUME, unit="steps", resume=Resume.FREE
-    )
-    keep_checkpoints: int = setting(
+    save_every: int = resuming(50, ge=1, help="Steps between checkpoints.", unit="steps", resume=Resume.FREE)
+    keep_checkpoints: int = resuming(
         2,
         ge=1,
         help="Newest checkpoints that are kept, beside the start and the best.",
-        panel=Panel.RESUME,
         unit="checkpoints",
         resume=Resume.FREE,
     )
-    max_bad_steps: int = setting(
+    max_bad_steps: int = resuming(
         5,
         ge=1,
         help="End after so many steps in a row without a finite loss and gradient; each is left out.",
-        panel=Panel.RESUME,
         unit="steps",
         resume=Resume.FREE,
     )

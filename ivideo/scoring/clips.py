@@ -16,9 +16,8 @@ from ivideo.core.attenuation import frame_weights
 from ivideo.core.segments import first_frame_indices, spread_frame_indices
 from ivideo.metrics.by_reward import ByReward, ScoredClip
 from ivideo.metrics.over_time import REFERENCE_FPS
-from ivideo.metrics.registry import compared, measures
+from ivideo.metrics.registry import compared, measure_temporal, measures
 from ivideo.metrics.statistics import group_by_prompt, paired_difference
-from ivideo.metrics.temporal import measure_temporal
 from ivideo.rewards.mixture import Rewards, Score
 
 Frame = NDArray[np.uint8]

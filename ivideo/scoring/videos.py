@@ -15,8 +15,7 @@ from ivideo.config.settings import ScoreSettings
 from ivideo.errors import IvideoError, UsageError
 from ivideo.metrics.by_reward import ByReward
 from ivideo.metrics.over_time import OverPairs
-from ivideo.metrics.registry import measures
-from ivideo.metrics.temporal import TemporalMeter
+from ivideo.metrics.registry import TemporalMeter, measures
 from ivideo.models.devices import Item, choose_device
 from ivideo.progress import Progress, Silence
 from ivideo.rewards.mixture import Rewards

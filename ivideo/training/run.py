@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from ivideo.config.family import FAMILY_SETTINGS
 from ivideo.config.merge import write_toml
+from ivideo.config.parts import FAMILY_SETTINGS
 from ivideo.config.presets import find_location
 from ivideo.config.settings import FinetuneSettings
 from ivideo.errors import Interrupted, IvideoError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ivideo.metrics.agreement import Agreement, agreement, vote_shares
+from ivideo.metrics.statistics import Agreement, agreement, vote_shares
 
 OPTIONS = ("b", "tie", "a")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ivideo.metrics import over_time as pairs
-from ivideo.metrics.temporal import measure_temporal
+from ivideo.metrics.registry import measure_temporal
 
 FROZEN = {"motion": 0.0, "flicker": 1.0, "motion_smoothness_proxy": 1.0, "dynamic_degree": 0.0, "is_dynamic": False}
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ivideo.errors import UsageError
-from ivideo.report.vbench import VBenchResults
+from ivideo.files.records import VBenchResults
 
 DIMENSIONS = {
     "temporal_flickering": "flicker",

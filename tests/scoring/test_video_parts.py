@@ -11,7 +11,7 @@ import pytest
 from torch import Tensor
 
 from ivideo.config.settings import ScoreSettings
-from ivideo.metrics.temporal import measure_temporal
+from ivideo.metrics.registry import measure_temporal
 from ivideo.rewards.contract import RewardModel
 from ivideo.rewards.mixture import Rewards
 from ivideo.scoring import videos as video_parts
