@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ivideo.config.parts import FAMILY_SETTINGS
+from ivideo.config.presets import FALLBACK, PRESETS
 from ivideo.config.settings import GenerationSettings
 from ivideo.core.draws import draw_normal
 from ivideo.core.sampler import run_chain
@@ -62,8 +63,10 @@ def latents_shape(model: TextToVideoModel, settings: GenerationSettings) -> tupl
     return model.latents_shape(settings.num_frames, *model.fit_size(settings.height, settings.width))
 
 
-def warn_of_prompts(model: TextToVideoModel, prompts: Sequence[str], progress: Progress) -> None:
-    """Name the prompts that the text encoder cannot read as they are."""
+def introduce(model: TextToVideoModel, prompts: Sequence[str], progress: Progress) -> None:
+    """Tell whose defaults a model takes that has none, and name the prompts that it cannot read as they are."""
+    if model.name not in PRESETS:
+        progress.say(f"{model.name} has no preset: what nobody set is as for {FALLBACK}, but for the size")
     for prompt in prompts:
         for problem in model.find_prompt_problems(prompt):
             progress.warn(f"prompt {prompt!r}: {problem}")
@@ -208,7 +211,7 @@ def generate(
         tell_of_gifs(progress)
     rewards = load_rewards(settings.rewards, choose_device(settings.device)) if with_score else None
     model = open_model(settings, adapter)
-    warn_of_prompts(model, prompts, progress)
+    introduce(model, prompts, progress)
     progress.start("videos", len(planned))
     with adapter_merged(model.network):
         for prompt, seed, path in planned:

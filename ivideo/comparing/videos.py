@@ -13,7 +13,7 @@ from ivideo.comparing.pairs import Row
 from ivideo.comparing.results import ScoredRow
 from ivideo.config.settings import GenerationSettings, Settings
 from ivideo.errors import IvideoError
-from ivideo.generating import describe_generation, generate_clip, open_model, warn_of_prompts
+from ivideo.generating import describe_generation, generate_clip, introduce, open_model
 from ivideo.models.contract import TextToVideoModel
 from ivideo.models.lora import adapter_merged, adapter_off
 from ivideo.progress import Progress
@@ -111,7 +111,7 @@ def _order(makers: Sequence[VideoMaker]) -> list[VideoMaker]:
 
 
 def _make_rows(maker: VideoMaker, rows: Sequence[Row], model: TextToVideoModel, progress: Progress) -> None:
-    warn_of_prompts(model, list(dict.fromkeys(row.prompt for row in rows)), progress)
+    introduce(model, list(dict.fromkeys(row.prompt for row in rows)), progress)
     progress.start(f"videos of {maker.candidate.name}", len(rows))
     for row in rows:
         maker.make(row, model)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ivideo.config.merge import merge_settings, read_settings_file
-from ivideo.config.presets import FALLBACK, PRESETS, choose_model, preset_for
-from ivideo.config.settings import FinetuneSettings, GenerationSettings, Settings, generation_defaults
+from ivideo.config.presets import choose_model, preset_for
+from ivideo.config.settings import FinetuneSettings, Settings, generation_defaults
 from ivideo.inputs.adapters import Adapter
 from ivideo.models.devices import choose_device
 from ivideo.progress import Progress
@@ -63,8 +63,6 @@ def resolve_settings(
     choose_device(settings.device)
     if asked == "auto":
         progress.say(f"model: {model}")
-    if model not in PRESETS and issubclass(kind, GenerationSettings):
-        progress.say(f"{model} has no preset of its own: it takes {FALLBACK}'s, at its own size")
     return settings
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from ivideo.config.settings import ScoreSettings
 from ivideo.errors import IvideoError, UsageError
@@ -45,6 +48,18 @@ def read_ahead(items: Generator[Item, None, None], num_ahead: int) -> Generator[
     finally:
         pool.shutdown(cancel_futures=True)
         items.close()
+
+
+@contextmanager
+def leave_a_core() -> Iterator[None]:
+    """Have torch leave a core to the thread that reads: threads that want one core wait for each other for long."""
+    num_threads = torch.get_num_threads()
+    num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(max(1, min(num_threads, num_cores - 1)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(num_threads)
 
 
 MAX_PART_BYTES = MAX_BATCH_BYTES // 2
@@ -224,7 +239,7 @@ def score(
     batcher = FrameBatcher(rewards, settings.batch_size)
     waiting: deque[VideoToScore] = deque()  # read, but not all of their frames scored
     progress.start("scoring", len(videos))
-    with closing(read_ahead(read_parts(videos, rewards, settings), NUM_PARTS_AHEAD)) as parts:
+    with leave_a_core(), closing(read_ahead(read_parts(videos, rewards, settings), NUM_PARTS_AHEAD)) as parts:
         for part in parts:
             for index, frame in part.frames:
                 assert part.video.clip is not None

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 
 from ivideo.config.settings import FinetuneSettings, generation_settings
 from ivideo.errors import IvideoError, UsageError
-from ivideo.generating import open_model, warn_of_prompts
+from ivideo.generating import introduce, open_model
 from ivideo.inputs.adapters import Adapter, adapter_of_weights_file
 from ivideo.models.contract import TextToVideoModel
 from ivideo.models.devices import choose_device
@@ -69,7 +69,7 @@ def open_context(
     start = find_start(settings)
     rewards = load_trainable_rewards(settings)
     model = open_model(generation_settings(settings), start)
-    warn_of_prompts(model, [*training, *kept], told)
+    introduce(model, [*training, *kept], told)
     model.encode_once([*training, *kept], settings.negative_prompt)
     return RunContext(settings, list(training), list(kept), start, model, rewards, processes, told)
 

@@ -114,7 +114,7 @@ def write_run_of_another_model(folder):
         (["RUN"], write_run_of_another_model, "was trained on modelscope", 1),
         (["--max-prompts", "0"], None, "--max-prompts 0: at least 1", 2),
         (["--num-seeds", "0"], None, "--num-seeds 0: from 1", 2),
-        (["--num-inference-steps", "0"], None, "--num-inference-steps 0", 2),
+        (["--num-inference-steps", "0"], None, "`num_inference_steps` 0", 2),
     ],
 )
 def test_bad_input_is_one_line(arguments, prepare, message, code, tmp_path, capsys):

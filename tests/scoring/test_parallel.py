@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import os
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 import torch
 
 from ivideo.models.devices import map_on_cores
-from ivideo.scoring.videos import read_ahead
+from ivideo.scoring.videos import leave_a_core, read_ahead
 
 
 @pytest.fixture(autouse=True)
@@ -113,3 +115,12 @@ def test_reading_ends_where_nobody_wants_more():
     assert next(items) == 0
     items.close()
     assert closed == [True]
+
+
+@pytest.mark.parametrize(("num_cores", "num_threads"), [(1, 1), (2, 1), (3, 2), (8, 2)])
+def test_a_core_is_left_for_reading(monkeypatch: pytest.MonkeyPatch, num_cores: int, num_threads: int) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(num_cores)))
+    with suppress(OSError), leave_a_core():
+        assert torch.get_num_threads() == num_threads
+        raise OSError("damaged")
+    assert torch.get_num_threads() == 2
