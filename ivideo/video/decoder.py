@@ -26,7 +26,7 @@ Frame = NDArray[np.uint8]
 # playlist that names other files.
 _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,ivf,ogg,asf,mxf,nut,dv,"
-    "yuv4mpegpipe,rm,wtv,apng,webp_anim"
+    "yuv4mpegpipe,rm,wtv,apng"
 )
 _OPTIONS = {"format_whitelist": _FORMATS, "fflags": "+discardcorrupt", "ignore_editlist": "1"}
 _SCALING = "flags=bicubic+accurate_rnd+full_chroma_int"

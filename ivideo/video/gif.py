@@ -1,4 +1,4 @@
-"""Gifs: what one says about itself, read from its blocks, and its frames, read and written by Pillow."""
+"""Gifs and animated webps: what one says about itself, and its frames, read and written by Pillow."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from PIL import GifImagePlugin, Image, ImageSequence
 from ivideo.errors import IvideoError
 
 SIGNATURE = b"GIF8"
+DAMAGES = (OSError, SyntaxError, EOFError, ValueError, IndexError, Image.DecompressionBombError)  # what Pillow raises
 _DEFAULT_FPS = 10.0  # as browsers show a gif without delays
 _EXTENSION, _PICTURE, _END, _TIMING = 0x21, 0x2C, 0x3B, 0xF9
 _NUM_COLOURS = 256
@@ -59,8 +60,31 @@ def read_gif_header(path: Path) -> GifHeader:
     return GifHeader(num_frames, 100 * num_frames / centiseconds if centiseconds else _DEFAULT_FPS, height, width)
 
 
+def is_webp(head: bytes) -> bool:
+    """Tell from a file's first 12 bytes whether it is a webp."""
+    return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+
+
+def read_webp_header(path: Path) -> GifHeader:
+    """The header of a webp; a still one has one frame. Its pictures are decoded for their delays.
+
+    Raises:
+        IvideoError: damaged.
+    """
+    try:
+        with Image.open(path) as webp:
+            delays = []
+            for picture in ImageSequence.Iterator(webp):
+                picture.load()  # only then it tells its delay
+                delays.append(picture.info.get("duration", 0))
+            fps = 1000 * len(delays) / sum(delays) if sum(delays) else _DEFAULT_FPS
+            return GifHeader(len(delays), fps, webp.height, webp.width)
+    except DAMAGES as error:
+        raise IvideoError(f"{path} is truncated or damaged: {error}") from error
+
+
 def read_gif_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
-    """Decode a gif picture by picture, each with what earlier ones left standing.
+    """Decode a gif or webp picture by picture, each with what earlier ones left standing.
 
     Args:
         path: an existing gif.
@@ -75,7 +99,7 @@ def read_gif_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
         with Image.open(path) as gif:
             for picture in ImageSequence.Iterator(gif):
                 yield np.array(picture.convert("RGB"))
-    except (OSError, SyntaxError, EOFError, ValueError, IndexError, Image.DecompressionBombError) as error:
+    except DAMAGES as error:
         raise IvideoError(f"{path} is truncated or damaged: {error}") from error
 
 

@@ -3,7 +3,7 @@
 | what                            | number of frames     | what tells that it is whole                              |
 |---------------------------------|----------------------|----------------------------------------------------------|
 | .mp4, .m4v, .mov                | in the header        | the bytes and the frames that it announces               |
-| .gif                            | in its blocks        | its end mark, and every picture                          |
+| .gif, .webp                     | in its blocks        | its end mark (.gif), and every picture                   |
 | folder of .png, .jpg            | the files            | every picture                                            |
 | .webm, .mkv, .avi               | only by reading      | the bytes that it announces (a live recording: nothing)  |
 | fragmented mp4                  | only by reading      | the bytes that it announces                              |
@@ -14,7 +14,7 @@ never from its name. Frames come upright (a rotation in the file is followed), w
 their aspect, and each exactly once: time stamps, even uneven ones, only decide the average rate, and an edit list hides
 nothing. Damage inside a frame that its decoder patches up is not noticed.
 
-Gifs and pictures are read by Pillow; the others need PyAV (ffmpeg's libraries), and without it are not even opened.
+Gifs, webps and pictures are read by Pillow; the others need PyAV (ffmpeg), and without it are not even opened.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ivideo.files.atomic import explain_os_error
 from ivideo.video.containers import check_whole
 from ivideo.video.decoder import Frame, decode, probe
 from ivideo.video.folders import PICTURE_SUFFIXES, READABLE_SUFFIXES, list_frames, read_picture, read_pictures
-from ivideo.video.gif import SIGNATURE, read_gif_frames, read_gif_header
+from ivideo.video.gif import SIGNATURE, GifHeader, is_webp, read_gif_frames, read_gif_header, read_webp_header
 
 Frames = NDArray[np.uint8]
 
@@ -139,8 +139,10 @@ def open_video(path: Path, folder_fps: float = DEFAULT_FPS) -> VideoReader:
         if path.exists() and not path.is_file():
             raise IvideoError(f"{path} is not a video: it is no regular file")
         with path.open("rb") as file:
-            is_gif = file.read(len(SIGNATURE)) == SIGNATURE
-        return _open_gif(path) if is_gif else _open_coded(path)
+            head = file.read(12)
+        if head.startswith(SIGNATURE):
+            return _open_pictures(path, read_gif_header(path))
+        return _open_pictures(path, read_webp_header(path)) if is_webp(head) else _open_coded(path)
     except FileNotFoundError as error:
         raise IvideoError(f"video {path} does not exist") from error
     except OSError as error:
@@ -158,8 +160,7 @@ def _open_folder(path: Path, fps: float) -> VideoReader:
     return VideoReader(path, len(pictures), fps, height, width, metadata, lambda _: read_pictures(pictures))
 
 
-def _open_gif(path: Path) -> VideoReader:
-    header = read_gif_header(path)
+def _open_pictures(path: Path, header: GifHeader) -> VideoReader:
     metadata = _read_sidecar(path.with_suffix(".json"))
     return VideoReader(
         path, header.num_frames, header.fps, header.height, header.width, metadata, lambda _: read_gif_frames(path)

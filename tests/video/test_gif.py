@@ -10,6 +10,7 @@ from PIL import Image, ImageSequence
 
 from ivideo.errors import IvideoError
 from ivideo.video.gif import GifHeader, read_gif_frames, read_gif_header, write_gif
+from ivideo.video.reader import open_video
 
 
 def save(path: Path, durations: list[int], **options: object) -> Path:
@@ -90,3 +91,15 @@ def test_few_colours_stay_as_they_are_however_rare(tmp_path: Path) -> None:
     frames[0, 0, :255] = np.random.default_rng(0).permutation(765).reshape(255, 3) % 256
     write_gif(tmp_path / "a.gif", frames, 8)
     assert np.array_equal(np.stack(list(read_gif_frames(tmp_path / "a.gif"))), frames)
+
+
+def test_an_animated_webp_is_read_too(tmp_path):
+    frames = np.random.default_rng(0).integers(256, size=(3, 8, 12, 3), dtype=np.uint8)
+    first, *others = map(Image.fromarray, frames)
+    first.save(tmp_path / "a.webp", save_all=True, append_images=others, duration=40, lossless=True)
+    reader = open_video(tmp_path / "a.webp")
+    assert (reader.num_frames, reader.fps, reader.height, reader.width) == (3, 25, 8, 12)
+    assert np.array_equal(np.stack(list(reader)), frames)
+    (tmp_path / "cut.webp").write_bytes((tmp_path / "a.webp").read_bytes()[:60])
+    with pytest.raises(IvideoError, match="truncated or damaged"):
+        open_video(tmp_path / "cut.webp")
