@@ -89,7 +89,19 @@ def test_it_is_trained_on_evaluated_and_guarded(
 ) -> None:
     (tmp_path / "prompts.txt").write_text("a cat surfing\n")
     (tmp_path / "heldout.txt").write_text("a pig\n")
-    flags = ("--model", "emoji-world", *small_training, "--max-steps", 2, "--batch-size", 1, "--min-motion", 0)
+    flags = (
+        "--model",
+        "emoji-world",
+        *small_training,
+        "--max-steps",
+        2,
+        "--batch-size",
+        1,
+        "--min-motion",
+        0,
+        "--min-judge",
+        0.01,
+    )
     flags = (*flags, "--eval-prompts", tmp_path / "heldout.txt", "--eval-every", 1, "--learning-rate", 0.001)
     rewards = ("--reward", reward, "--reward", "emoji-clip")
     result = ivideo("finetune", tmp_path / "prompts.txt", *flags, *rewards, "-o", tmp_path / "run")
