@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ivideo.config.parts import FAMILY_SETTINGS
-from ivideo.config.presets import FALLBACK, PRESETS
+from ivideo.config.presets import PRESETS
 from ivideo.config.settings import GenerationSettings
 from ivideo.core.draws import draw_normal
 from ivideo.core.sampler import run_chain
@@ -21,9 +20,9 @@ from ivideo.errors import UsageError
 from ivideo.files.atomic import check_folder
 from ivideo.inputs.adapters import Adapter
 from ivideo.inputs.prompts import check_prompts
-from ivideo.models.contract import TextToVideoModel
+from ivideo.models.contract import ClipRequest, TextToVideoModel
 from ivideo.models.devices import choose_device, choose_dtype
-from ivideo.models.families import load_model
+from ivideo.models.families import find_preset, load_model
 from ivideo.models.lora import adapter_merged
 from ivideo.progress import Progress, Silence
 from ivideo.rewards.registry import load_rewards
@@ -38,17 +37,24 @@ from ivideo.video.writer import (
 )
 
 
-def open_model(settings: GenerationSettings, adapter: Adapter | None = None) -> TextToVideoModel:
+def open_model(
+    settings: GenerationSettings, adapter: Adapter | None = None, prompts: Sequence[str] = ()
+) -> TextToVideoModel:
     """The settings' model on its device, with an adapter if one is given.
 
+    Args:
+        settings: name it.
+        adapter: what is put into it.
+        prompts: all that it will be asked for; large text encoders see them before the network is loaded.
+
     Raises:
-        UsageError: no such model or device, or a size or number of steps that the model cannot make.
+        UsageError: no such model or device, or a size that the model cannot make.
         IvideoError: the model or the adapter cannot be loaded.
     """
     device = choose_device(settings.device)
-    model = load_model(settings.model, device, choose_dtype(settings.dtype, device), settings.weights_file)
+    dtype, texts = choose_dtype(settings.dtype, device), [*prompts, settings.negative_prompt]
+    model = load_model(settings.model, device, dtype, texts=texts, options=settings.family_options)
     latents_shape(model, settings)
-    model.stepper(settings.num_inference_steps)
     if adapter is not None:
         model.load_adapter(adapter.path, adapter.scale)
     return model
@@ -66,7 +72,9 @@ def latents_shape(model: TextToVideoModel, settings: GenerationSettings) -> tupl
 def introduce(model: TextToVideoModel, prompts: Sequence[str], progress: Progress) -> None:
     """Tell whose defaults a model takes that has none, and name the prompts that it cannot read as they are."""
     if model.name not in PRESETS:
-        progress.say(f"{model.name} has no preset: what nobody set is as for {FALLBACK}, but for the size")
+        progress.say(
+            f"{model.name} has no preset: what nobody set is as for {find_preset(model.name)}, but for the size"
+        )
     for prompt in prompts:
         for problem in model.find_prompt_problems(prompt):
             progress.warn(f"prompt {prompt!r}: {problem}")
@@ -88,17 +96,19 @@ def generate_latents(
     model: TextToVideoModel, settings: GenerationSettings, prompts: Sequence[str], seeds: Sequence[int]
 ) -> Tensor:
     """Latents (len(prompts), channels, num_frames, height, width) of one clip a prompt, each from its own seed."""
-    stepper = model.stepper(settings.num_inference_steps)
-    noise = draw_initial_noise(latents_shape(model, settings), seeds).to(model.device)
+    shape = latents_shape(model, settings)
+    stepper = model.stepper(settings.num_inference_steps, shape)
+    noise = draw_initial_noise(shape, seeds).to(model.device)
     conditioning = model.encode_prompts(prompts, settings.negative_prompt)
-    denoise = model.denoiser(settings.guidance_scale, batched=settings.guidance_batching)
+    denoise = model.denoiser(settings.guidance_scale, batched=settings.guidance_batching, fps=settings.fps)
     return run_chain(denoise, stepper, noise, stepper.timesteps, conditioning)
 
 
 def generate_clip(model: TextToVideoModel, settings: GenerationSettings, prompt: str, seed: int) -> np.ndarray:
     """One clip, uint8 (num_frames, height, width, 3); the same seed always gives the same clip."""
-    latents = generate_latents(model, settings, [prompt], [seed])
-    clip: np.ndarray = model.decode_clip(latents[0]).numpy()
+    names = ("num_frames", "height", "width", "num_inference_steps", "guidance_scale", "negative_prompt", "fps")
+    values = {name: getattr(settings, name) for name in (*names, "guidance_batching")}
+    clip: np.ndarray = model.make_clip(ClipRequest(prompt, seed, **values)).numpy()
     return clip
 
 
@@ -111,7 +121,7 @@ def describe_generation(
         "prompt": prompt,
         "seed": seed,
         "model": settings.model,
-        **{name: getattr(settings, name) for name in FAMILY_SETTINGS},
+        **settings.told_options,
         "adapter": str(adapter.path) if adapter else None,
         "lora_scale": adapter.scale if adapter else None,
         "negative_prompt": settings.negative_prompt,
@@ -210,7 +220,7 @@ def generate(
     if planned[0][2] != output:
         tell_of_gifs(progress)
     rewards = load_rewards(settings.rewards, choose_device(settings.device)) if with_score else None
-    model = open_model(settings, adapter)
+    model = open_model(settings, adapter, prompts)
     introduce(model, prompts, progress)
     progress.start("videos", len(planned))
     with adapter_merged(model.network):

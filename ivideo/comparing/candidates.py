@@ -15,6 +15,7 @@ from ivideo.config.parts import FAMILY_SETTINGS, OWN_WEIGHTS
 from ivideo.config.presets import ADAPTERS, MODEL_SOURCES, find_location, heldout_prompts_path
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import IvideoError, UsageError
+from ivideo.files.cache import hash_content
 from ivideo.inputs.adapters import Adapter, check_adapter_name, find_adapter
 from ivideo.inputs.prompts import read_prompts
 from ivideo.inputs.settings import resolve_settings
@@ -23,7 +24,6 @@ from ivideo.models.families import is_weights_file
 from ivideo.models.lora import CONFIG_FILE, WEIGHTS_FILE
 from ivideo.progress import Progress, Silence
 from ivideo.video.folders import READABLE_SUFFIXES
-from ivideo.video.hashes import hash_content
 from ivideo.video.reader import open_video
 
 BASE = "base"
@@ -229,7 +229,8 @@ def find_provenance(candidate: Candidate, settings: GenerationSettings) -> Prove
         "device": device.type,
         "dtype": str(choose_dtype(settings.dtype, device)).removeprefix("torch."),
         "model_files": _list_files(settings.model),
-        **{name: hash_content(Path(file)) if (file := getattr(settings, name)) else None for name in FAMILY_SETTINGS},
+        **settings.told_options,
+        "unet": hash_content(Path(settings.weights_file)) if settings.weights_file else None,
         "adapter": adapter,
         "lora_scale": candidate.adapter.scale if candidate.adapter else None,
     }

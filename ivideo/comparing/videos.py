@@ -48,7 +48,7 @@ class VideoMaker:
     def base(self) -> tuple[object, ...]:
         """Which weights it needs in memory, whatever the adapter."""
         settings = self.settings
-        return settings.model, settings.weights_file, settings.device, settings.dtype
+        return settings.model, tuple(settings.family_options.values()), settings.device, settings.dtype
 
     def find_missing(self, rows: Sequence[Row]) -> list[Row]:
         """The rows whose video is not there, or was made otherwise."""
@@ -94,12 +94,13 @@ def make_videos(makers: Sequence[VideoMaker], rows: Sequence[Row], progress: Pro
     for maker in makers:
         if kept := len(rows) - len(missing[maker.folder]):
             progress.say(f"videos of {maker.candidate.name}: {kept} of {len(rows)} are there already")
+    prompts = list(dict.fromkeys(row.prompt for row in rows))
     model: TextToVideoModel | None = None
     opened: tuple[object, ...] = ()
     for maker in _order([maker for maker in makers if missing[maker.folder]]):
         if model is None or maker.candidate.adapter or maker.base != opened:
             model = None  # the first one goes before the second comes
-            model, opened = open_model(maker.settings, maker.candidate.adapter), maker.base
+            model, opened = open_model(maker.settings, maker.candidate.adapter, prompts), maker.base
         with (adapter_merged if maker.candidate.adapter else adapter_off)(model.network):
             _make_rows(maker, missing[maker.folder], model, progress)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
@@ -128,7 +128,7 @@ def whole_path(value: object) -> object:
 
 
 class FamilyPart(Part):
-    """What only models with a `UNet3DConditionModel` have."""
+    """What only models of one family have."""
 
     unet: Annotated[str | None, BeforeValidator(whole_path, json_schema_input_type=str)] = shared(
         None,
@@ -137,6 +137,21 @@ class FamilyPart(Part):
         metavar="FILE",
         resume=Resume.CLIPS,
     )
+    expert: Literal["high", "low", "both"] | None = shared(
+        None,
+        help="Which expert of a model with two (wan2.2-a14b) the adapter goes into; default: low, which the last steps "
+        "go through.",
+    )
+
+    @property
+    def family_options(self) -> dict[str, Any]:
+        """These settings by name."""
+        return {name: getattr(self, name) for name in FAMILY_SETTINGS}
+
+    @property
+    def told_options(self) -> dict[str, Any]:
+        """Those that records and videos tell: the weights' file always, others where they are set."""
+        return {name: value for name, value in self.family_options.items() if value is not None or name == "unet"}
 
     @property
     def weights_file(self) -> str | None:
@@ -148,7 +163,8 @@ class FamilyKeywords(TypedDict, total=False):
     """Keywords of `FamilyPart`."""
 
     unet: str | PathLike[str] | None
+    expert: str | None
 
 
 FAMILY_SETTINGS = tuple(FamilyPart.model_fields)
-OWN_WEIGHTS = dict.fromkeys(FAMILY_SETTINGS, OWN)  # these settings of a model that is taken as it is
+OWN_WEIGHTS = {"unet": OWN}  # these settings of a model that is taken as it is

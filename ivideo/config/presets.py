@@ -117,18 +117,19 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-def preset_for(model: str, preset: str = "default") -> Mapping[str, Any]:
-    """The defaults of a model; models without their own get ModelScope's, at their own size.
+def preset_for(model: str, preset: str = "default", like: str = FALLBACK) -> Mapping[str, Any]:
+    """The defaults of a model; models without their own get those of another one, at their own size.
 
     Args:
         model: the resolved model name (not `auto`).
         preset: `default` or `quick`.
+        like: the short name of the other one.
 
     Raises:
         UsageError: no preset of that name.
     """
     own = PRESETS.get(model)
-    named = own or PRESETS[FALLBACK]
+    named = own or PRESETS[like]
     if preset not in named:
         raise UsageError(f"unknown preset {preset!r}: one of {', '.join(named)}")
     return named[preset] if own else {**named[preset], "height": None, "width": None}

@@ -20,8 +20,8 @@ from ivideo.config.settings import GenerationSettings, generation_defaults
 from ivideo.errors import IvideoError, UsageError
 from ivideo.files.atomic import atomic_folder, check_folder
 from ivideo.files.run_folder import open_run_folder
-from ivideo.models.families import find_family, find_lora_rank, is_weights_file, read_adapter_notes, read_index
-from ivideo.models.loading import explain_damage
+from ivideo.models.families import find_family, find_lora_rank, is_weights_file, read_adapter_notes
+from ivideo.models.loading import explain_damage, read_index
 from ivideo.models.lora import CONFIG_FILE, merge_lora
 
 
@@ -126,10 +126,10 @@ def save_adapter(adapter: Adapter, output: Path, settings: GenerationSettings) -
     check_new_folder(output)
     location = find_location(settings.model)
     family = find_family(settings.model, location)
-    network = family.load_network(settings.model, location, None)
+    network = family.load_network(settings.model, location, None, settings.family_options)
     family.load_adapter(network.to_empty(device="cpu"), adapter.path)
     with atomic_folder(output) as folder:
-        family.save_adapter(network, folder, settings.model, settings.weights_file)
+        family.save_adapter(network, folder, settings.model, settings.family_options)
     return output
 
 
@@ -151,11 +151,11 @@ def merge_adapter(adapter: Adapter, output: Path, settings: GenerationSettings, 
     check_new_folder(output)
     location = find_location(settings.model)
     family, index = find_family(settings.model, location), read_index(settings.model, location)
-    network = family.load_network(settings.model, location, torch.float32, settings.weights_file)
+    network = family.load_network(settings.model, location, torch.float32, settings.family_options)
     family.load_adapter(network, adapter.path, adapter.scale)
     merge_lora(network)
     network.to(dtype)
-    own = family.NETWORK_PART
+    own = family.network_folder(settings.model, location, settings.family_options)
     parts = [name for name, value in index.items() if isinstance(value, (list, tuple)) and name != own]
     source = download_parts(settings.model, location, parts, own)
     with atomic_folder(output) as folder:

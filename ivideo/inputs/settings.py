@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ivideo.config.merge import merge_settings, read_settings_file
-from ivideo.config.presets import choose_model, preset_for
-from ivideo.config.settings import FinetuneSettings, Settings, generation_defaults
+from ivideo.config.presets import FALLBACK, PRESETS, choose_model, preset_for
+from ivideo.config.settings import FinetuneSettings, GenerationSettings, Settings, generation_defaults
 from ivideo.inputs.adapters import Adapter
 from ivideo.models.devices import choose_device
+from ivideo.models.families import find_preset
 from ivideo.progress import Progress
 from ivideo.rewards.registry import runs_code
 
@@ -51,13 +52,15 @@ def resolve_settings(
     asked = given.get("model") or file.get("model") or own.get("model") or model_hint
     asked = str(asked or os.environ.get("IVIDEO_MODEL") or "auto")
     model = choose_model(asked)
-    defaults: Mapping[str, Any] = preset_for(model, preset)
+    needs_family = model not in PRESETS and issubclass(kind, GenerationSettings)
+    like = find_preset(model) if needs_family else FALLBACK
+    defaults: Mapping[str, Any] = preset_for(model, preset, like)
     if not issubclass(kind, FinetuneSettings):
         defaults = generation_defaults(defaults)
     if own.get("model", model) == model:
         defaults = {**defaults, **own}
         if runs_code(own.get("reward", ())) and not (given.get("reward") or file.get("reward")):
-            defaults = {**defaults, "reward": preset_for(model, preset)["reward"]}
+            defaults = {**defaults, "reward": preset_for(model, preset, like)["reward"]}
             progress.say(f"the run's reward {shown(own['reward'])} is code: it is run only if `reward` names it")
     settings = merge_settings(kind, {**defaults, "model": model}, {**file, "model": model}, {**given, "model": model})
     choose_device(settings.device)

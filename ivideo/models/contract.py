@@ -8,14 +8,18 @@ by part; `ivideo.models.families` has a row for each.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 
-from ivideo.core.sampler import Denoise, Stepper
+from ivideo.core.draws import draw_normal
+from ivideo.core.sampler import Denoise, Stepper, run_chain
+from ivideo.errors import UsageError
 from ivideo.models.lora import load_lora, save_lora
 
 SMALL_NETWORK = 50_000_000  # parameters; several clips at once fit into memory, and one alone leaves cores idle
@@ -27,6 +31,39 @@ class Conditioning(Protocol):
     def pick(self, items: Sequence[int]) -> Self:
         """That of some prompts, by their places in the batch; a place may be named twice."""
         ...
+
+
+@dataclass(frozen=True)
+class ClipRequest:
+    """A clip that is asked for.
+
+    Attributes:
+        prompt: what it should show.
+        seed: fixes it.
+        num_frames: pixel frames.
+        height: in pixels; None for the model's own.
+        width: likewise.
+        num_inference_steps: of a full chain.
+        guidance_scale: weight of the text.
+        negative_prompt: what it should not show.
+        fps: frames a second, for models that are told.
+        guidance_batching: both branches of the guidance in one forward.
+        extra: further arguments of a pipeline's call, by name.
+        on_step: is called with the number of steps that are done, where the model can tell.
+    """
+
+    prompt: str
+    seed: int
+    num_frames: int
+    height: int | None
+    width: int | None
+    num_inference_steps: int
+    guidance_scale: float
+    negative_prompt: str = ""
+    fps: float = 8.0
+    guidance_batching: bool = True
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    on_step: Callable[[int], None] | None = None
 
 
 class TextToVideoModel(ABC):
@@ -81,15 +118,19 @@ class TextToVideoModel(ABC):
     # Denoising
 
     @abstractmethod
-    def stepper(self, num_inference_steps: int) -> Stepper:
+    def stepper(self, num_inference_steps: int, shape: Sequence[int] = ()) -> Stepper:
         """The noise schedule for a chain of that many steps, without state.
+
+        Args:
+            num_inference_steps: of the full chain.
+            shape: of one clip's latents, which some schedules depend on.
 
         Raises:
             IvideoError: the schedule cannot make that many.
         """
 
     @abstractmethod
-    def denoiser(self, guidance_scale: float, *, batched: bool = True) -> Denoise:
+    def denoiser(self, guidance_scale: float, *, batched: bool = True, fps: float = 8.0) -> Denoise:
         """The guided network as the sampler calls it: `denoise(latents, timestep, conditioning) -> noise_pred`.
 
         Latents may be float32 while the network has half precision: the prediction comes back in the latents' dtype.
@@ -97,6 +138,7 @@ class TextToVideoModel(ABC):
         Args:
             guidance_scale: weight of the text, 1 for none: by two branches, or by an embedding where the family has it.
             batched: both branches in one forward; False: one after the other, which takes less memory at a time.
+            fps: frames a second, for networks that are told.
         """
 
     @abstractmethod
@@ -148,6 +190,30 @@ class TextToVideoModel(ABC):
         is_small = sum(parameter.numel() for parameter in self.network.parameters()) <= SMALL_NETWORK
         return torch.get_num_threads() if is_small and self.device.type == "cpu" else 1
 
+    @torch.no_grad()
+    def make_clip(self, request: ClipRequest) -> Tensor:
+        """The clip that people see: uint8 (num_frames, height, width, 3) on the CPU, the same for the same request.
+
+        By the model's own schedule, from noise that the seed fixes; families of pipelines ask the pipeline.
+
+        Raises:
+            UsageError: a size or a number of frames that the model cannot make.
+        """
+        shape = self.latents_shape(request.num_frames, *self.fit_size(request.height, request.width))
+        stepper = self.stepper(request.num_inference_steps, shape)
+        noise = draw_normal(shape, seed=request.seed, step=0, sample_indices=[0], purpose="generate").to(self.device)
+        conditioning = self.encode_prompts([request.prompt], request.negative_prompt)
+        denoise = self.denoiser(request.guidance_scale, batched=request.guidance_batching, fps=request.fps)
+        return self.decode_clip(run_chain(denoise, stepper, noise, stepper.timesteps, conditioning)[0])
+
+    def limit_decoder_gradient(self, num_latents: int) -> None:
+        """Let the gradient of a frame flow through so many of the latents that it needs, the latest; frames stay exact.
+
+        Raises:
+            UsageError: the decoder of this family cannot be cut.
+        """
+        raise UsageError(f"`decoder_gradient` {num_latents}: the decoder of {self.name} has no cut gradient; use exact")
+
     def load_adapter(self, path: Path, scale: float = 1.0) -> None:
         """Put an adapter into the network.
 
@@ -169,8 +235,20 @@ class TextToVideoModel(ABC):
 class Family(Protocol):
     """What a family's module offers beside its models: how they are loaded, and which foreign files it knows."""
 
+    @property
+    def PRESET(self) -> str:
+        """The model whose settings those of the family take that have none of their own."""
+        ...
+
     def load_model(
-        self, name: str, location: str, device: torch.device, dtype: torch.dtype, weights_file: str | None = None
+        self,
+        name: str,
+        location: str,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        texts: Sequence[str] = (),
+        options: Mapping[str, Any] = MappingProxyType({}),
     ) -> TextToVideoModel:
         """Load a model from a folder or the hub.
 
@@ -179,15 +257,22 @@ class Family(Protocol):
             location: a local diffusers folder, or a hub id.
             device: where to put it.
             dtype: of the network; other parts may keep another one.
-            weights_file: a foreign file with the network's weights, which are then not read from the location.
+            texts: every prompt that will be needed, negative ones included; a family whose text encoders are large
+                encodes them first and lets the encoders go.
+            options: the settings of families (`FamilyPart`), by name.
 
         Raises:
+            UsageError: an option that the model does not have.
             IvideoError: a part is missing, damaged or of a class that is not supported, or the file does not fit.
         """
         ...
 
     def load_network(
-        self, name: str, location: str, dtype: torch.dtype | None, weights_file: str | None = None
+        self,
+        name: str,
+        location: str,
+        dtype: torch.dtype | None,
+        options: Mapping[str, Any] = MappingProxyType({}),
     ) -> nn.Module:
         """The module that adapters go into, on the CPU; with dtype None on the meta device, without its weights.
 
@@ -196,17 +281,22 @@ class Family(Protocol):
         """
         ...
 
-    @property
-    def NETWORK_PART(self) -> str:
-        """The folder of that module in a diffusers folder."""
+    def network_folder(self, name: str, location: str, options: Mapping[str, Any] = MappingProxyType({})) -> str:
+        """The folder of that module in a diffusers folder.
+
+        Raises:
+            UsageError: an option that the model does not have.
+        """
         ...
 
     def load_adapter(self, network: Any, path: Path, /, scale: float = 1.0) -> None:
         """Put an adapter into such a module: a folder in PEFT's format, or a foreign file; see `TextToVideoModel`."""
         ...
 
-    def save_adapter(self, network: Any, folder: Path, base_model: str, weights_file: str | None = None, /) -> None:
-        """Write the module's adapter in PEFT's format, with the names of its base model and foreign file."""
+    def save_adapter(
+        self, network: Any, folder: Path, base_model: str, options: Mapping[str, Any] = MappingProxyType({}), /
+    ) -> None:
+        """Write the module's adapter in PEFT's format, with the names of its base model and the family's settings."""
         ...
 
     def is_weights_file(self, path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,33 @@ import torch
 from ivideo.config.presets import find_location
 from ivideo.errors import IvideoError
 from ivideo.models.contract import Family, TextToVideoModel
-from ivideo.models.loading import explain_damage
+from ivideo.models.loading import read_index
+from ivideo.models.pipelines.animatediff import AnimateDiffModel
+from ivideo.models.pipelines.cogvideox import CogVideoXModel
+from ivideo.models.pipelines.hunyuan import HunyuanVideo15Model, HunyuanVideoModel
+from ivideo.models.pipelines.load import PipelineFamily
+from ivideo.models.pipelines.ltx import LTXModel
+from ivideo.models.pipelines.mochi import MochiModel
+from ivideo.models.pipelines.wan import WanModel
 from ivideo.models.unet3d import load as unet3d
 
-FAMILIES: dict[str, Family] = {"TextToVideoSDPipeline": unet3d, "VideoToVideoSDPipeline": unet3d}
+_PIPELINES = (
+    *(WanModel, LTXModel, CogVideoXModel, MochiModel),
+    *(HunyuanVideoModel, HunyuanVideo15Model, AnimateDiffModel),
+)
+FAMILIES: dict[str, Family] = {
+    **{"TextToVideoSDPipeline": unet3d, "VideoToVideoSDPipeline": unet3d},
+    **{kind.PIPELINE: PipelineFamily(kind) for kind in _PIPELINES},
+}
 
 
 def load_model(
-    name: str, device: torch.device, dtype: torch.dtype, weights_file: str | None = None
+    name: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    texts: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
 ) -> TextToVideoModel:
     """Load a model by name, from a diffusers folder, or from the hub.
 
@@ -27,14 +47,16 @@ def load_model(
         name: a short name, a local folder, or a hub id (`owner/name`).
         device: where to put it.
         dtype: of the network that adapters go into.
-        weights_file: foreign file with that network's weights; those of the model are not read then.
+        texts: every prompt that will be needed, negative ones included.
+        options: the settings of families (`FamilyPart`), by name.
 
     Raises:
-        UsageError: nothing of that name.
+        UsageError: nothing of that name, or an option that the model does not have.
         IvideoError: an unknown family, a part that is missing, damaged or not supported, or a file that does not fit.
     """
     location = find_location(name)
-    return find_family(name, location).load_model(name, location, device, dtype, weights_file)
+    family = find_family(name, location)
+    return family.load_model(name, location, device, dtype, texts=texts, options=options or {})
 
 
 def find_family(name: str, location: str) -> Family:
@@ -54,29 +76,14 @@ def find_family(name: str, location: str) -> Family:
     return family
 
 
-def read_index(name: str, location: str) -> dict[str, Any]:
-    """What a pipeline's model_index.json says.
-
-    Returns:
-        The class of the pipeline as `_class_name`, and (library, class) by part.
+def find_preset(name: str) -> str:
+    """The model whose settings one without a preset takes: that of its family.
 
     Raises:
-        IvideoError: there is none, or it is damaged.
+        UsageError: nothing of that name.
+        IvideoError: an unknown family.
     """
-    from diffusers import ConfigMixin
-
-    class PipelineIndex(ConfigMixin):  # type: ignore[misc]
-        config_name = "model_index.json"
-
-    folder = Path(location)
-    if folder.is_dir() and not (folder / "model_index.json").is_file():
-        raise IvideoError(f"model {name!r} is no diffusers folder: {folder / 'model_index.json'} is missing")
-    cure = "" if folder.is_dir() else " (is this machine online? a local folder can be named instead)"
-    with explain_damage(f"model {name!r} cannot be loaded", cure):
-        index: Any = PipelineIndex.load_config(location)
-        if not isinstance(index, dict):
-            raise ValueError("its model_index.json is no table of parts")
-    return index
+    return find_family(name, find_location(name)).PRESET
 
 
 def is_weights_file(path: Path) -> bool:

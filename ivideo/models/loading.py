@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from pathlib import Path
 from pickle import UnpicklingError
@@ -110,3 +110,65 @@ def load_tokenizer(kind: Any, location: str, subfolder: str = "") -> Any:
     if len(tokenizer) < NUM_BYTE_TOKENS:
         raise ValueError("it has no vocabulary")
     return tokenizer
+
+
+def read_index(name: str, location: str) -> dict[str, Any]:
+    """What a pipeline's model_index.json says.
+
+    Returns:
+        The class of the pipeline as `_class_name`, and (library, class) by part.
+
+    Raises:
+        IvideoError: there is none, or it is damaged.
+    """
+    from diffusers import ConfigMixin
+
+    class PipelineIndex(ConfigMixin):  # type: ignore[misc]
+        config_name = "model_index.json"
+
+    folder = Path(location)
+    if folder.is_dir() and not (folder / "model_index.json").is_file():
+        raise IvideoError(f"model {name!r} is no diffusers folder: {folder / 'model_index.json'} is missing")
+    cure = "" if folder.is_dir() else " (is this machine online? a local folder can be named instead)"
+    with explain_damage(f"model {name!r} cannot be loaded", cure):
+        index: Any = PipelineIndex.load_config(location)
+        if not isinstance(index, dict):
+            raise ValueError("its model_index.json is no table of parts")
+    return index
+
+
+def load_part(kind: Any, name: str, location: str, part: str, **dtype: torch.dtype) -> Any:
+    """A network of diffusers or transformers from its folder.
+
+    Args:
+        kind: its class.
+        name: how the user called the model, for errors.
+        location: a local folder, or a hub id.
+        part: where in it.
+        dtype: of the weights, by the name that the library has for it.
+
+    Raises:
+        IvideoError: it is damaged, or lacks weights.
+    """
+    with explain_part(name, part):
+        network, report = kind.from_pretrained(location, subfolder=part, output_loading_info=True, **dtype)
+    check_complete(name, part, report["missing_keys"])
+    return network
+
+
+def check_complete(name: str, part: str, missing: Collection[str]) -> None:
+    """Refuse a network that lacks weights.
+
+    Raises:
+        IvideoError: it does.
+    """
+    if missing:
+        lacking = sorted(missing)
+        raise IvideoError(
+            f"model {name!r}: its {part} is incomplete: {lacking[0]} is one of {len(lacking)} missing weights"
+        )
+
+
+def explain_part(name: str, part: str) -> AbstractContextManager[None]:
+    """Name the part of a model that a library cannot read; see `explain_damage`."""
+    return explain_damage(f"model {name!r}: its {part} is damaged or incomplete")

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 
 from ivideo.config.settings import FinetuneSettings, generation_settings
 from ivideo.errors import IvideoError, UsageError
-from ivideo.generating import introduce, open_model
+from ivideo.generating import introduce, latents_shape, open_model
 from ivideo.inputs.adapters import Adapter, adapter_of_weights_file
 from ivideo.models.contract import TextToVideoModel
 from ivideo.models.devices import choose_device
@@ -68,7 +68,8 @@ def open_context(
     told = progress if progress and processes.is_main_process else Silence()
     start = find_start(settings)
     rewards = load_trainable_rewards(settings)
-    model = open_model(generation_settings(settings), start)
+    model = open_model(generation_settings(settings), start, [*training, *kept])
+    model.stepper(settings.num_inference_steps, latents_shape(model, generation_settings(settings)))
     introduce(model, [*training, *kept], told)
     model.encode_once([*training, *kept], settings.negative_prompt)
     return RunContext(settings, list(training), list(kept), start, model, rewards, processes, told)

@@ -15,6 +15,7 @@ from torch import Tensor
 from ivideo.config.settings import FinetuneSettings, generation_settings
 from ivideo.errors import IvideoError
 from ivideo.files.atomic import atomic_path, check_folder, write_text
+from ivideo.files.cache import ContentHashes, find_cache_folder
 from ivideo.files.run_folder import RunFolder
 from ivideo.generating import latents_shape
 from ivideo.inputs.prompts import ListedClip, Source
@@ -24,7 +25,7 @@ from ivideo.progress import Progress
 from ivideo.training.clips import check_clip, read_latents
 from ivideo.training.context import RunContext
 from ivideo.video.decoder import NoDecoder
-from ivideo.video.hashes import ContentHashes, find_cache_folder
+from ivideo.video.folders import list_content
 from ivideo.video.reader import open_video
 from ivideo.video.sampling import read_clip
 
@@ -84,7 +85,7 @@ class RealClips:
             check_folder(self.folder)
         except IvideoError as error:
             raise IvideoError(f"{error}; IVIDEO_CACHE can name another folder for the cache") from None
-        self.hashes = ContentHashes(self.folder / "hashes")
+        self.hashes = ContentHashes(self.folder / "hashes", list_content)
 
     @property
     def prompts(self) -> list[str]:
@@ -228,7 +229,7 @@ def recall_clips(run: RunFolder) -> list[ListedClip]:
     Raises:
         IvideoError: a video is missing or has changed since, or the run's memory of them is damaged.
     """
-    hashes = ContentHashes(find_cache_folder() / "hashes")
+    hashes = ContentHashes(find_cache_folder() / "hashes", list_content)
     listed = []
     with explain_damage(f"{run.clip_records} is missing or damaged"):
         lines = run.clip_records.read_text(encoding="utf-8").split("\n")[:-1]

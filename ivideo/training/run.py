@@ -13,7 +13,6 @@ import torch
 from accelerate import Accelerator
 
 from ivideo.config.merge import write_toml
-from ivideo.config.parts import FAMILY_SETTINGS
 from ivideo.config.presets import find_location
 from ivideo.config.settings import FinetuneSettings
 from ivideo.errors import Interrupted, IvideoError
@@ -269,7 +268,7 @@ def summarise(run: RunFolder, context: RunContext, loop: TrainingLoop, num_steps
         "schema_version": SUMMARY_VERSION,
         "run": str(run.root),
         "model": context.settings.model,
-        **{name: getattr(context.settings, name) for name in FAMILY_SETTINGS},
+        **context.settings.told_options,
         "reward": context.rewards.name,
         "reward_label": context.rewards.label,
         "judges": context.rewards.labels,

@@ -115,14 +115,15 @@ class Trainer:
         self.reward_names = list(rewards.labels)
         self.conditioning = model.encode_prompts(self.prompts, settings.negative_prompt)
         self.timer = timer or Untimed()
-        denoise = model.denoiser(settings.guidance_scale, batched=settings.guidance_batching)
+        denoise = model.denoiser(settings.guidance_scale, batched=settings.guidance_batching, fps=settings.fps)
         decode_frames: DecodeFrames = model.decode_frames
         if settings.gradient_checkpointing:
             model.recompute_blocks()
             decode_frames = partial(model.decode_frames, recompute=True)
         self.denoise = self.timer.watch(denoise, WITH_GRAPH)
         self.decode_frames = self.timer.watch(decode_frames, DECODING, before=WITH_GRAPH)
-        self.stepper = model.stepper(settings.num_inference_steps)
+        shape = latents_shape(model, generation_settings(settings))
+        self.stepper = model.stepper(settings.num_inference_steps, shape)
         self.named_parameters = named_lora_parameters(model.network)
         self.parameters = list(self.named_parameters.values())
         self.optimizer = torch.optim.AdamW(self.parameters, lr=settings.learning_rate, weight_decay=0.0)

@@ -38,6 +38,11 @@ def list_frames(folder: Path) -> list[Path]:
     return sorted((path for path in found if not path.name.startswith(".") and path.is_file()), key=natural_order)
 
 
+def list_content(video: Path) -> list[Path]:
+    """The files whose bytes are a video: itself, or the pictures of a folder."""
+    return list_frames(video) if video.is_dir() else [video]
+
+
 def read_pictures(paths: Iterable[Path]) -> Iterator[NDArray[np.uint8]]:
     """Read pictures one by one, all of one size.
 

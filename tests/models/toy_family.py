@@ -17,9 +17,18 @@ from ivideo.errors import UsageError
 from ivideo.models.contract import TextToVideoModel
 from ivideo.models.lora import load_lora, save_lora
 
-__all__ = ["NETWORK_PART", "find_lora_rank", "is_weights_file", "load_adapter", "load_network", "save_adapter"]
+__all__ = [
+    "PRESET",
+    "find_lora_rank",
+    "is_weights_file",
+    "load_adapter",
+    "load_network",
+    "network_folder",
+    "save_adapter",
+]
 
 NETWORK_PART = "network"
+PRESET = "modelscope"
 CHANNELS = 3
 
 
@@ -89,10 +98,10 @@ class ToyModel(TextToVideoModel):
     def find_prompt_problems(self, prompt: str) -> list[str]:
         return []
 
-    def stepper(self, num_inference_steps: int) -> FlowStepper:
+    def stepper(self, num_inference_steps: int, shape: Sequence[int] = ()) -> FlowStepper:
         return FlowStepper(num_inference_steps)
 
-    def denoiser(self, guidance_scale: float, *, batched: bool = True) -> Any:
+    def denoiser(self, guidance_scale: float, *, batched: bool = True, fps: float = 8.0) -> Any:
         def denoise(latents: Tensor, timestep: Tensor, text: Text) -> Tensor:
             return self.network(latents.to(self.dtype), text.embeds.to(self.dtype)).to(latents.dtype)
 
@@ -129,21 +138,25 @@ def write_toy(folder: Path) -> Path:
 
 
 def load_model(
-    name: str, location: str, device: torch.device, dtype: torch.dtype, weights_file: str | None = None
+    name: str, location: str, device: torch.device, dtype: torch.dtype, *, texts: Any, options: Any
 ) -> ToyModel:
     return ToyModel(name, load_network(name, location, dtype), device)
 
 
-def load_network(name: str, location: str, dtype: torch.dtype | None, weights_file: str | None = None) -> Network:
+def load_network(name: str, location: str, dtype: torch.dtype | None, options: Any = None) -> Network:
     network = Network()
     network.load_state_dict(load_file(Path(location, NETWORK_PART, "weights.safetensors")))
     return network.to(dtype)
 
 
+def network_folder(name: str, location: str, options: Any = None) -> str:
+    return NETWORK_PART
+
+
 load_adapter = load_lora
 
 
-def save_adapter(network: nn.Module, folder: Path, base_model: str, weights_file: str | None = None) -> None:
+def save_adapter(network: nn.Module, folder: Path, base_model: str, options: Any = None) -> None:
     save_lora(network, folder, base_model)
 
 

@@ -18,13 +18,14 @@ from ivideo.config.merge import merge_settings
 from ivideo.config.presets import preset_for
 from ivideo.config.settings import FinetuneSettings, generation_settings
 from ivideo.errors import IvideoError
+from ivideo.files.cache import hash_content
 from ivideo.files.run_folder import RunFolder
 from ivideo.generating import open_model
 from ivideo.inputs.prompts import ListedClip
 from ivideo.models.unet3d.model import UNet3DModel
 from ivideo.progress import Silence
 from ivideo.training.real_clips import RealClips, recall_clips, split_source, write_records
-from ivideo.video.hashes import hash_content
+from ivideo.video.folders import list_content
 from ivideo.video.writer import write_video
 
 SETTINGS = merge_settings(
@@ -254,7 +255,7 @@ def test_a_run_remembers_its_clips(prepare, listed: list[ListedClip], tmp_path: 
     write_records(run, clips.records)
     lines = [json.loads(line) for line in run.clip_records.read_text().splitlines()]
     assert [line["prompt"] for line in lines] == clips.prompts
-    assert [line["sha256"] for line in lines] == [hash_content(clip.video) for clip in listed]
+    assert [line["sha256"] for line in lines] == [hash_content(clip.video, list_content) for clip in listed]
     assert load_file(clips.path_of(clips.records[2])).keys() == {"latents"}
     assert lines[2].keys() == {"prompt", "video", "sha256", "key"}
     monkeypatch.chdir("/")

@@ -10,6 +10,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -263,17 +264,17 @@ def load_adapter(unet: Any, path: Path, scale: float = 1.0) -> None:
     put_lora(unet, full_lora_config(rank, rank), weights, path, scale)
 
 
-def save_adapter(unet: Any, folder: Path, base_model: str, unet_file: str | None = None) -> None:
+def save_adapter(unet: Any, folder: Path, base_model: str, options: Mapping[str, Any] = MappingProxyType({})) -> None:
     """Write the U-Net's adapter in PEFT's format.
 
     Args:
         unet: has the adapter.
         folder: where to.
         base_model: the model that the adapter is for.
-        unet_file: the file that the model's U-Net came from, if not from its own folder; see `read_unet_file`.
+        options: `unet` names the file that the model's U-Net came from, if not its own folder; see `read_unet_file`.
     """
     save_lora(unet, folder, base_model)
-    if unet_file:
+    if unet_file := options.get("unet"):
         (folder / BASE_FILE).write_text(json.dumps({"unet": unet_file}) + "\n", encoding="utf-8")
 
 

@@ -5,15 +5,15 @@ The module is a `Family` of `ivideo.models.contract`.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
-from ivideo.errors import IvideoError
-from ivideo.models.loading import explain_damage, import_quietly, load_tokenizer
+from ivideo.errors import IvideoError, UsageError
+from ivideo.models.loading import explain_part, import_quietly, load_part, load_tokenizer
 from ivideo.models.unet3d.authors_weights import (
     find_lora_rank,
     is_checkpoint,
@@ -27,16 +27,19 @@ from ivideo.models.unet3d.model import UNet3DModel
 from ivideo.models.unet3d.schedule import build_scheduler, to_ddim
 
 __all__ = [
-    "NETWORK_PART",
+    "PRESET",
     "find_lora_rank",
     "is_weights_file",
     "load_adapter",
     "load_model",
     "load_network",
+    "network_folder",
     "read_adapter_notes",
     "save_adapter",
 ]
 NETWORK_PART = "unet"
+PRESET = "modelscope"
+NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 CLASSES = {NETWORK_PART: "UNet3DConditionModel", "vae": "AutoencoderKL", "text_encoder": "CLIPTextModel"}
 PARTS = (*CLASSES, "tokenizer", "scheduler")
 SUPPORTED = f"models of {', '.join(CLASSES.values())}, a CLIP tokenizer and a DDIM-like scheduler"
@@ -56,7 +59,13 @@ def read_adapter_notes(path: Path) -> dict[str, str]:
 
 
 def load_model(
-    name: str, location: str, device: torch.device, dtype: torch.dtype, weights_file: str | None = None
+    name: str,
+    location: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    texts: Sequence[str] = (),
+    options: Mapping[str, Any] = NO_OPTIONS,
 ) -> UNet3DModel:
     """Load a model; nothing but its five parts is read or downloaded.
 
@@ -67,21 +76,23 @@ def load_model(
         location: a local diffusers folder, or a hub id.
         device: where to put it.
         dtype: the U-Net's type.
-        weights_file: file of the authors with the U-Net's weights; those of the model are not read then.
+        texts: not needed here: the text encoder stays, see `UNet3DModel.encode_once`.
+        options: `unet` names a file of the authors with the U-Net's weights; those of the model are not read then.
 
     Raises:
-        UsageError: no such file.
+        UsageError: no such file, or an option that the model does not have.
         IvideoError: a part is missing, damaged, or of a class that is not supported, or the file does not fit.
     """
+    check_options(name, options)
     diffusers, transformers = import_quietly("diffusers"), import_quietly("transformers")
     classes = check_parts(name, location)
     other_dtype = torch.float32 if device.type == "cpu" else dtype
-    unet = load_network(name, location, dtype, weights_file)
-    vae = _load_part(diffusers.AutoencoderKL, name, location, "vae", torch_dtype=other_dtype)
-    text_encoder = _load_part(transformers.CLIPTextModel, name, location, "text_encoder", dtype=other_dtype)
-    with _explain_part(name, "tokenizer"):
+    unet = load_network(name, location, dtype, options)
+    vae = load_part(diffusers.AutoencoderKL, name, location, "vae", torch_dtype=other_dtype)
+    text_encoder = load_part(transformers.CLIPTextModel, name, location, "text_encoder", dtype=other_dtype)
+    with explain_part(name, "tokenizer"):
         tokenizer = load_tokenizer(transformers.CLIPTokenizer, location, "tokenizer")
-    with _explain_part(name, "scheduler"):
+    with explain_part(name, "scheduler"):
         kind = getattr(diffusers, classes["scheduler"])
         scheduler = to_ddim(build_scheduler(kind, kind.load_config(location, subfolder="scheduler")))
     return UNet3DModel(
@@ -92,27 +103,43 @@ def load_model(
         tokenizer=tokenizer,
         scheduler=scheduler,
         device=device,
-        unet_file=weights_file,
+        unet_file=options.get("unet"),
     )
 
 
-def load_network(name: str, location: str, dtype: torch.dtype | None, weights_file: str | None = None) -> Any:
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse the settings of other families.
+
+    Raises:
+        UsageError: one is given.
+    """
+    if options.get("expert") is not None:
+        raise UsageError(f"`expert` {options['expert']}: {name} has one network, not two experts")
+
+
+def network_folder(name: str, location: str, options: Mapping[str, Any] = NO_OPTIONS) -> str:
+    """The folder of the U-Net."""
+    return NETWORK_PART
+
+
+def load_network(name: str, location: str, dtype: torch.dtype | None, options: Mapping[str, Any] = NO_OPTIONS) -> Any:
     """The U-Net of a model on the CPU, with its own weights or those of a file of the authors.
 
     Args:
         name: how the user called the model.
         location: a local diffusers folder, or a hub id.
         dtype: of the weights; None for the meta device, without weights.
-        weights_file: file of the authors.
+        options: `unet` names a file of the authors.
 
     Raises:
         UsageError: no such file.
         IvideoError: it is damaged, or the file does not fit.
     """
     kind = import_quietly("diffusers").UNet3DConditionModel
+    weights_file = options.get("unet")
     if dtype is not None and weights_file is None:
-        return _load_part(kind, name, location, NETWORK_PART, torch_dtype=dtype)
-    with _explain_part(name, NETWORK_PART), torch.device("meta"):
+        return load_part(kind, name, location, NETWORK_PART, torch_dtype=dtype)
+    with explain_part(name, NETWORK_PART), torch.device("meta"):
         unet = kind.from_config(kind.load_config(location, subfolder=NETWORK_PART))
     if dtype is None or weights_file is None:
         return unet
@@ -136,22 +163,3 @@ def check_parts(name: str, location: str) -> dict[str, str]:
         if found[part] != supported:
             raise IvideoError(f"model {name!r} has the {part} {found[part]}; supported: {SUPPORTED}")
     return found
-
-
-def _load_part(kind: Any, name: str, location: str, part: str, **dtype: torch.dtype) -> Any:
-    with _explain_part(name, part):
-        network, report = kind.from_pretrained(location, subfolder=part, output_loading_info=True, **dtype)
-    _check_complete(name, part, report["missing_keys"])
-    return network
-
-
-def _check_complete(name: str, part: str, missing: Collection[str]) -> None:
-    if missing:
-        lacking = sorted(missing)
-        raise IvideoError(
-            f"model {name!r}: its {part} is incomplete: {lacking[0]} is one of {len(lacking)} missing weights"
-        )
-
-
-def _explain_part(name: str, part: str) -> AbstractContextManager[None]:
-    return explain_damage(f"model {name!r}: its {part} is damaged or incomplete")

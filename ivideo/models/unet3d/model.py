@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +18,7 @@ from ivideo.models.contract import TextToVideoModel
 from ivideo.models.unet3d.authors_weights import load_adapter, save_adapter
 from ivideo.models.unet3d.blocks import checkpoint_blocks
 from ivideo.models.unet3d.schedule import DDIMStepper
+from ivideo.models.vae import fingerprint_encoder
 
 WORD = re.compile(r"[^\s!-/:-@\[-`{-~]+")  # all but spaces and ASCII punctuation: an emoji is a word, too
 FRAMES_AT_ONCE = 8  # frames of a ready clip that are decoded, or of a real one that are encoded, together
@@ -111,7 +110,7 @@ class UNet3DModel(TextToVideoModel):
         factor = self.spatial_factor
         return int(self.unet.config.in_channels), num_frames, height // factor, width // factor
 
-    def stepper(self, num_inference_steps: int) -> DDIMStepper:
+    def stepper(self, num_inference_steps: int, shape: Sequence[int] = ()) -> DDIMStepper:
         """The model's noise schedule for a chain of that many steps."""
         return DDIMStepper(self.scheduler, num_inference_steps)
 
@@ -163,7 +162,7 @@ class UNet3DModel(TextToVideoModel):
         return problems
 
     def denoiser(
-        self, guidance_scale: float, *, batched: bool = True
+        self, guidance_scale: float, *, batched: bool = True, fps: float = 8.0
     ) -> Callable[[Tensor, Tensor, Conditioning], Tensor]:
         """The denoiser call of the sampler: `denoise(latents, timestep, conditioning) -> noise_pred`.
 
@@ -174,6 +173,7 @@ class UNet3DModel(TextToVideoModel):
         Args:
             guidance_scale: weight of the text.
             batched: both branches in one forward; False: one after the other, which takes less memory at a time.
+            fps: not told to a U-Net.
 
         Source: Ho and Salimans 2022; InstructVideo trains and samples through both branches.
         """
@@ -264,17 +264,8 @@ class UNet3DModel(TextToVideoModel):
         return latents.transpose(1, 2).contiguous()
 
     def fingerprint_encoder(self) -> str:
-        """SHA-256 of all that decides what `encode_frames` gives: the encoder's weights and their type, its settings.
-
-        The kind of device counts as well, since kinds round differently.
-        """
-        settings = {name: value for name, value in self.vae.config.items() if not name.startswith("_")}
-        digest = hashlib.sha256(json.dumps([self.device.type, settings], sort_keys=True, default=str).encode())
-        for name, weight in sorted(self.vae.state_dict().items()):
-            if name.startswith(("encoder.", "quant_conv.")):
-                digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
-                digest.update(weight.cpu().contiguous().view(torch.uint8).numpy().data)
-        return digest.hexdigest()
+        """SHA-256 of all that decides what `encode_frames` gives."""
+        return fingerprint_encoder(self.vae, self.device)
 
     def load_adapter(self, path: Path, scale: float = 1.0) -> None:
         """Put an adapter into the U-Net: a folder in PEFT's format, or a file of the authors that brings one.
@@ -291,4 +282,4 @@ class UNet3DModel(TextToVideoModel):
 
     def save_adapter(self, folder: Path) -> None:
         """Write the U-Net's adapter in PEFT's format, and which file the U-Net came from."""
-        save_adapter(self.unet, folder, self.name, self.unet_file)
+        save_adapter(self.unet, folder, self.name, {"unet": self.unet_file})

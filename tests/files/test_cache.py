@@ -7,12 +7,14 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ivideo.errors import IvideoError
-from ivideo.video import hashes as content_hashes
-from ivideo.video.hashes import ContentHashes, find_cache_folder
+from ivideo.files import cache as content_hashes
+from ivideo.files.cache import ContentHashes, find_cache_folder
+from ivideo.video.folders import list_content
 
 
 def sha256(*parts: bytes) -> str:
@@ -21,7 +23,7 @@ def sha256(*parts: bytes) -> str:
 
 @pytest.fixture
 def hashes(tmp_path: Path) -> ContentHashes:
-    return ContentHashes(tmp_path / "hashes")
+    return ContentHashes(tmp_path / "hashes", list_content)
 
 
 @pytest.fixture
@@ -37,9 +39,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     seen: list[Path] = []
     whole = content_hashes.hash_content
 
-    def hash_content(path: Path) -> str:
+    def hash_content(path: Path, *list_files: Any) -> str:
         seen.append(path)
-        return whole(path)
+        return whole(path, *list_files)
 
     monkeypatch.setattr(content_hashes, "hash_content", hash_content)
     return seen
@@ -134,7 +136,7 @@ def test_a_folder_is_its_pictures_in_their_order(hashes: ContentHashes, tmp_path
 
 
 def test_a_missing_file_is_named(hashes: ContentHashes, tmp_path: Path) -> None:
-    with pytest.raises(IvideoError, match=r"^video .*nothing\.mp4 does not exist$"):
+    with pytest.raises(IvideoError, match=r"^.*nothing\.mp4 does not exist$"):
         hashes.find(tmp_path / "nothing.mp4")
 
 

@@ -1,0 +1,222 @@
+"""A pipeline of a known family from a diffusers folder or the hub: prompts encoded first, then the network loaded."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import nn
+
+from ivideo.errors import IvideoError, UsageError
+from ivideo.files.cache import find_cache_folder, identify_files
+from ivideo.models.contract import TextToVideoModel
+from ivideo.models.loading import explain_part, import_quietly, load_part, read_index
+from ivideo.models.lora import load_lora, save_lora
+from ivideo.models.pipelines.model import PipelineModel
+from ivideo.models.pipelines.texts import Embeds, TextCache, embed_texts
+from ivideo.models.pipelines.wan import WanModel, check_expert, read_notes, write_notes
+
+NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
+
+
+class PipelineFamily:
+    """Loads the models of one family; see `ivideo.models.contract.Family`."""
+
+    def __init__(self, kind: type[PipelineModel]) -> None:
+        """Of the family that a class is."""
+        self.kind = kind
+
+    @property
+    def PRESET(self) -> str:
+        """The model whose settings others of the family take."""
+        return self.kind.PRESET
+
+    def load_model(
+        self,
+        name: str,
+        location: str,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        texts: Sequence[str] = (),
+        options: Mapping[str, Any] = NO_OPTIONS,
+    ) -> TextToVideoModel:
+        """Encode the prompts, let the text encoders go, and load the rest.
+
+        Raises:
+            UsageError: an option that the model does not have.
+            IvideoError: a part is missing, damaged or of another class.
+        """
+        diffusers = import_quietly("diffusers")
+        index = self.check_parts(name, location)
+        part = self.network_part(name, index, options)
+        embeds = self.embed(name, location, index, device, dtype, texts)
+        parts: dict[str, Any] = dict.fromkeys(self.kind.TEXT_CLASSES)
+        for tokenizer in self.kind.TEXT_CLASSES:
+            if tokenizer.startswith("tokenizer"):
+                parts[tokenizer] = self.load_tokenizer(name, location, index, tokenizer)
+        for found in self.networks(index):
+            own = self.kind.VAE_DTYPE or dtype if found == "vae" else dtype
+            parts[found] = load_part(getattr(diffusers, index[found][1]), name, location, found, torch_dtype=own)
+        with explain_part(name, "scheduler"):
+            parts["scheduler"] = getattr(diffusers, index["scheduler"][1]).from_pretrained(
+                location, subfolder="scheduler"
+            )
+        if "guider" in index:
+            with explain_part(name, "guider"):
+                kind = getattr(import_quietly("diffusers").guiders, index["guider"][1])
+                parts["guider"] = kind.from_pretrained(location, subfolder="guider")
+        pipeline = getattr(diffusers, self.kind.PIPELINE)(**parts, **self.flags(index))
+        return self.kind(name, pipeline, embeds, device, part, options)
+
+    def networks(self, index: Mapping[str, Any]) -> list[str]:
+        """The parts that are loaded as networks, but for text encoders."""
+        second = ["transformer_2"] if _is_there(index, "transformer_2") else []
+        return [*self.kind.CLASSES, *second]
+
+    def flags(self, index: Mapping[str, Any]) -> dict[str, Any]:
+        """What the index says of the pipeline beside its parts."""
+        return {name: index[name] for name in ("boundary_ratio", "expand_timesteps") if name in index}
+
+    def network_part(self, name: str, index: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+        """The part that adapters go into.
+
+        Raises:
+            UsageError: an expert of a model that has but one network.
+        """
+        if issubclass(self.kind, WanModel):
+            return check_expert(name, options.get("expert"), _is_there(index, "transformer_2"))
+        return next(iter(self.kind.CLASSES))
+
+    def check_parts(self, name: str, location: str) -> dict[str, Any]:
+        """Hold the parts that a pipeline's index names against what is supported, before any weights are touched.
+
+        Raises:
+            IvideoError: a part is missing, or of another class.
+        """
+        index = read_index(name, location)
+        expected = {**self.kind.CLASSES, **self.kind.TEXT_CLASSES, "scheduler": ""}
+        if missing := [part for part in expected if not _is_there(index, part)]:
+            raise IvideoError(f"model {name!r} has no {', '.join(missing)}: a {self.kind.PIPELINE} needs it")
+        for part, wanted in expected.items():
+            if wanted and index[part][1] != wanted:
+                raise IvideoError(
+                    f"model {name!r} has the {part} {index[part][1]}; a {self.kind.PIPELINE} has {wanted}"
+                )
+        return index
+
+    def load_tokenizer(self, name: str, location: str, index: Mapping[str, Any], part: str) -> Any:
+        """A tokenizer of the class that the index names.
+
+        Raises:
+            IvideoError: it is damaged.
+        """
+        transformers = import_quietly("transformers")
+        with explain_part(name, part):
+            kind = getattr(transformers, index[part][1], None) or transformers.AutoTokenizer
+            return kind.from_pretrained(location, subfolder=part)
+
+    def embed(
+        self,
+        name: str,
+        location: str,
+        index: Mapping[str, Any],
+        device: torch.device,
+        dtype: torch.dtype,
+        texts: Sequence[str],
+    ) -> dict[str, Embeds]:
+        """The embeddings of the prompts, from the cache as far as it has them."""
+        encoder = identify_files(location, list(self.kind.TEXT_CLASSES))
+        told = None if encoder is None else {"files": encoder, "dtype": str(dtype), "device": device.type}
+        cache = TextCache(find_cache_folder() / "prompts", told and {**told, "family": self.kind.PIPELINE})
+
+        def load_encoders() -> Any:
+            encoders = self.load_encoders(name, location, index, device, dtype)
+            return lambda text: self.kind.encode_text(encoders, text, dtype)
+
+        found = embed_texts(texts, cache, load_encoders)
+        gc.collect()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        return found
+
+    def load_encoders(
+        self, name: str, location: str, index: Mapping[str, Any], device: torch.device, dtype: torch.dtype
+    ) -> Any:
+        """The family's pipeline with nothing but its text encoders and tokenizers."""
+        diffusers, transformers = import_quietly("diffusers"), import_quietly("transformers")
+        parts: dict[str, Any] = dict.fromkeys(
+            [*self.networks(index), "scheduler", *(["guider"] if "guider" in index else [])]
+        )
+        for part in self.kind.ENCODERS_NEED:
+            parts[part] = load_part(getattr(diffusers, index[part][1]), name, location, part, torch_dtype=dtype)
+        for part in self.kind.TEXT_CLASSES:
+            if part.startswith("tokenizer"):
+                parts[part] = self.load_tokenizer(name, location, index, part)
+            else:
+                kind = getattr(transformers, index[part][1])
+                parts[part] = load_part(kind, name, location, part, dtype=dtype).eval().to(device)
+        return getattr(diffusers, self.kind.PIPELINE)(**parts)
+
+    # What adapters need without a model
+
+    def network_folder(self, name: str, location: str, options: Mapping[str, Any] = NO_OPTIONS) -> str:
+        """The folder of the module that adapters go into; of both experts none alone.
+
+        Raises:
+            UsageError: an option that the model does not have, or both experts.
+        """
+        part = self.network_part(name, self.check_parts(name, location), options)
+        if part == "both":
+            raise UsageError("`expert` both: one network can be written at a time; take high or low")
+        return part
+
+    def load_network(
+        self, name: str, location: str, dtype: torch.dtype | None, options: Mapping[str, Any] = NO_OPTIONS
+    ) -> nn.Module:
+        """The module that adapters go into, on the CPU; with dtype None on the meta device, without its weights."""
+        index = self.check_parts(name, location)
+        part = self.network_part(name, index, options)
+        kind = getattr(import_quietly("diffusers"), index[part][1])
+        if dtype is not None:
+            network: nn.Module = load_part(kind, name, location, part, torch_dtype=dtype)
+            return network
+        with explain_part(name, part), torch.device("meta"):
+            empty: nn.Module = kind.from_config(kind.load_config(location, subfolder=part))
+        return empty
+
+    def load_adapter(self, network: Any, path: Path, /, scale: float = 1.0) -> None:
+        """Put an adapter into such a module: a folder in PEFT's format."""
+        load_lora(network, path, scale)
+
+    def save_adapter(
+        self, network: Any, folder: Path, base_model: str, options: Mapping[str, Any] = NO_OPTIONS, /
+    ) -> None:
+        """Write the module's adapter in PEFT's format, and which expert it is for, if there are two."""
+        save_lora(network, folder, base_model)
+        write_notes(folder, options)
+
+    def is_weights_file(self, path: Path) -> bool:
+        """None is known yet."""
+        return False
+
+    def find_lora_rank(self, path: Path) -> int | None:
+        """None is known yet."""
+        raise IvideoError(f"{path} is no file of weights of a {self.kind.PIPELINE}")
+
+    def read_adapter_notes(self, path: Path) -> dict[str, str]:
+        """The expert that an adapter is for, if it says so.
+
+        Raises:
+            IvideoError: the note is damaged.
+        """
+        return read_notes(path)
+
+
+def _is_there(index: Mapping[str, Any], part: str) -> bool:
+    names = index.get(part)
+    return isinstance(names, (list, tuple)) and len(names) == 2 and bool(names[1])

@@ -1,0 +1,223 @@
+"""Wan 2.1, Wan 2.2 TI2V-5B (a timestep a token) and Wan 2.2 A14B (two experts, by noise level)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ivideo.errors import UsageError
+from ivideo.models.loading import explain_damage
+from ivideo.models.pipelines.model import PipelineModel
+from ivideo.models.pipelines.schedule import AffineStepper, flow_stepper
+from ivideo.models.pipelines.texts import Embeds
+
+HIGH, LOW = "transformer", "transformer_2"  # the experts of A14B, by the noise level that they see
+
+
+class Experts(nn.Module):
+    """Both experts of A14B as one module, for an adapter that goes into both."""
+
+    def __init__(self, high: nn.Module, low: nn.Module) -> None:
+        """Join them; their weights are shared."""
+        super().__init__()
+        self.transformer, self.transformer_2 = high, low
+
+    @property
+    def config(self) -> Any:
+        """That of the high-noise expert, which the other one shares."""
+        return self.transformer.config
+
+    @property
+    def dtype(self) -> Any:
+        """Of the weights."""
+        return self.transformer.dtype
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Of both."""
+        for one in (self.transformer, self.transformer_2):
+            one.enable_gradient_checkpointing()  # type: ignore[operator]
+
+
+class WanModel(PipelineModel):
+    """A WanPipeline."""
+
+    PIPELINE = "WanPipeline"
+    CLASSES: ClassVar[Mapping[str, str]] = {HIGH: "WanTransformer3DModel", "vae": "AutoencoderKLWan"}
+    TEXT_CLASSES: ClassVar[Mapping[str, str]] = {"text_encoder": "UMT5EncoderModel", "tokenizer": ""}
+    PRESET = "wan2.1-1.3b"
+    SIZE = (480, 832)
+    VAE_DTYPE = torch.float32  # as Wan's own documentation has it
+    decoder_gradient: int | None = None  # latents that the gradient reaches through the decoder; None: all
+
+    @classmethod
+    def encode_text(cls, encoders: Any, text: str, dtype: torch.dtype) -> Embeds:
+        """UMT5's states, zeros behind the text."""
+        embeds, _ = encoders.encode_prompt([text], None, False, max_sequence_length=512, device=encoders.device)
+        return {"prompt_embeds": embeds}
+
+    @cached_property
+    def network(self) -> Any:
+        """The transformer; of two experts the one that was asked for, or both."""
+        if self.network_part == "both":
+            return Experts(self.pipeline.transformer, self.pipeline.transformer_2)
+        return getattr(self.pipeline, self.network_part)
+
+    @property
+    def size_multiple(self) -> int:
+        """Height and width must be multiples of this, in pixels."""
+        return self.spatial_factor * int(self.network.config.patch_size[1])
+
+    @property
+    def boundary(self) -> float | None:
+        """The timestep from which the high-noise expert is asked; None with one network."""
+        ratio = self.pipeline.config.boundary_ratio
+        return None if ratio is None else float(ratio) * int(self.pipeline.scheduler.config.num_train_timesteps)
+
+    def stepper(self, num_inference_steps: int, shape: Sequence[int] = ()) -> AffineStepper:
+        """Euler steps over the sigmas of the model's own scheduler."""
+        return flow_stepper(self.pipeline.scheduler, num_inference_steps)
+
+    def predict(
+        self, latents: Tensor, timestep: Tensor, embeds: Mapping[str, Tensor], guidance_scale: float, fps: float
+    ) -> Tensor:
+        """The velocity, noise - clean latents."""
+        expert = self.pipeline.transformer
+        if self.boundary is not None and float(timestep[0]) < self.boundary:
+            expert = self.pipeline.transformer_2
+        if self.pipeline.config.expand_timesteps:
+            _, patch_height, patch_width = expert.config.patch_size
+            _, _, num_latents, height, width = latents.shape
+            num_tokens = num_latents * (height // patch_height) * (width // patch_width)
+            timestep = timestep[:, None].float().expand(-1, num_tokens)
+        velocity: Tensor = expert(hidden_states=latents, timestep=timestep, return_dict=False, **embeds)[0]
+        return velocity
+
+    def normalise(self, latents: Tensor) -> Tensor:
+        """(z - mean) / std, by channel."""
+        mean, std = self._statistics(latents)
+        return (latents - mean) / std
+
+    def denormalise(self, latents: Tensor) -> Tensor:
+        """Z * std + mean, rounded as the pipeline rounds it."""
+        mean, std = self._statistics(latents)
+        return latents / (1.0 / std) + mean
+
+    def _statistics(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        config = self.vae.config
+        mean, std = (torch.tensor(one).view(1, -1, 1, 1, 1) for one in (config.latents_mean, config.latents_std))
+        return mean.to(latents), std.to(latents)
+
+    @property
+    def max_tokens(self) -> int:
+        """Of a prompt."""
+        return 512
+
+    def limit_decoder_gradient(self, num_latents: int) -> None:
+        """See `stream`."""
+        self.decoder_gradient = num_latents
+
+    def note_options(self, folder: Path) -> None:
+        """Which expert an adapter is for."""
+        write_notes(folder, self.options)
+
+    def decode_some(self, latents: Tensor, indices: Sequence[int], recompute: bool) -> Tensor:
+        """Decode latent after latent up to the last one needed, with a graph where a frame is drawn; see `stream`."""
+        step = self.FRAMES_PER_LATENT
+        places = [(index + step - 1) // step for index in indices]  # the latent that holds a frame
+        parts = self.stream(self.denormalise(latents[None]).to(self.vae.dtype), places, recompute)
+        frames = [
+            parts[place][0, :, (index - 1) % step if place else 0] for index, place in zip(indices, places, strict=True)
+        ]
+        return torch.stack(frames)
+
+    def stream(self, latents: Tensor, wanted: Sequence[int], recompute: bool) -> dict[int, Tensor]:
+        """The frames of some latents, exactly as `vae.decode` has them, which keeps no graph that could be recomputed.
+
+        The decoder works from latent to latent with a cache of features; here the cache goes in and out of each step,
+        so that a step can be recomputed in the backward pass. The gradient is exact, or with `decoder_gradient` N
+        flows through the N latest latents of each frame alone, which keeps fewer caches.
+
+        Args:
+            latents: (1, channels, num_latent_frames, height, width), denormalised.
+            wanted: which latents' frames.
+            recompute: each step in the backward pass.
+
+        Returns:
+            (1, 3, 1 or 4, height, width) in [-1, 1] by latent: the first one holds one frame.
+        """
+        from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
+
+        decoder, patch_size = self.vae.decoder, self.vae.config.patch_size
+        states = self.vae.post_quant_conv(latents[:, :, : max(wanted) + 1])
+        reach = self.decoder_gradient or len(latents[0, 0])
+        with_graph = {place for end in wanted for place in range(max(0, end - reach + 1), end + 1)}
+        with_graph = with_graph if torch.is_grad_enabled() else set()
+
+        def decode_one(part: Tensor, is_first: bool, *cache: Any) -> tuple[Any, ...]:
+            features = list(cache)
+            frames = decoder(part, feat_cache=features, feat_idx=[0], first_chunk=is_first)
+            return frames, *features
+
+        cache: list[Any] = [None] * self.vae._cached_conv_counts["decoder"]
+        found: dict[int, Tensor] = {}
+        for place in range(max(wanted) + 1):
+            part = states[:, :, place : place + 1]
+            if place not in with_graph:
+                with torch.no_grad():
+                    frames, *cache = decode_one(part, place == 0, *cache)
+            elif recompute:
+                frames, *cache = checkpoint(
+                    decode_one, part, place == 0, *cache, use_reentrant=False, preserve_rng_state=False
+                )
+            else:
+                frames, *cache = decode_one(part, place == 0, *cache)
+            if place in wanted:
+                whole = frames if patch_size is None else unpatchify(frames, patch_size=patch_size)
+                found[place] = whole.clamp(-1, 1)
+        return found
+
+
+def check_expert(name: str, expert: str | None, has_two: bool) -> str:
+    """The part of the pipeline that adapters go into.
+
+    Args:
+        name: of the model, for errors.
+        expert: high, low or both; None: low, which the last steps of a chain go through.
+        has_two: whether the model has two.
+
+    Raises:
+        UsageError: an expert of a model that has but one network.
+    """
+    if not has_two:
+        if expert is not None:
+            raise UsageError(f"`expert` {expert}: {name} has one network, not two experts")
+        return HIGH
+    return {"high": HIGH, "low": LOW, "both": "both", None: LOW}[expert]
+
+
+NOTES_FILE = "expert.json"  # in an adapter's folder, not PEFT's
+
+
+def write_notes(folder: Path, options: Mapping[str, Any]) -> None:
+    """Note which expert an adapter is for, if that was said."""
+    if expert := options.get("expert"):
+        (folder / NOTES_FILE).write_text(json.dumps({"expert": expert}) + "\n", encoding="utf-8")
+
+
+def read_notes(folder: Path) -> dict[str, str]:
+    """The setting `expert` that `write_notes` noted; empty where there is none.
+
+    Raises:
+        IvideoError: the note is damaged.
+    """
+    if not (folder / NOTES_FILE).is_file():
+        return {}
+    with explain_damage(f"adapter {folder} is damaged: {NOTES_FILE} names no expert", tell_reason=False):
+        return {"expert": str(json.loads((folder / NOTES_FILE).read_text(encoding="utf-8"))["expert"])}
