@@ -1,6 +1,7 @@
 """Short names of models: where each is, and its defaults.
 
-The paper's for ModelScope; for the emoji world those that its size and its reward model call for.
+The paper's for ModelScope; for the emoji world those that its size and its reward model call for; for the models of
+today those of their documentation, with the paper's method.
 """
 
 from __future__ import annotations
@@ -17,12 +18,23 @@ MODEL_SOURCES: dict[str, str] = {
     "emoji-world": str(_MODELS / "unet3d" / "emoji_world"),
     "modelscope": "damo-vilab/text-to-video-ms-1.7b",
     "zeroscope": "cerspense/zeroscope_v2_576w",
+    "animatediff": "stable-diffusion-v1-5/stable-diffusion-v1-5",  # and a motion adapter, see models/pipelines
+    "wan2.1-1.3b": "Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
+    "wan2.1-14b": "Wan-AI/Wan2.1-T2V-14B-Diffusers",
+    "wan2.2-5b": "Wan-AI/Wan2.2-TI2V-5B-Diffusers",
+    "wan2.2-a14b": "Wan-AI/Wan2.2-T2V-A14B-Diffusers",
+    "cogvideox-2b": "THUDM/CogVideoX-2b",
+    "cogvideox-5b": "THUDM/CogVideoX-5b",
+    "ltx-video": "Lightricks/LTX-Video",
+    "hunyuan-video": "hunyuanvideo-community/HunyuanVideo",
+    "hunyuan-video-1.5": "hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-480p_t2v",
+    "mochi": "genmo/mochi-1-preview",
 }
 ADAPTERS: dict[str, Path] = {"emoji-world-instruct": _EMOJI_WORLD / "instruct"}
 
 MODELS_HELP = (
-    "emoji-world (bundled), modelscope, zeroscope, a diffusers folder, or a hub id. Default: the run's own, else "
-    "IVIDEO_MODEL, else auto (modelscope with CUDA, emoji-world without)."
+    f"emoji-world (bundled), {', '.join(list(MODEL_SOURCES)[1:])}, a diffusers folder, or a hub id. Default: the run's "
+    "own, else IVIDEO_MODEL, else auto (wan2.1-1.3b with CUDA, emoji-world without)."
 )
 
 # InstructVideo, section 5.1 and the authors' configuration of this task.
@@ -108,12 +120,54 @@ MINUTES: dict[str, Any] = {
     "eval_every": 5,
     "num_watched_prompts": 8,
 }
+
+
+def _flow(num_frames: int, height: int, width: int, fps: float, steps: int, guidance: float, strength: float) -> Any:
+    """The defaults of a video model of today.
+
+    Frames, size, rate, steps and guidance are its documentation's. Adapter and optimiser are those of the reward
+    training in VideoX-Fun (scripts/wan2.1_fun/train_reward_lora.sh: rank 32, alpha 16, learning rate 1e-5, gradients
+    cut at .3). The strength starts the edit where the paper's does, at sigma / (alpha + sigma) = .66, by the model's
+    own schedule of 20 steps; the attenuation rate has the same effect on a clip of any length.
+    """
+    return {
+        **PAPER,
+        "num_frames": num_frames,
+        "height": height,
+        "width": width,
+        "fps": fps,
+        "generation_num_inference_steps": steps,
+        "guidance_scale": guidance,
+        "generation_guidance_scale": guidance,
+        "guidance_batching": False,
+        "strength": strength,
+        "attenuation_rate": round(16 / num_frames, 3),
+        "lora_rank": 32,
+        "lora_alpha": 16.0,
+        "max_grad_norm": 0.3,
+    }
+
+
+TODAY: dict[str, dict[str, Any]] = {
+    "wan2.1-1.3b": _flow(81, 480, 832, 16.0, 50, 5.0, 0.4),
+    "wan2.1-14b": _flow(81, 480, 832, 16.0, 50, 5.0, 0.4),
+    "wan2.2-5b": _flow(121, 704, 1280, 24.0, 50, 5.0, 0.3),
+    "wan2.2-a14b": _flow(81, 480, 832, 16.0, 40, 4.0, 0.4),
+    "cogvideox-2b": _flow(49, 480, 720, 8.0, 50, 6.0, 0.35),
+    "cogvideox-5b": _flow(49, 480, 720, 8.0, 50, 6.0, 0.55),
+    "ltx-video": _flow(161, 512, 704, 24.0, 50, 3.0, 0.15),
+    "hunyuan-video": _flow(61, 320, 512, 15.0, 30, 6.0, 0.2),
+    "hunyuan-video-1.5": _flow(121, 480, 848, 24.0, 50, 6.0, 0.3),
+    "mochi": _flow(85, 480, 848, 30.0, 64, 4.5, 0.2),
+    "animatediff": _flow(16, 512, 512, 8.0, 25, 7.5, 0.5),
+}
 PresetName = Literal["default", "quick"]
 FALLBACK = "modelscope"  # whose defaults models take that have none
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "emoji-world": {"default": EMOJI_WORLD, "quick": {**EMOJI_WORLD, **MINUTES}},
     "modelscope": {"default": PAPER, "quick": {**PAPER, **EVENING}},
     "zeroscope": {"default": ZEROSCOPE, "quick": {**ZEROSCOPE, **EVENING}},
+    **{name: {"default": preset, "quick": {**preset, **EVENING}} for name, preset in TODAY.items()},
 }
 
 
@@ -136,12 +190,12 @@ def preset_for(model: str, preset: str = "default", like: str = FALLBACK) -> Map
 
 
 def choose_model(name: str) -> str:
-    """The model that `auto` means on this machine: ModelScope where CUDA is there, else the bundled emoji world."""
+    """The model that `auto` means on this machine: Wan 2.1 1.3B where CUDA is there, else the bundled emoji world."""
     if name != "auto":
         return name
     import torch
 
-    return "modelscope" if torch.cuda.is_available() else "emoji-world"
+    return "wan2.1-1.3b" if torch.cuda.is_available() else "emoji-world"
 
 
 def find_location(name: str) -> str:

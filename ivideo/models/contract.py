@@ -235,9 +235,8 @@ class TextToVideoModel(ABC):
 class Family(Protocol):
     """What a family's module offers beside its models: how they are loaded, and which foreign files it knows."""
 
-    @property
-    def PRESET(self) -> str:
-        """The model whose settings those of the family take that have none of their own."""
+    def choose_preset(self, name: str, location: str) -> str:
+        """The model whose settings one of the family takes that has none of its own."""
         ...
 
     def load_model(

@@ -83,7 +83,8 @@ def find_preset(name: str) -> str:
         UsageError: nothing of that name.
         IvideoError: an unknown family.
     """
-    return find_family(name, find_location(name)).PRESET
+    location = find_location(name)
+    return find_family(name, location).choose_preset(name, location)
 
 
 def is_weights_file(path: Path) -> bool:

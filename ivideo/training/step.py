@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 from ivideo.config.settings import FinetuneSettings, generation_settings
 from ivideo.core.objective import DecodeFrames, Objective, editing_objective
@@ -86,6 +86,30 @@ def finite(value: float) -> float | None:
 
 ClipOf = Callable[[int], Tensor]
 """`clip_of(item) -> latents` (channels, num_frames, height, width) of a prompt's clip."""
+
+
+class CutGraph:
+    """A graph that is cut between the chain and the decoder, and differentiated in two parts.
+
+    The reward's and the decoder's part has gone before the chain's begins: what both keep is not there at a time.
+    """
+
+    def __init__(self) -> None:
+        """Begin without a graph."""
+        self._sides: list[tuple[Tensor, Tensor]] = []
+
+    def before_decoding(self, clean_latents: Tensor) -> Tensor:
+        """The same latents, at which the graph is cut."""
+        leaf = clean_latents.detach().requires_grad_()
+        self._sides.append((clean_latents, leaf))
+        return leaf
+
+    def differentiate(self, loss: Tensor, parameters: Sequence[nn.Parameter]) -> tuple[Tensor, ...]:
+        """The parameters' gradients of a loss, the same as without a cut."""
+        chains, leaves = zip(*self._sides, strict=True)
+        gradients = torch.autograd.grad(loss, leaves)
+        del loss, leaves
+        return torch.autograd.grad(chains, parameters, gradients)
 
 
 class Trainer:
@@ -167,11 +191,12 @@ class Trainer:
     def _differentiate(self, part: Sequence[Sample], num_samples: int) -> tuple[Sequence[Tensor], Tensor]:
         """The parameters' gradients of a part of a batch of `num_samples`, and the sums of its rewards."""
         scores: dict[str, Score] = {}
-        objective = self.evaluate(part, scores)
+        cut = CutGraph()
+        objective = self.evaluate(part, scores, cut)
         loss = self.scaler.scale(objective.loss * (len(part) / num_samples))
         sums = [objective.video_rewards.sum(), *(scores[name].mean().sum() for name in self.reward_names)]
         with self.timer.phase(REWARD):  # the backward pass begins there
-            return torch.autograd.grad(loss, self.parameters), torch.stack(sums).detach()
+            return cut.differentiate(loss, self.parameters), torch.stack(sums).detach()
 
     def _apply_gradients(self, learning_rate: float, attenuated_reward: float) -> float:
         """Step the optimiser with the gradients of all processes, unless reward or gradient is no finite number.
@@ -241,12 +266,15 @@ class Trainer:
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(counters["scaler"])
 
-    def evaluate(self, samples: Sequence[Sample], scores: dict[str, Score] | None = None) -> Objective:
+    def evaluate(
+        self, samples: Sequence[Sample], scores: dict[str, Score] | None = None, cut: CutGraph | None = None
+    ) -> Objective:
         """The objective of some samples: their clips, corrupted, edited and scored.
 
         Args:
             samples: which clips, and their draws; all of one optimiser step.
             scores: gets every reward's scores by name, means where samples are scored several times.
+            cut: where the graph is cut, so that it is differentiated in two parts.
         """
         settings, model = self.settings, self.model
         latents = self.load_clips(samples)
@@ -261,7 +289,9 @@ class Trainer:
             conditioning=self.conditioning.pick(items),
             denoise=self.denoise,
             stepper=self.stepper,
-            decode_frames=lambda clean_latents, _: self.decode_frames(clean_latents, scorer.indices),
+            decode_frames=lambda clean_latents, _: self.decode_frames(
+                cut.before_decoding(clean_latents) if cut else clean_latents, scorer.indices
+            ),
             score_frames=self.timer.watch(scorer.score_frames, REWARD, before=DECODING),
             num_frames=settings.num_frames,
             strength=settings.strength,

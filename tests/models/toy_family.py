@@ -18,7 +18,7 @@ from ivideo.models.contract import TextToVideoModel
 from ivideo.models.lora import load_lora, save_lora
 
 __all__ = [
-    "PRESET",
+    "choose_preset",
     "find_lora_rank",
     "is_weights_file",
     "load_adapter",
@@ -28,7 +28,6 @@ __all__ = [
 ]
 
 NETWORK_PART = "network"
-PRESET = "modelscope"
 CHANNELS = 3
 
 
@@ -147,6 +146,10 @@ def load_network(name: str, location: str, dtype: torch.dtype | None, options: A
     network = Network()
     network.load_state_dict(load_file(Path(location, NETWORK_PART, "weights.safetensors")))
     return network.to(dtype)
+
+
+def choose_preset(name: str, location: str) -> str:
+    return "modelscope"
 
 
 def network_folder(name: str, location: str, options: Any = None) -> str:

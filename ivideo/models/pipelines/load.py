@@ -30,10 +30,9 @@ class PipelineFamily:
         """Of the family that a class is."""
         self.kind = kind
 
-    @property
-    def PRESET(self) -> str:
-        """The model whose settings others of the family take."""
-        return self.kind.PRESET
+    def choose_preset(self, name: str, location: str) -> str:
+        """The model whose settings one of the family takes that has none of its own."""
+        return self.kind.choose_preset(read_index(name, location))
 
     def load_model(
         self,

@@ -98,6 +98,11 @@ class PipelineModel(TextToVideoModel):
     # What a family says
 
     @classmethod
+    def choose_preset(cls, index: Mapping[str, Any]) -> str:
+        """The model whose settings one takes that has none, by what its model_index.json says."""
+        return cls.PRESET
+
+    @classmethod
     @abstractmethod
     def encode_text(cls, encoders: Any, text: str, dtype: torch.dtype) -> Embeds:
         """A prompt's embeddings, each with a batch axis of 1, by the names that the pipeline's call has for them.
@@ -343,7 +348,7 @@ class PipelineModel(TextToVideoModel):
 
 @contextmanager
 def as_loaded(pipeline: Any) -> Iterator[None]:
-    """Show networks as diffusers loads them, with weights that ask for gradients; those with an adapter are frozen there.
+    """Show networks as diffusers loads them, with weights that ask for gradients; those with an adapter stay frozen.
 
     Without gradients that changes nothing but which kernels a CPU uses: frozen weights give other last bits.
     """

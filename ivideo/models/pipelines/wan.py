@@ -57,6 +57,13 @@ class WanModel(PipelineModel):
     decoder_gradient: int | None = None  # latents that the gradient reaches through the decoder; None: all
 
     @classmethod
+    def choose_preset(cls, index: Mapping[str, Any]) -> str:
+        """That of the version that has a boundary, a timestep a token, or neither."""
+        if index.get("boundary_ratio") is not None:
+            return "wan2.2-a14b"
+        return "wan2.2-5b" if index.get("expand_timesteps") else cls.PRESET
+
+    @classmethod
     def encode_text(cls, encoders: Any, text: str, dtype: torch.dtype) -> Embeds:
         """UMT5's states, zeros behind the text."""
         embeds, _ = encoders.encode_prompt([text], None, False, max_sequence_length=512, device=encoders.device)

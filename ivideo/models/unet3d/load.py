@@ -27,7 +27,7 @@ from ivideo.models.unet3d.model import UNet3DModel
 from ivideo.models.unet3d.schedule import build_scheduler, to_ddim
 
 __all__ = [
-    "PRESET",
+    "choose_preset",
     "find_lora_rank",
     "is_weights_file",
     "load_adapter",
@@ -38,7 +38,6 @@ __all__ = [
     "save_adapter",
 ]
 NETWORK_PART = "unet"
-PRESET = "modelscope"
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 CLASSES = {NETWORK_PART: "UNet3DConditionModel", "vae": "AutoencoderKL", "text_encoder": "CLIPTextModel"}
 PARTS = (*CLASSES, "tokenizer", "scheduler")
@@ -105,6 +104,11 @@ def load_model(
         device=device,
         unet_file=options.get("unet"),
     )
+
+
+def choose_preset(name: str, location: str) -> str:
+    """ModelScope's settings, whatever the model."""
+    return "modelscope"
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> None:

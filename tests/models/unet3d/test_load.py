@@ -18,8 +18,8 @@ from ivideo.models.unet3d import load
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize(("has_cuda", "expected"), [(True, "modelscope"), (False, "emoji-world")])
-def test_auto_is_modelscope_where_cuda_is(monkeypatch, has_cuda, expected):
+@pytest.mark.parametrize(("has_cuda", "expected"), [(True, "wan2.1-1.3b"), (False, "emoji-world")])
+def test_auto_is_wan_where_cuda_is(monkeypatch, has_cuda, expected):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
     assert choose_model("auto") == expected
     assert choose_model("someone/model") == "someone/model"
