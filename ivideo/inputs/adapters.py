@@ -130,6 +130,7 @@ def save_adapter(adapter: Adapter, output: Path, settings: GenerationSettings) -
     family.load_adapter(network.to_empty(device="cpu"), adapter.path)
     with atomic_folder(output) as folder:
         family.save_adapter(network, folder, settings.model, settings.family_options)
+        family.write_formats(folder, settings.family_options)
     return output
 
 

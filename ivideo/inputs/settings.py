@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ivideo.config.merge import merge_settings, read_settings_file
 from ivideo.config.presets import FALLBACK, PRESETS, choose_model, preset_for
 from ivideo.config.settings import FinetuneSettings, GenerationSettings, Settings, generation_defaults
+from ivideo.errors import IvideoError
 from ivideo.inputs.adapters import Adapter
 from ivideo.models.devices import choose_device
 from ivideo.models.families import find_preset
@@ -52,8 +54,10 @@ def resolve_settings(
     asked = given.get("model") or file.get("model") or own.get("model") or model_hint
     asked = str(asked or os.environ.get("IVIDEO_MODEL") or "auto")
     model = choose_model(asked)
-    needs_family = model not in PRESETS and issubclass(kind, GenerationSettings)
-    like = find_preset(model) if needs_family else FALLBACK
+    like = FALLBACK
+    if model not in PRESETS and issubclass(kind, GenerationSettings):
+        with suppress(IvideoError):  # what cannot be found is told where it is loaded
+            like = find_preset(model)
     defaults: Mapping[str, Any] = preset_for(model, preset, like)
     if not issubclass(kind, FinetuneSettings):
         defaults = generation_defaults(defaults)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ivideo.core.draws import draw_normal
 from ivideo.core.sampler import Denoise, Stepper, run_chain
 from ivideo.errors import UsageError
-from ivideo.models.lora import load_lora, save_lora
+from ivideo.models.lora import TARGET_MODULES, load_lora, save_lora
 
 SMALL_NETWORK = 50_000_000  # parameters; several clips at once fit into memory, and one alone leaves cores idle
 
@@ -73,7 +73,10 @@ class TextToVideoModel(ABC):
         name: how the user called it.
         device: where everything lives.
         network: the module that adapters go into; of two experts the one that the gradient reaches.
+        lora_targets: the layers of it that a fresh adapter goes into, see `add_lora`.
     """
+
+    lora_targets: Sequence[str] | str = TARGET_MODULES
 
     name: str
     device: torch.device
@@ -231,6 +234,14 @@ class TextToVideoModel(ABC):
         """Write the network's adapter in PEFT's format."""
         save_lora(self.network, folder, self.name)
 
+    def write_formats(self, folder: Path) -> list[Path]:
+        """Write an adapter in PEFT's format once more, as other programs want it, into the same folder.
+
+        Returns:
+            The files; none for families that no other program reads.
+        """
+        return []
+
 
 class Family(Protocol):
     """What a family's module offers beside its models: how they are loaded, and which foreign files it knows."""
@@ -296,6 +307,10 @@ class Family(Protocol):
         self, network: Any, folder: Path, base_model: str, options: Mapping[str, Any] = MappingProxyType({}), /
     ) -> None:
         """Write the module's adapter in PEFT's format, with the names of its base model and the family's settings."""
+        ...
+
+    def write_formats(self, folder: Path, options: Mapping[str, Any], /) -> list[Path]:
+        """Write an adapter once more as other programs want it; see `TextToVideoModel`."""
         ...
 
     def is_weights_file(self, path: Path) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from ivideo.errors import IvideoError
 from ivideo.models.loading import explain_damage
 
-TARGET_MODULES = ["to_q", "to_k", "to_v", "to_out.0"]
+TARGET_MODULES = ("to_q", "to_k", "to_v", "to_out.0")
 PEFT_PREFIX = "base_model.model."  # where PeftModel keeps the network that it wraps
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 
 
-def add_lora(network: nn.Module, rank: int, alpha: float, seed: int) -> None:
+def add_lora(
+    network: nn.Module, rank: int, alpha: float, seed: int, targets: Sequence[str] | str = TARGET_MODULES
+) -> None:
     """Inject a fresh adapter: down normal with deviation 1 / rank, up zero, both float32; the rest stays frozen.
 
     Args:
@@ -27,10 +29,11 @@ def add_lora(network: nn.Module, rank: int, alpha: float, seed: int) -> None:
         rank: inner width of the adapter (paper: 4).
         alpha: the adapter is scaled by alpha / rank (paper: 1).
         seed: fixes the initial weights.
+        targets: ends of the adapted layers' names, or an expression that the whole name fits.
 
     Source: InstructVideo, section 4.1; the authors adapt the projections of spatial and temporal attention alike.
     """
-    _inject(network, full_lora_config(rank, alpha, init_lora_weights="gaussian"))
+    _inject(network, full_lora_config(rank, alpha, targets, init_lora_weights="gaussian"))
     generator = torch.Generator().manual_seed(seed)
     for layer in _lora_layers(network):
         for down in layer.lora_A.values():
@@ -122,7 +125,8 @@ def save_lora(network: nn.Module, folder: Path, base_model: str) -> None:
     weights = {PEFT_PREFIX + name: weight.detach().cpu().contiguous() for name, weight in state.items()}
     (folder / WEIGHTS_FILE).write_bytes(save(weights, metadata={"format": "pt"}))
     config = cast(Any, network).peft_config["default"]
-    config.target_modules = sorted(config.target_modules)  # PEFT makes it a set, whose order changes from run to run
+    if not isinstance(config.target_modules, str):  # PEFT makes it a set, whose order changes from run to run
+        config.target_modules = sorted(config.target_modules)
     config.base_model_name_or_path = base_model
     config.inference_mode = True
     config.save_pretrained(str(folder))
@@ -161,15 +165,22 @@ def put_lora(network: nn.Module, config: Any, weights: dict[str, Tensor], path: 
     with explain_damage(misfit, tell_reason=False):
         _inject(network, config)
         _set_weights(network, weights)
+    scale_lora(network, scale)
+
+
+def scale_lora(network: nn.Module, scale: float) -> None:
+    """Multiply the effect of a network's adapter; 0 is the base model."""
     for layer in _lora_layers(network):
         layer.scale_layer(scale)
 
 
-def full_lora_config(rank: int, alpha: float, **options: Any) -> Any:
+def full_lora_config(rank: int, alpha: float, targets: Sequence[str] | str = TARGET_MODULES, **options: Any) -> Any:
     """PEFT's configuration of an adapter of every attention, scaled by alpha / rank."""
     from peft import LoraConfig
 
-    return LoraConfig(r=rank, lora_alpha=alpha, target_modules=TARGET_MODULES, **options)
+    return LoraConfig(
+        r=rank, lora_alpha=alpha, target_modules=targets if isinstance(targets, str) else list(targets), **options
+    )
 
 
 def restore_lora(network: nn.Module, folder: Path) -> None:

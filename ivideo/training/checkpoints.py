@@ -17,6 +17,7 @@ from ivideo.config.settings import FinetuneSettings
 from ivideo.errors import IvideoError
 from ivideo.files.atomic import atomic_folder, remove_folder
 from ivideo.files.run_folder import RunFolder
+from ivideo.models.contract import TextToVideoModel
 from ivideo.models.loading import explain_damage
 from ivideo.models.lora import restore_lora
 from ivideo.training.heldout import decide
@@ -133,8 +134,13 @@ def restore_checkpoint(checkpoint: Checkpoint, trainer: Trainer) -> None:
         trainer.restore(load((checkpoint.path / OPTIMIZER_FILE).read_bytes()), checkpoint.counters)
 
 
-def copy_adapter(checkpoint: Path, folder: Path) -> None:
+def copy_adapter(checkpoint: Path, folder: Path, model: TextToVideoModel) -> None:
     """Copy a checkpoint's adapter to a folder of its own, in place of what is there; nothing if it is the same already.
+
+    Args:
+        checkpoint: its folder.
+        folder: where to; there it is also written as other programs want it.
+        model: which ways those are.
 
     Raises:
         IvideoError: it can't be written.
@@ -146,6 +152,7 @@ def copy_adapter(checkpoint: Path, folder: Path) -> None:
     with atomic_folder(folder, replace=True) as copy:
         for name, data in files.items():
             (copy / name).write_bytes(data)
+        model.write_formats(copy)
 
 
 def prune_checkpoints(run: RunFolder, settings: FinetuneSettings, evaluations: Sequence[Mapping[str, Any]]) -> None:

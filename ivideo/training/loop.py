@@ -170,4 +170,4 @@ class TrainingLoop:
     def _keep_best(self) -> None:
         """Keep the best adapter so far; the base's only where training ends without a better one."""
         if self.is_main and self.evaluations and (self.decision.best_step or self.decision.stop_reason):
-            copy_adapter(checkpoint_path(self.run, self.decision.best_step), self.run.best)
+            copy_adapter(checkpoint_path(self.run, self.decision.best_step), self.run.best, self.trainer.model)

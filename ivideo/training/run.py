@@ -191,7 +191,7 @@ def prepare_trainer(
     """The trainer at its start, or where a checkpoint left it."""
     settings, model = context.settings, context.model
     if context.start is None:
-        add_lora(model.network, settings.lora_rank, settings.lora_alpha, settings.seed)
+        add_lora(model.network, settings.lora_rank, settings.lora_alpha, settings.seed, model.lora_targets)
     timer = PhaseTimer(model.device, model.num_workers) if settings.profile else None
     prompts = real.prompts if real else context.training
     trainer = Trainer(model, context.rewards.trained, prompts, clip_of, settings, context.processes, timer)
@@ -218,7 +218,7 @@ def interrupt(run: RunFolder, context: RunContext) -> str:
     """Keep the newest checkpoint's adapter for use as it is; says where training stands and how to go on."""
     checkpoints = list_checkpoints(run)
     if checkpoints and context.processes.is_main_process:
-        copy_adapter(checkpoints[-1], run.adapter)
+        copy_adapter(checkpoints[-1], run.adapter, context.model)
     step = step_of(checkpoints[-1]) if checkpoints else 0
     rewards = context.settings.rewards if runs_code(context.settings.rewards) else ()
     command = resume_command(run.root, rewards, context.processes)
@@ -240,7 +240,7 @@ def report_run(run: RunFolder, context: RunContext, loop: TrainingLoop, num_step
         num_steps: optimiser steps that were done.
         started: `time.monotonic()` at the beginning.
     """
-    copy_adapter(checkpoint_path(run, num_steps), run.adapter)
+    copy_adapter(checkpoint_path(run, num_steps), run.adapter, context.model)
     chosen = loop.decision.best_step if loop.evaluations else num_steps
     changes: dict[str, Any] = {"heldout": {}, "heldout_rewards": {}, "videos": []}
     if context.kept:

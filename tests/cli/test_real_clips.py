@@ -119,7 +119,7 @@ def test_a_run_goes_on_with_its_clips_and_only_with_them(ivideo, lists, videos: 
     assert (result.exit_code, result.stderr.splitlines()[-1]) == (1, changed)
     (videos / "2.mp4").unlink()
     result = ivideo("finetune", "--resume", run, "--max-steps", 3)
-    missing = f"error: video {videos / '2.mp4'} does not exist"
+    missing = f"error: {videos / '2.mp4'} does not exist"
     assert (result.exit_code, result.stderr.splitlines()[-1]) == (1, missing)
     assert json.loads((run / "summary.json").read_text())["num_steps"] == 2
 

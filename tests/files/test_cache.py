@@ -95,8 +95,8 @@ def test_a_change_while_it_is_read_is_an_error(
 ) -> None:
     whole = content_hashes.hash_content
 
-    def hash_and_change(path: Path) -> str:
-        found = whole(path)
+    def hash_and_change(path: Path, *list_files: Any) -> str:
+        found = whole(path, *list_files)
         path.write_bytes(b"longer than before")
         return found
 

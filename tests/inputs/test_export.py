@@ -35,7 +35,7 @@ def predict(unet: Any) -> torch.Tensor:
 
 def predict_adapted(model: str, adapter: Path, unet: Path | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """What a model answers without and with an adapter, as `ivideo` runs it."""
-    network = load_network(model, find_location(model), torch.float32, None if unet is None else str(unet))
+    network = load_network(model, find_location(model), torch.float32, {"unet": None if unet is None else str(unet)})
     base = predict(network)
     load_adapter(network, adapter)
     return base, predict(network)
@@ -101,7 +101,7 @@ def test_plain_peft_loads_what_the_authors_file_brings(
     config = json.loads((folder / "adapter_config.json").read_text())
     assert (config["r"], config["lora_alpha"], config["base_model_name_or_path"]) == (4, 4, str(authors_folder))
     base, adapted = predict_adapted(str(authors_folder), authors_file, unet=authors_file)
-    unet = load_network(str(authors_folder), str(authors_folder), torch.float32, str(authors_file))
+    unet = load_network(str(authors_folder), str(authors_folder), torch.float32, {"unet": str(authors_file)})
     found = predict(PeftModel.from_pretrained(unet, str(folder)))
     torch.testing.assert_close(found, adapted, rtol=0, atol=1e-6)
     assert (found - base).abs().max() > 0.01

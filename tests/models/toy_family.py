@@ -25,6 +25,7 @@ __all__ = [
     "load_network",
     "network_folder",
     "save_adapter",
+    "write_formats",
 ]
 
 NETWORK_PART = "network"
@@ -146,6 +147,10 @@ def load_network(name: str, location: str, dtype: torch.dtype | None, options: A
     network = Network()
     network.load_state_dict(load_file(Path(location, NETWORK_PART, "weights.safetensors")))
     return network.to(dtype)
+
+
+def write_formats(folder: Path, options: Any) -> list[Path]:
+    return []
 
 
 def choose_preset(name: str, location: str) -> str:

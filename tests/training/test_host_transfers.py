@@ -69,7 +69,7 @@ def trainer() -> Iterator[Trainer]:
         reward._text_features = {text: features.to(CUDA) for text, features in reward._text_features.items()}
         trainer.conditioning = model.encode_prompts(PROMPTS)
         trainer.stepper.timesteps = [torch.tensor(number) for number in numbers]  # as a whole they would be imagined
-        model.stepper = lambda num_inference_steps: trainer.stepper
+        model.stepper = lambda num_inference_steps, shape: trainer.stepper
         yield trainer
 
 

@@ -35,6 +35,8 @@ class HunyuanVideoModel(PipelineModel):
     PRESET = "hunyuan-video"
     SIZE = (544, 960)
     HAS_NEGATIVE = False
+    # Not those of the token refiner, which no other program's adapters have.
+    lora_targets = r".*transformer_blocks\.\d+\.attn\.(to_q|to_k|to_v|to_out\.0)"
 
     @classmethod
     def encode_text(cls, encoders: Any, text: str, dtype: torch.dtype) -> Embeds:

@@ -16,6 +16,7 @@ from ivideo.files.cache import find_cache_folder, identify_files
 from ivideo.models.contract import TextToVideoModel
 from ivideo.models.loading import explain_part, import_quietly, load_part, read_index
 from ivideo.models.lora import load_lora, save_lora
+from ivideo.models.pipelines.lora_formats import is_lora_file, load_lora_file, write_formats
 from ivideo.models.pipelines.model import PipelineModel
 from ivideo.models.pipelines.texts import Embeds, TextCache, embed_texts
 from ivideo.models.pipelines.wan import WanModel, check_expert, read_notes, write_notes
@@ -189,8 +190,11 @@ class PipelineFamily:
         return empty
 
     def load_adapter(self, network: Any, path: Path, /, scale: float = 1.0) -> None:
-        """Put an adapter into such a module: a folder in PEFT's format."""
-        load_lora(network, path, scale)
+        """Put an adapter into such a module: a folder in PEFT's format, or a safetensors file in whoever's names."""
+        if path.is_file():
+            load_lora_file(network, path, self.kind.PIPELINE, next(iter(self.kind.CLASSES)), scale)
+        else:
+            load_lora(network, path, scale)
 
     def save_adapter(
         self, network: Any, folder: Path, base_model: str, options: Mapping[str, Any] = NO_OPTIONS, /
@@ -199,13 +203,18 @@ class PipelineFamily:
         save_lora(network, folder, base_model)
         write_notes(folder, options)
 
+    def write_formats(self, folder: Path, options: Mapping[str, Any] = NO_OPTIONS, /) -> list[Path]:
+        """Write an adapter once more, as diffusers and ComfyUI read it."""
+        part = "both" if options.get("expert") == "both" else next(iter(self.kind.CLASSES))
+        return write_formats(folder, self.kind.PIPELINE, part)
+
     def is_weights_file(self, path: Path) -> bool:
-        """None is known yet."""
-        return False
+        """Whether it is a safetensors file with a LoRA."""
+        return is_lora_file(path)
 
     def find_lora_rank(self, path: Path) -> int | None:
-        """None is known yet."""
-        raise IvideoError(f"{path} is no file of weights of a {self.kind.PIPELINE}")
+        """None: such a file is an adapter alone, which no training goes on from."""
+        return None
 
     def read_adapter_notes(self, path: Path) -> dict[str, str]:
         """The expert that an adapter is for, if it says so.
@@ -213,7 +222,7 @@ class PipelineFamily:
         Raises:
             IvideoError: the note is damaged.
         """
-        return read_notes(path)
+        return read_notes(path) if path.is_dir() else {}
 
 
 def _is_there(index: Mapping[str, Any], part: str) -> bool:

@@ -23,7 +23,8 @@ from torch import Tensor
 from ivideo.core.sampler import Denoise
 from ivideo.errors import UsageError
 from ivideo.models.contract import ClipRequest, TextToVideoModel
-from ivideo.models.lora import lora_parameters, save_lora
+from ivideo.models.lora import load_lora, lora_parameters, save_lora
+from ivideo.models.pipelines.lora_formats import load_lora_file, write_formats
 from ivideo.models.pipelines.texts import Embeds, pad, stack
 from ivideo.models.vae import fingerprint_encoder
 
@@ -299,6 +300,18 @@ class PipelineModel(TextToVideoModel):
         """Write the network's adapter in PEFT's format, and what the family notes of it."""
         save_lora(self.network, folder, self.name)
         self.note_options(folder)
+
+    def write_formats(self, folder: Path) -> list[Path]:
+        """Write an adapter once more, as diffusers and ComfyUI read it."""
+        return write_formats(folder, self.PIPELINE, self.network_part)
+
+    def load_adapter(self, path: Path, scale: float = 1.0) -> None:
+        """Put an adapter into the network: a folder in PEFT's format, or a safetensors file in whoever's names."""
+        if path.is_file():
+            load_lora_file(self.network, path, self.PIPELINE, self.network_part, scale)
+        else:
+            load_lora(self.network, path, scale)
+        self.network.to(self.device)
 
     def note_options(self, folder: Path) -> None:
         """Write what loading the adapter again needs to know beside PEFT's files; nothing for most families."""

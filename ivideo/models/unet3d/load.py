@@ -36,6 +36,7 @@ __all__ = [
     "network_folder",
     "read_adapter_notes",
     "save_adapter",
+    "write_formats",
 ]
 NETWORK_PART = "unet"
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
@@ -109,6 +110,11 @@ def load_model(
 def choose_preset(name: str, location: str) -> str:
     """ModelScope's settings, whatever the model."""
     return "modelscope"
+
+
+def write_formats(folder: Path, options: Mapping[str, Any] = NO_OPTIONS) -> list[Path]:
+    """None: other programs read adapters of this family by PEFT."""
+    return []
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler, PNDMScheduler
 from safetensors.torch import load_file, save_file
 
-from ivideo.config.presets import choose_model, heldout_prompts_path
+from ivideo.config.presets import MODEL_SOURCES, choose_model, heldout_prompts_path
 from ivideo.errors import IvideoError, UsageError
 from ivideo.models.devices import choose_device, choose_dtype
 from ivideo.models.families import load_model
@@ -74,8 +74,7 @@ def test_an_unknown_name(name):
     with pytest.raises(UsageError) as caught:
         load_model(name, CPU, torch.float32)
     assert str(caught.value) == (
-        f"unknown model {name!r}: not one of emoji-world, modelscope, zeroscope, "
-        "not a folder, not a hub id like owner/name"
+        f"unknown model {name!r}: not one of {', '.join(MODEL_SOURCES)}, not a folder, not a hub id like owner/name"
     )
 
 
@@ -140,12 +139,12 @@ TEXT = "text_encoder/model.safetensors"
         (
             change_json(
                 "model_index.json",
-                _class_name="CogVideoXPipeline",
+                _class_name="StableVideoDiffusionPipeline",
                 unet=None,
                 transformer=["diffusers", "CogVideoXTransformer3DModel"],
                 feature_extractor=[None, None],
             ),
-            "is a CogVideoXPipeline, which is not supported; known are TextToVideoSDPipeline, VideoToVideoSDPipeline$",
+            "is a StableVideoDiffusionPipeline, which is not supported; known are TextToVideoSDPipeline, ",
         ),
         (
             change_json("model_index.json", unet=["diffusers", "UNet2DConditionModel"]),
