@@ -13,8 +13,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from examples.emoji_world.evaluation.gaps import gap_closed
 from examples.emoji_world.evaluation.records import ClipRecord
-from ivideo.metrics.statistics import gap_closed, group_by_prompt, paired_difference
+from ivideo.metrics.statistics import group_by_prompt, paired_difference
 
 ACCURACIES = ("subject_accuracy", "motion_accuracy", "place_accuracy")
 CLIP_METRICS = ("reward", "second_judge", *ACCURACIES, "motion", "flicker")
