@@ -26,7 +26,6 @@ class Conditioning(Protocol):
 
     def pick(self, items: Sequence[int]) -> Self:
         """That of some prompts, by their places in the batch; a place may be named twice."""
-        ...
 
 
 class TextToVideoModel(ABC):
@@ -65,6 +64,10 @@ class TextToVideoModel(ABC):
     @abstractmethod
     def encode_prompts(self, prompts: Sequence[str], negative_prompt: str = "") -> Conditioning:
         """What `denoiser` needs of the prompts, and of the negative prompt for each of them.
+
+        Args:
+            prompts: one a clip.
+            negative_prompt: what none of the clips should show.
 
         Raises:
             ValueError: the text encoders were dropped before they saw one of them.
@@ -184,34 +187,34 @@ class Family(Protocol):
         Raises:
             IvideoError: a part is missing, damaged or of a class that is not supported, or the file does not fit.
         """
-        ...
 
     def load_network(
         self, name: str, location: str, dtype: torch.dtype | None, weights_file: str | None = None
     ) -> nn.Module:
-        """The module that adapters go into, on the CPU; with dtype None on the meta device, without its weights.
+        """The module that adapters go into, on the CPU.
+
+        Args:
+            name: how the user called the model.
+            location: a local diffusers folder, or a hub id.
+            dtype: of its weights; None for the meta device, without weights.
+            weights_file: as in `load_model`.
 
         Raises:
             IvideoError: it is damaged, or the file does not fit.
         """
-        ...
 
     @property
     def NETWORK_PART(self) -> str:
         """The folder of that module in a diffusers folder."""
-        ...
 
     def load_adapter(self, network: Any, path: Path, /, scale: float = 1.0) -> None:
         """Put an adapter into such a module: a folder in PEFT's format, or a foreign file; see `TextToVideoModel`."""
-        ...
 
     def save_adapter(self, network: Any, folder: Path, base_model: str, weights_file: str | None = None, /) -> None:
         """Write the module's adapter in PEFT's format, with the names of its base model and foreign file."""
-        ...
 
     def is_weights_file(self, path: Path) -> bool:
         """Whether a path names a foreign file with a network's weights, a LoRA, or both."""
-        ...
 
     def find_lora_rank(self, path: Path) -> int | None:
         """The rank of the LoRA that such a file brings; None if it brings none.
@@ -219,7 +222,6 @@ class Family(Protocol):
         Raises:
             IvideoError: it is no such file.
         """
-        ...
 
     def read_adapter_notes(self, path: Path) -> dict[str, str]:
         """Settings of the family that an adapter brings, by name: a folder in PEFT's format, or a foreign file.
@@ -227,4 +229,3 @@ class Family(Protocol):
         Raises:
             IvideoError: they are damaged, or the file brings no adapter.
         """
-        ...

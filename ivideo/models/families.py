@@ -55,10 +55,11 @@ def find_family(name: str, location: str) -> Family:
 
 
 def read_index(name: str, location: str) -> dict[str, Any]:
-    """What a pipeline's model_index.json says.
+    """What a pipeline's model_index.json says: its class as `_class_name`, and (library, class) by part.
 
-    Returns:
-        The class of the pipeline as `_class_name`, and (library, class) by part.
+    Args:
+        name: how the user called the model, for errors.
+        location: a local folder, or a hub id.
 
     Raises:
         IvideoError: there is none, or it is damaged.

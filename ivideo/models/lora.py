@@ -166,7 +166,13 @@ def put_lora(network: nn.Module, config: Any, weights: dict[str, Tensor], path: 
 
 
 def full_lora_config(rank: int, alpha: float, **options: Any) -> Any:
-    """PEFT's configuration of an adapter of every attention, scaled by alpha / rank."""
+    """PEFT's configuration of an adapter of every attention.
+
+    Args:
+        rank: inner width of the adapter.
+        alpha: the adapter is scaled by alpha / rank.
+        options: further ones of `LoraConfig`.
+    """
     from peft import LoraConfig
 
     return LoraConfig(r=rank, lora_alpha=alpha, target_modules=TARGET_MODULES, **options)

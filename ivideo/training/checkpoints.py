@@ -79,6 +79,11 @@ def list_checkpoints(run: RunFolder) -> list[Path]:
 def write_checkpoint(run: RunFolder, step: int, trainer: Trainer) -> Path:
     """Save where training stands after a step, whole or not at all; nothing is done if it was saved already.
 
+    Args:
+        run: where to.
+        step: optimiser steps that were done.
+        trainer: as it stands.
+
     Raises:
         IvideoError: it can't be written.
     """
@@ -136,6 +141,10 @@ def restore_checkpoint(checkpoint: Checkpoint, trainer: Trainer) -> None:
 def copy_adapter(checkpoint: Path, folder: Path) -> None:
     """Copy a checkpoint's adapter to a folder of its own, in place of what is there; nothing if it is the same already.
 
+    Args:
+        checkpoint: its folder.
+        folder: gets adapter files only, no optimiser and no counters.
+
     Raises:
         IvideoError: it can't be written.
     """
@@ -153,6 +162,11 @@ def prune_checkpoints(run: RunFolder, settings: FinetuneSettings, evaluations: S
 
     So whichever of the newest ones a run is taken up from, its best adapter is there; before, because an evaluation
     that was made only because the run ended there does not count once the run is made longer.
+
+    Args:
+        run: whose checkpoints.
+        settings: of the run.
+        evaluations: the lines of evaluations.jsonl so far.
 
     Raises:
         IvideoError: one can't be removed.

@@ -37,7 +37,14 @@ class ClipCache:
     """
 
     def __init__(self, folder: Path, model: TextToVideoModel, prompts: list[str], settings: FinetuneSettings) -> None:
-        """Keep the clips in a folder, a safetensors file a prompt."""
+        """Say where clips are kept and how they are generated.
+
+        Args:
+            folder: gets a safetensors file a prompt.
+            model: what generates them.
+            prompts: of the run, in its order.
+            settings: of the run; size, steps and seed matter.
+        """
         self.folder, self.model, self.prompts = folder, model, prompts
         self.seed = settings.seed
         steps = {"num_inference_steps": settings.num_inference_steps}
@@ -113,6 +120,10 @@ def read_prompt(clip: Path) -> str:
 def check_clip(clip: Path, shape: tuple[int, ...]) -> None:
     """Hold the shape of a clip's latents against what the model makes.
 
+    Args:
+        clip: a safetensors file.
+        shape: (channels, num_frames, height, width).
+
     Raises:
         IvideoError: another shape, or a damaged file.
     """
@@ -158,6 +169,11 @@ def check_start(settings: FinetuneSettings, listed: Sequence[ListedClip], clips:
 def prepare_clips(run: RunFolder, context: RunContext, signals: StopSignals) -> ClipOf | None:
     """Make what base clips are missing; gives what loads a clip, or None where chains start from noise.
 
+    Args:
+        run: keeps the clips.
+        context: what the run is worked on with.
+        signals: is looked at after every clip.
+
     Raises:
         StopRequested: a signal came; the clips so far are kept.
     """
@@ -171,6 +187,11 @@ def prepare_clips(run: RunFolder, context: RunContext, signals: StopSignals) -> 
 
 def generate_clips(cache: ClipCache, context: RunContext, signals: StopSignals) -> None:
     """Generate the base model's clip of every prompt that the run will reach, each process its share.
+
+    Args:
+        cache: what generates and keeps them.
+        context: tells the steps, the processes, and whom to tell of every clip.
+        signals: is looked at after every clip.
 
     Raises:
         StopRequested: a signal came; the clips so far are kept.

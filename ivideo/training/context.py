@@ -45,7 +45,13 @@ class RunContext:
     progress: Progress
 
     def evaluate(self, step: int, *, watched_only: bool = True, known: Evaluation | None = None) -> Evaluation:
-        """The held-out prompts with the adapter as it stands, after that many steps."""
+        """The held-out prompts with the adapter as it stands.
+
+        Args:
+            step: optimiser steps that were done.
+            watched_only: only those prompts that every evaluation sees.
+            known: an evaluation of the same weights, whose clips are not made again.
+        """
         return evaluate_heldout(
             *(self.model, self.rewards, self.kept, self.settings, self.progress, step),
             watched_only=watched_only,
@@ -61,6 +67,13 @@ def open_context(
     progress: Progress | None,
 ) -> RunContext:
     """Load reward models and model, and encode every prompt.
+
+    Args:
+        settings: of the run.
+        training: prompts that are trained on.
+        kept: held-out prompts.
+        processes: those that work together.
+        progress: is told what happens, by the main process only; None: nobody.
 
     Raises:
         IvideoError: one cannot be loaded, or the reward gives no gradients.

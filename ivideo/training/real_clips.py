@@ -127,6 +127,10 @@ class RealClips:
     def describe(self, clip: ListedClip, encoder: str) -> ClipRecord:
         """What is known of a clip before it is decoded.
 
+        Args:
+            clip: as it is listed.
+            encoder: the model's `fingerprint_encoder`.
+
         Raises:
             IvideoError: no caption, or a video that cannot be read.
         """
@@ -209,6 +213,10 @@ def check_listed(listed: Sequence[ListedClip]) -> None:
 
 def refuse_many(faults: Sequence[str], num_clips: int) -> None:
     """Refuse to train on what is left when more than a tenth of the clips cannot be used.
+
+    Args:
+        faults: why a clip cannot be used, a line each.
+        num_clips: of the whole list.
 
     Raises:
         IvideoError: that is so; names the first few.

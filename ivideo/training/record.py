@@ -174,6 +174,10 @@ def flatten_numbers(record: Mapping[str, Any], group: str) -> dict[str, float]:
 
     {"step": 3, "loss": .1, "rewards": {"clip": .2}} in the group "train" gives {"train/loss": .1,
     "train/rewards/clip": .2}.
+
+    Args:
+        record: a line of metrics.jsonl or evaluations.jsonl.
+        group: how the paths begin.
     """
     numbers: dict[str, float] = {}
     for name, value in record.items():

@@ -162,6 +162,12 @@ def check_same_prompts(
 ) -> None:
     """Hold prompts, or the captions of clips, that were given again against the run's.
 
+    Args:
+        run: the run.
+        settings: its own; they say which prompts are held out.
+        source: prompts or clips that were given; None: none were.
+        heldout: held-out prompts, likewise.
+
     Raises:
         UsageError: they are others.
     """
@@ -178,6 +184,11 @@ def check_same_prompts(
 
 def open_checkpoint(found: Resumable, settings: FinetuneSettings, prompts: Sequence[str]) -> Checkpoint | None:
     """The checkpoint to go on from; None if the run was cut off before its first one.
+
+    Args:
+        found: the run, and the checkpoint that was named.
+        settings: of the run as it goes on.
+        prompts: that it trains on, one a clip where clips are real.
 
     Raises:
         IvideoError: it is missing, damaged, or does not belong to the run's settings and prompts.
@@ -202,6 +213,11 @@ def cut_back(run: RunFolder, settings: FinetuneSettings, step: int) -> None:
     """Make the run's folder what it was when a step's checkpoint was written, which training then goes on from.
 
     Metrics and evaluations of later steps and later checkpoints go, as do half-written files.
+
+    Args:
+        run: the run; nobody else may be writing there.
+        settings: of the run; they say which steps were evaluated.
+        step: of the checkpoint; 0 without one.
 
     Raises:
         IvideoError: metrics, an evaluation or the best checkpoint before the step are missing.

@@ -61,9 +61,6 @@ def finetune(
     A LoRA that a foreign file of weights brings is trained on, from where it stands; the clips are its base's. Of
     several processes the main one's output counts.
 
-    Returns:
-        The run's folder: config, metrics, checkpoints, adapters, curve, videos, summary.
-
     Raises:
         IvideoError: bad input, an output that cannot be used, or a training that diverged.
         Interrupted: a signal came; the run can be gone on with.
@@ -97,9 +94,6 @@ def go_on(found: Resumable, settings: FinetuneSettings, *, progress: Progress | 
         settings: the run's, as `resumed_settings` gives them.
         progress: is told what happens.
 
-    Returns:
-        The run's folder.
-
     Raises:
         IvideoError: another process works on it, or its checkpoint is missing, damaged or does not fit.
         Interrupted: a signal came; the run can be gone on with again.
@@ -131,7 +125,15 @@ def go_on(found: Resumable, settings: FinetuneSettings, *, progress: Progress | 
 def start_run(
     run: RunFolder, context: RunContext, real: RealClips | None, clips: Path | None, ready_clips: Mapping[str, Path]
 ) -> None:
-    """Create the run's folder with all that it starts from, whole or not at all."""
+    """Create the run's folder with all that it starts from, whole or not at all.
+
+    Args:
+        run: its folder, new or empty.
+        context: what it is worked on with.
+        real: real clips to train on; None where the base model makes them.
+        clips: the earlier run that base clips come from, as it was named.
+        ready_clips: those clips, by prompt.
+    """
     with atomic_folder(check_new_run(run.root)) as folder:
         new = RunFolder(folder)
         write_text(new.config, write_toml(context.settings))
@@ -161,6 +163,13 @@ def work(
 ) -> RunFolder:
     """Make what clips are missing, train to the end, and report.
 
+    Args:
+        run: its folder.
+        context: what it is worked on with.
+        real: real clips to train on; None where the base model makes them.
+        checkpoint: where training goes on from; None for its start.
+        started: `time.monotonic()` at the beginning.
+
     Raises:
         Interrupted: a signal came; says how to go on.
     """
@@ -189,7 +198,14 @@ def work(
 def prepare_trainer(
     context: RunContext, real: RealClips | None, clip_of: ClipOf | None, checkpoint: Checkpoint | None
 ) -> Trainer:
-    """The trainer at its start, or where a checkpoint left it."""
+    """The trainer at its start, or where a checkpoint left it.
+
+    Args:
+        context: what the run is worked on with; its model gets an adapter if it has none.
+        real: real clips to train on, whose captions are the prompts.
+        clip_of: loads a clip; None where chains start from noise.
+        checkpoint: where training goes on from.
+    """
     settings, model = context.settings, context.model
     if context.start is None:
         add_lora(model.network, settings.lora_rank, settings.lora_alpha, settings.seed)

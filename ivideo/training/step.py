@@ -103,7 +103,14 @@ class Trainer:
     ) -> None:
         """Encode the prompts once and make the optimiser (AdamW, no weight decay).
 
-        All of `rewards` score every step; the first is maximised. `clip_of` is None where chains start from noise.
+        Args:
+            model: has the adapter that is trained.
+            rewards: all score every step; the first is maximised.
+            prompts: one an item.
+            clip_of: loads an item's clip; None where chains start from noise.
+            settings: of the run.
+            accelerator: the processes that share each batch.
+            timer: is told of every phase; None: nobody.
 
         Raises:
             UsageError: a batch that is too small for every process to get a clip of it.
@@ -173,11 +180,7 @@ class Trainer:
             return torch.autograd.grad(loss, self.parameters), torch.stack(sums).detach()
 
     def _apply_gradients(self, learning_rate: float, attenuated_reward: float) -> float:
-        """Step the optimiser with the gradients of all processes, unless reward or gradient is no finite number.
-
-        Returns:
-            The gradient's norm before it is clipped.
-        """
+        """Step the optimiser, unless reward or gradient is no finite number; gives the norm before it is clipped."""
         self._add_up_gradients()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
@@ -224,6 +227,10 @@ class Trainer:
 
     def restore(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Any]) -> None:
         """Go on from what `state` gave.
+
+        Args:
+            tensors: the optimiser's, by the name of the parameter and of the state.
+            counters: steps that were left out, and the scale of the loss.
 
         Raises:
             ValueError: the tensors belong to another adapter.

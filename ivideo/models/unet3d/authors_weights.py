@@ -162,9 +162,6 @@ def load_authors_unet(unet: Any, path: Path, dtype: torch.dtype) -> Any:
         path: checkpoint file; the weights stay mapped from it where they have the wanted type already.
         dtype: of the weights.
 
-    Returns:
-        The same U-Net.
-
     Raises:
         UsageError: no such file.
         IvideoError: no such checkpoint, or one of another network; names what is missing, left over, or of another

@@ -5,7 +5,6 @@ The module is a `Family` of `ivideo.models.contract`.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -120,10 +119,11 @@ def load_network(name: str, location: str, dtype: torch.dtype | None, weights_fi
 
 
 def check_parts(name: str, location: str) -> dict[str, str]:
-    """Hold the parts that a pipeline's index names against what is supported, before any weights are touched.
+    """The class of each part that a pipeline's index names, held against what is supported before weights are touched.
 
-    Returns:
-        The class of each part, by its name.
+    Args:
+        name: how the user called the model, for errors.
+        location: a local folder, or a hub id.
 
     Raises:
         IvideoError: a part is missing, or of another class.
@@ -141,16 +141,11 @@ def check_parts(name: str, location: str) -> dict[str, str]:
 def _load_part(kind: Any, name: str, location: str, part: str, **dtype: torch.dtype) -> Any:
     with _explain_part(name, part):
         network, report = kind.from_pretrained(location, subfolder=part, output_loading_info=True, **dtype)
-    _check_complete(name, part, report["missing_keys"])
-    return network
-
-
-def _check_complete(name: str, part: str, missing: Collection[str]) -> None:
-    if missing:
-        lacking = sorted(missing)
+    if lacking := sorted(report["missing_keys"]):
         raise IvideoError(
             f"model {name!r}: its {part} is incomplete: {lacking[0]} is one of {len(lacking)} missing weights"
         )
+    return network
 
 
 def _explain_part(name: str, part: str) -> AbstractContextManager[None]:
