@@ -98,7 +98,7 @@ def generate(
     progress: Progress | None = None,
     **settings: Unpack[GenerationKeywords],
 ) -> list[Path]:
-    """Make videos of prompts.
+    """Make videos of prompts and give their files, in order.
 
     Args:
         prompts: one prompt or several.
@@ -111,9 +111,6 @@ def generate(
         config: TOML file of settings.
         progress: is told what happens; default: nobody.
         settings: fields of `GenerationSettings`.
-
-    Returns:
-        The files, in order.
 
     Raises:
         IvideoError: bad input; its message is one line.
@@ -263,9 +260,6 @@ def save_adapter(
         weights: the foreign file that the network's weights come from (see `FamilyPart`); default: the one that the
             adapter names.
 
-    Returns:
-        The folder.
-
     Raises:
         IvideoError: bad input; its message is one line.
     """
@@ -294,9 +288,6 @@ def merge_adapter(
             adapter names.
         lora_scale: multiplies the adapter's effect, 1 by default; 0 writes the base.
         dtype: of the network's weights: float32, bfloat16 or float16. They are merged in float32.
-
-    Returns:
-        The folder.
 
     Raises:
         IvideoError: bad input; its message is one line.

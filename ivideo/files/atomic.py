@@ -24,9 +24,6 @@ def explain_os_error(action: str, path: Path, error: OSError | SafetensorError) 
         action: what was tried: "read", "write", "create".
         path: the file or folder that it was tried on.
         error: what the operating system said, or safetensors, which passes it on in its own words.
-
-    Returns:
-        The error to raise.
     """
     return IvideoError(f"cannot {action} {path}: {getattr(error, 'strerror', None) or error}")
 
@@ -38,9 +35,6 @@ def check_folder(path: Path) -> Path:
 
     Args:
         path: folder that may exist already.
-
-    Returns:
-        The same path.
 
     Raises:
         IvideoError: a file is in the way, or nothing can be written there.
@@ -63,9 +57,6 @@ def prepare_folder(path: Path) -> Path:
 
     Args:
         path: folder that may exist already.
-
-    Returns:
-        The same path.
 
     Raises:
         IvideoError: a file is in the way, or the folder can't be created or written to.
@@ -100,7 +91,8 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     try:
         temporary.mkdir()
         yield temporary
-        _flush_tree(temporary)
+        for written in (*temporary.rglob("*"), temporary):
+            _flush(written)
         if replace and path.exists():
             os.rename(path, old)
         os.rename(temporary, path)
@@ -146,11 +138,6 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _flush_tree(folder: Path) -> None:
-    for path in (*folder.rglob("*"), folder):
-        _flush(path)
-
-
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Lend a temporary path that becomes `path` when the block ends well and vanishes when it doesn't.
@@ -189,9 +176,6 @@ def write_text(path: Path, text: str) -> Path:
         path: the file to create or replace.
         text: its whole content.
 
-    Returns:
-        The same path.
-
     Raises:
         IvideoError: the file can't be written.
     """
@@ -206,9 +190,6 @@ def copy_file(source: Path, path: Path) -> Path:
     Args:
         source: the file to read.
         path: the file to create or replace.
-
-    Returns:
-        `path`.
 
     Raises:
         IvideoError: one can't be read or the other can't be written.

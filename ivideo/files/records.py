@@ -7,8 +7,8 @@ import io
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -17,22 +17,18 @@ from ivideo.errors import UsageError
 from ivideo.files.atomic import explain_os_error, prepare_folder, write_text
 
 
-def write_json(path: Path, value: Any, indent: int | None = 2) -> Path:
+def write_json(path: Path, value: Any) -> Path:
     """Write a JSON file atomically, as strict JSON that every parser accepts.
 
     Args:
         path: the file to create or replace.
         value: what `json.dumps` takes; numbers must be finite.
-        indent: spaces a level, None for one line.
-
-    Returns:
-        The same path.
 
     Raises:
         IvideoError: the file can't be written.
         ValueError: `value` holds NaN or infinity, which JSON has no word for.
     """
-    return write_text(path, json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
+    return write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_json_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> Path:
@@ -72,7 +68,7 @@ def _to_line(record: Mapping[str, Any]) -> str:
     return json.dumps(dict(record), ensure_ascii=False, allow_nan=False) + "\n"
 
 
-class JsonLines:
+class JsonLines(AbstractContextManager["JsonLines"]):
     """A log of JSON objects, one a line, that is appended to and can be read while it grows.
 
     with JsonLines(folder / "metrics.jsonl") as log:
@@ -123,19 +119,9 @@ class JsonLines:
         except OSError as error:
             raise explain_os_error("write", self.path, error) from error
 
-    def close(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the file."""
         self._file.close()
-
-    def __enter__(self) -> JsonLines:
-        """Return the log itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close the file."""
-        self.close()
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Path:
@@ -145,9 +131,6 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, An
         path: the file to create or replace.
         columns: their names, in order.
         rows: values by column; None becomes an empty cell.
-
-    Returns:
-        The same path.
 
     Raises:
         IvideoError: the file can't be written.

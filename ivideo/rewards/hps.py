@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ivideo.errors import IvideoError, UsageError
 from ivideo.models.loading import explain_damage, read_weights
-from ivideo.rewards.cosine import CosineReward, Preprocessing
+from ivideo.rewards.cosine import CosineReward, Preprocessing, find_given_file
 
 ARCHITECTURE = "ViT-H-14"
 HPS_REPOSITORY = "xswu/HPSv2"
@@ -68,18 +68,6 @@ def find_version(name: str, source: str) -> str:
         if re.search(pattern, stem):
             return version
     raise UsageError(f"reward {name}: its name does not say HPSv2's version: write hpsv2:{source} or hpsv2.1:{source}")
-
-
-def find_given_file(name: str, source: str) -> Path:
-    """The file that a reward names.
-
-    Raises:
-        IvideoError: there is none.
-    """
-    path = Path(source).expanduser()
-    if not path.is_file():
-        raise IvideoError(f"reward {name}: {path} {'is a folder' if path.is_dir() else 'does not exist'}")
-    return path
 
 
 def find_hps_checkpoint(version: str) -> Path:

@@ -19,11 +19,7 @@ SETTLED_SECONDS = 2.0  # a file that changed more lately may change again under 
 
 
 def find_cache_folder() -> Path:
-    """Where things are remembered: `IVIDEO_CACHE`, else `ivideo` in `XDG_CACHE_HOME`, else `~/.cache/ivideo`.
-
-    Returns:
-        The folder, which need not exist.
-    """
+    """Where things are remembered: `IVIDEO_CACHE`, else `ivideo` in `XDG_CACHE_HOME`, else `~/.cache/ivideo`."""
     if own := os.environ.get("IVIDEO_CACHE"):
         return Path(own).expanduser()
     shared = os.environ.get("XDG_CACHE_HOME")

@@ -59,9 +59,6 @@ def write_video(path: Path, frames: Frames, fps: float, metadata: Mapping[str, A
         fps: frames per second, kept to 1/100 (.gif: at most 50, in delays of 1/100 s).
         metadata: what `json.dumps` takes; "prompt", if it is there, is text.
 
-    Returns:
-        The same path.
-
     Raises:
         UsageError: another suffix, a frame rate that the format does not know, or .mp4 without an encoder.
         IvideoError: the file can't be written.
