@@ -31,7 +31,8 @@ from torch import Tensor, nn
 from examples import published_sizes as published
 from ivideo.config.merge import write_toml
 from ivideo.config.settings import FinetuneSettings
-from ivideo.files.run_folder import RunFolder, create_run_folder
+from ivideo.files.atomic import prepare_folder
+from ivideo.files.run_folder import RunFolder, check_new_run
 from ivideo.inputs.settings import resolve_settings
 from ivideo.progress import Silence
 from ivideo.video.writer import write_video
@@ -128,7 +129,7 @@ def write_judge(path: Path, config: Mapping[str, Any]) -> None:
 
 def write_earlier_run(path: Path, settings: FinetuneSettings, num_channels: int, spatial_factor: int) -> None:
     """Write what an earlier run keeps of its base clip, here of noise."""
-    run: RunFolder = create_run_folder(path)
+    run = RunFolder(prepare_folder(check_new_run(path)))
     run.config.write_text(write_toml(settings), encoding="utf-8")
     run.prompts.write_text(f"{PROMPT}\n")
     run.clips.mkdir()

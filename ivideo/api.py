@@ -127,13 +127,7 @@ def generate(
         raise UsageError("`lora_scale` without `lora`: there is no adapter to scale")
     texts = [prompts] if isinstance(prompts, str) else prompts
     videos = workflow.generate(
-        texts,
-        Path(output),
-        resolved,
-        adapter=adapter,
-        num_videos=num_videos,
-        with_score=with_score,
-        progress=progress,
+        texts, Path(output), resolved, adapter=adapter, num_videos=num_videos, with_score=with_score, progress=progress
     )
     return [video.path for video in _collect(videos, each)]
 
@@ -185,11 +179,7 @@ def iterate_scores(
     given = [(Path(path[0]), path[1]) if isinstance(path, tuple) else Path(path) for path in several]
     videos = workflow.list_videos(given, prompt)
     resolved = resolve_settings(
-        ScoreSettings,
-        config=_path(config),
-        flags=settings,
-        progress=progress,
-        model_hint=workflow.find_model(videos),
+        ScoreSettings, config=_path(config), flags=settings, progress=progress, model_hint=workflow.find_model(videos)
     )
     yield from workflow.score(videos, resolved, progress=progress)
 

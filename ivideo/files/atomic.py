@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there at all."""
+"""Files and folders that are whole or not there at all; what can't be read or written raises an IvideoError."""
 
 from __future__ import annotations
 
@@ -82,9 +82,6 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
 
     Yields:
         An existing empty folder beside it.
-
-    Raises:
-        IvideoError: the folder or what is in it can't be written.
     """
     temporary = prepare_folder(path.parent) / f"{TEMPORARY}{secrets.token_hex(8)}"
     old = temporary.with_name(f"{temporary.name}-old")
@@ -107,11 +104,7 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder, so that it is whole or not there at every moment.
-
-    Raises:
-        IvideoError: it can't be removed.
-    """
+    """Remove a folder, so that it is whole or not there at every moment."""
     temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
     try:
         os.rename(path, temporary)
@@ -175,9 +168,6 @@ def write_text(path: Path, text: str) -> Path:
     Args:
         path: the file to create or replace.
         text: its whole content.
-
-    Raises:
-        IvideoError: the file can't be written.
     """
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
@@ -190,9 +180,6 @@ def copy_file(source: Path, path: Path) -> Path:
     Args:
         source: the file to read.
         path: the file to create or replace.
-
-    Raises:
-        IvideoError: one can't be read or the other can't be written.
     """
     with atomic_path(path) as temporary:
         shutil.copyfile(source, temporary)

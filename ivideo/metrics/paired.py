@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ivideo.metrics.statistics import PairedDifference, group_by_prompt, pair_values, paired_difference
+from ivideo.metrics.statistics import PairedDifference, Values, group_by_prompt, pair_values, paired_difference
 
 Key = TypeVar("Key")
 _MOST_EXACT = 200
@@ -37,15 +37,15 @@ class PairedTests:
     effect_size: float | None
 
 
-def paired_tests(a: Mapping[str, float] | Sequence[float], b: Mapping[str, float] | Sequence[float]) -> PairedTests:
+def paired_tests(a: Values, b: Values) -> PairedTests:
     """Test two candidates prompt by prompt.
 
     a = [1, 2, 3, 4] and b = [2, 2, 5, 3], differences [1, 0, 2, -1], give 2 wins, 1 tie and 1 loss, sign_p 1,
     wilcoxon_p 0.75 and effect size 0.5 / 1.291 = 0.387.
 
     Args:
-        a: one value for each prompt: a mapping from prompt to value, or values in the prompts' order.
-        b: the same for the other candidate; a mapping needs the same prompts, in any order.
+        a: values of one candidate.
+        b: those of the other; a mapping needs the same prompts, in any order.
 
     Raises:
         ValueError: no prompts, different prompts, or different numbers of values.

@@ -6,9 +6,13 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+Values: TypeAlias = Mapping[str, float] | Sequence[float]
+"""A candidate's value for each prompt: a mapping from prompt to value, or values in the prompts' order."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,7 @@ class PairedDifference:
 
 
 def paired_difference(
-    a: Mapping[str, float] | Sequence[float],
-    b: Mapping[str, float] | Sequence[float],
-    *,
-    num_resamples: int = 10_000,
-    confidence: float = 0.95,
-    seed: int = 0,
+    a: Values, b: Values, *, num_resamples: int = 10_000, confidence: float = 0.95, seed: int = 0
 ) -> PairedDifference:
     """Compare two candidates prompt by prompt, with a percentile bootstrap over prompts.
 
@@ -43,8 +42,8 @@ def paired_difference(
     difference 0.5 and win share (1 + 0.5 + 1 + 0) / 4 = 0.625. With one prompt the interval is the difference itself.
 
     Args:
-        a: one value for each prompt: a mapping from prompt to value, or values in the prompts' order.
-        b: the same for the other candidate; a mapping needs the same prompts, in any order.
+        a: values of one candidate.
+        b: those of the other; a mapping needs the same prompts, in any order.
         num_resamples: number of bootstrap draws, at least 1.
         confidence: share of the draws inside the interval, in (0, 1).
         seed: of the draws: the same seed gives the same interval.
@@ -55,7 +54,7 @@ def paired_difference(
     values_a, values_b = pair_values(a, b)
     changes = values_b - values_a
     n = len(changes)
-    draws = _draw_prompts(n, num_resamples, seed)
+    draws = np.random.default_rng(seed).integers(0, n, size=(num_resamples, n))
     tail = (1 - confidence) / 2
     ci_low, ci_high = np.quantile(changes[draws].mean(axis=1), [tail, 1 - tail])
     return PairedDifference(
@@ -87,14 +86,12 @@ def group_by_prompt(prompts: Sequence[str], values: Sequence[float]) -> dict[str
     return {prompt: float(np.mean(group)) for prompt, group in groups.items()}
 
 
-def pair_values(
-    a: Mapping[str, float] | Sequence[float], b: Mapping[str, float] | Sequence[float]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def pair_values(a: Values, b: Values) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Bring two candidates' values into the same order of prompts: both (n,), float64.
 
     Args:
-        a: one value for each prompt: a mapping from prompt to value, or values in the prompts' order.
-        b: the same for the other candidate; a mapping needs the same prompts, in any order.
+        a: values of one candidate.
+        b: those of the other; a mapping needs the same prompts, in any order.
 
     Raises:
         ValueError: no prompts, different prompts, or different numbers of values.
@@ -108,10 +105,6 @@ def pair_values(
     if len(a) != len(b) or len(a) == 0:
         raise ValueError(f"a and b need the same number of values, at least one; got {len(a)} and {len(b)}")
     return np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-
-
-def _draw_prompts(n: int, num_resamples: int, seed: int) -> NDArray[np.int64]:
-    return np.random.default_rng(seed).integers(0, n, size=(num_resamples, n))
 
 
 @dataclass(frozen=True)

@@ -112,11 +112,7 @@ def write_report(
         f"{', '.join(others)} against {first}",
         ("common.css", "report.css"),
         ("dom.js", "player.js", "charts.js", "overview.js", "clips.js", "settings.js", "report.js"),
-        {
-            "results": results,
-            "sources": locate_videos(folder, sorted(paths), max_embedded_bytes),
-            "meanings": meanings,
-        },
+        {"results": results, "sources": locate_videos(folder, sorted(paths), max_embedded_bytes), "meanings": meanings},
     )
     return write_text(folder / PAGE_NAME, page)
 

@@ -48,7 +48,7 @@ def load_hps(name: str, source: str, device: torch.device) -> CosineReward:
         f"; fetch it anew from https://huggingface.co/{HPS_REPOSITORY}",
         tell_reason=False,
     ):
-        network = build_network(config, checkpoint)
+        network = assemble_network(config, read_weights(checkpoint)).float()
     published = HPS_VERSIONS[version]
     label = f"HPSv2 {published}, cosine" + (f" ({checkpoint})" if source else "")
     preprocessing = Preprocessing(config["vision_cfg"]["image_size"], clamp=False)
@@ -102,17 +102,8 @@ def find_on_hub(repository: str, file_name: str) -> Path | None:
     return None
 
 
-def build_network(config: dict[str, object], checkpoint: Path) -> nn.Module:
-    """open_clip's network over the checkpoint's own memory: no random weights, no second copy.
-
-    Raises:
-        OSError, RuntimeError, ...: see `ivideo.models.loading.UNREADABLE`.
-    """
-    return assemble_network(config, read_weights(checkpoint)).float()
-
-
 def assemble_network(config: Mapping[str, object], state: Mapping[str, Tensor]) -> nn.Module:
-    """open_clip's network over weights that are there already, on their device and of their type.
+    """open_clip's network over weights' own memory, device and type: no random weights, no second copy.
 
     Raises:
         RuntimeError: the weights are another network's.

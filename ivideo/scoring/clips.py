@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -288,38 +288,18 @@ def mean_of(scores: Sequence[ClipScore], metric: str) -> float:
 
 
 def compare_scores(
-    prompts: Sequence[str], before: Sequence[ClipScore], after: Sequence[ClipScore]
+    prompts: Sequence[str], before: Sequence[ClipScore], after: Sequence[ClipScore], names: Iterable[str] | None = None
 ) -> dict[str, dict[str, float]]:
-    """Each metric's paired change with its interval; several clips of a prompt count as one observation.
+    """Paired changes with their intervals, by name; several clips of a prompt count as one observation.
 
     Args:
         prompts: the prompt of each clip.
         before: scores of the clips before training.
         after: of those after it, in the same order.
+        names: metrics or rewards; None for the metrics that comparisons have.
     """
-    return {
-        metric: compare_values(prompts, *([score[metric] for score in side] for side in (before, after)))
-        for metric in compared()
-    }
-
-
-def compare_rewards(
-    prompts: Sequence[str], before: Sequence[ClipScore], after: Sequence[ClipScore]
-) -> dict[str, dict[str, float]]:
-    """Each reward's paired change, likewise, by its name."""
-    return {
-        name: compare_values(prompts, *([score.rewards[name] for score in side] for side in (before, after)))
-        for name in before[0].rewards
-    }
-
-
-def compare_values(prompts: Sequence[str], before: Sequence[float], after: Sequence[float]) -> dict[str, float]:
-    """One value's paired change with its interval.
-
-    Args:
-        prompts: (n,), the prompt of each value.
-        before: (n,), any unit.
-        after: (n,), in the same unit and order.
-    """
-    a, b = (group_by_prompt(prompts, values) for values in (before, after))
-    return asdict(paired_difference(a, b))
+    changes = {}
+    for name in compared() if names is None else names:
+        a, b = (group_by_prompt(prompts, [score[name] for score in side]) for side in (before, after))
+        changes[name] = asdict(paired_difference(a, b))
+    return changes

@@ -1,4 +1,7 @@
-"""What training goes on from: adapter, optimiser and counters after a step, in a folder that is whole or not there."""
+"""What training goes on from: adapter, optimiser and counters after a step, in a folder that is whole or not there.
+
+What can't be written or removed there raises an IvideoError.
+"""
 
 from __future__ import annotations
 
@@ -83,9 +86,6 @@ def write_checkpoint(run: RunFolder, step: int, trainer: Trainer) -> Path:
         run: where to.
         step: optimiser steps that were done.
         trainer: as it stands.
-
-    Raises:
-        IvideoError: it can't be written.
     """
     path = checkpoint_path(run, step)
     if path.exists():
@@ -139,15 +139,7 @@ def restore_checkpoint(checkpoint: Checkpoint, trainer: Trainer) -> None:
 
 
 def copy_adapter(checkpoint: Path, folder: Path) -> None:
-    """Copy a checkpoint's adapter to a folder of its own, in place of what is there; nothing if it is the same already.
-
-    Args:
-        checkpoint: its folder.
-        folder: gets adapter files only, no optimiser and no counters.
-
-    Raises:
-        IvideoError: it can't be written.
-    """
+    """Copy a checkpoint's adapter to a folder of its own, in place of what is there, unless it is the same already."""
     files = {file.name: file.read_bytes() for file in checkpoint.iterdir()}
     files = {name: data for name, data in files.items() if name not in (OPTIMIZER_FILE, STATE_FILE)}
     if all((folder / name).is_file() and (folder / name).read_bytes() == data for name, data in files.items()):
@@ -167,9 +159,6 @@ def prune_checkpoints(run: RunFolder, settings: FinetuneSettings, evaluations: S
         run: whose checkpoints.
         settings: of the run.
         evaluations: the lines of evaluations.jsonl so far.
-
-    Raises:
-        IvideoError: one can't be removed.
     """
     checkpoints = list_checkpoints(run)
     newest = {step_of(path) for path in checkpoints[-settings.keep_checkpoints :]}
@@ -178,17 +167,6 @@ def prune_checkpoints(run: RunFolder, settings: FinetuneSettings, evaluations: S
     best = {decide(records, settings).best_step for records in known if records}
     for path in checkpoints:
         if step_of(path) not in {0} | newest | best:
-            remove_folder(path)
-
-
-def remove_later_checkpoints(run: RunFolder, step: int) -> None:
-    """Forget what came after a step, which is going to be done again.
-
-    Raises:
-        IvideoError: one can't be removed.
-    """
-    for path in list_checkpoints(run):
-        if step_of(path) > step:
             remove_folder(path)
 
 

@@ -77,11 +77,7 @@ class ClipCache:
         return len(taken)
 
     def load(self, item: int) -> Tensor:
-        """The latents of a prompt's clip.
-
-        Raises:
-            IvideoError: see `read_latents`.
-        """
+        """The latents of a prompt's clip; see `read_latents`."""
         return read_latents(self.path_of(item))
 
 
@@ -167,36 +163,23 @@ def check_start(settings: FinetuneSettings, listed: Sequence[ListedClip], clips:
 
 
 def prepare_clips(run: RunFolder, context: RunContext, signals: StopSignals) -> ClipOf | None:
-    """Make what base clips are missing; gives what loads a clip, or None where chains start from noise.
+    """Generate the base clip of every prompt that the run will reach, each process its share, unless it is there.
 
     Args:
         run: keeps the clips.
-        context: what the run is worked on with.
+        context: what the run is worked on with; its model may have an adapter.
         signals: is looked at after every clip.
+
+    Returns:
+        What loads a clip; None where chains start from noise.
 
     Raises:
         StopRequested: a signal came; the clips so far are kept.
     """
-    if context.settings.start == "noise":
+    settings, prompts = context.settings, context.training
+    if settings.start == "noise":
         return None
-    cache = ClipCache(run.clips, context.model, context.training, context.settings)
-    with adapter_off(context.model.network):
-        generate_clips(cache, context, signals)
-    return cache.load
-
-
-def generate_clips(cache: ClipCache, context: RunContext, signals: StopSignals) -> None:
-    """Generate the base model's clip of every prompt that the run will reach, each process its share.
-
-    Args:
-        cache: what generates and keeps them.
-        context: tells the steps, the processes, and whom to tell of every clip.
-        signals: is looked at after every clip.
-
-    Raises:
-        StopRequested: a signal came; the clips so far are kept.
-    """
-    settings, prompts = context.settings, cache.prompts
+    cache = ClipCache(run.clips, context.model, prompts, settings)
     needed = {
         sample.item
         for step in range(min(settings.max_steps, -(-len(prompts) // settings.batch_size)))
@@ -204,9 +187,11 @@ def generate_clips(cache: ClipCache, context: RunContext, signals: StopSignals) 
     }
     missing = own_share([item for item in sorted(needed) if not cache.path_of(item).is_file()], context.processes)
     context.progress.start("base clips", len(missing))
-    for _ in map_on_cores(cache.generate, missing, cache.model.num_workers):
-        context.progress.advance()
-        if signals.received is not None:
-            break
+    with adapter_off(context.model.network):
+        for _ in map_on_cores(cache.generate, missing, context.model.num_workers):
+            context.progress.advance()
+            if signals.received is not None:
+                break
     if is_true_anywhere(signals.received is not None, context.processes):
         raise StopRequested
+    return cache.load

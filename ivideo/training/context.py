@@ -45,13 +45,7 @@ class RunContext:
     progress: Progress
 
     def evaluate(self, step: int, *, watched_only: bool = True, known: Evaluation | None = None) -> Evaluation:
-        """The held-out prompts with the adapter as it stands.
-
-        Args:
-            step: optimiser steps that were done.
-            watched_only: only those prompts that every evaluation sees.
-            known: an evaluation of the same weights, whose clips are not made again.
-        """
+        """The held-out prompts with the adapter as it stands, after that many steps; see `evaluate_heldout`."""
         return evaluate_heldout(
             *(self.model, self.rewards, self.kept, self.settings, self.progress, step),
             watched_only=watched_only,
@@ -80,7 +74,9 @@ def open_context(
     """
     told = progress if progress and processes.is_main_process else Silence()
     start = find_start(settings)
-    rewards = load_trainable_rewards(settings)
+    rewards = load_rewards(settings.rewards, choose_device(settings.device))
+    if not rewards.is_differentiable:
+        raise IvideoError(f"reward {rewards.name} gives no gradients and cannot be trained on")
     model = open_model(generation_settings(settings), start)
     introduce(model, [*training, *kept], told)
     model.encode_once([*training, *kept], settings.negative_prompt)
@@ -102,15 +98,3 @@ def find_start(settings: FinetuneSettings) -> Adapter | None:
         asked = f"lora_rank {settings.lora_rank}, lora_alpha {settings.lora_alpha:g}"
         raise UsageError(f"{asked}: training goes on from the LoRA in {start.path}; it has rank {rank}, alpha {rank}")
     return start
-
-
-def load_trainable_rewards(settings: FinetuneSettings) -> Rewards:
-    """The settings' rewards; the first is trained on, further ones only see the held-out prompts.
-
-    Raises:
-        IvideoError: the first gives no gradients, or one cannot be loaded.
-    """
-    rewards = load_rewards(settings.rewards, choose_device(settings.device))
-    if not rewards.is_differentiable:
-        raise IvideoError(f"reward {rewards.name} gives no gradients and cannot be trained on")
-    return rewards

@@ -127,12 +127,7 @@ class BatchScorer:
     """
 
     def __init__(
-        self,
-        rewards: Rewards,
-        prompts: Sequence[str],
-        drawn: Tensor,
-        settings: FinetuneSettings,
-        device: torch.device,
+        self, rewards: Rewards, prompts: Sequence[str], drawn: Tensor, settings: FinetuneSettings, device: torch.device
     ) -> None:
         """Find out what is looked at.
 

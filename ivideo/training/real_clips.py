@@ -191,24 +191,15 @@ def split_source(source: Source) -> tuple[list[str], list[ListedClip]]:
         IvideoError: more than a tenth of the clips have no caption or no file.
     """
     listed = [item for item in source if isinstance(item, ListedClip)]
-    check_listed(listed)
-    prompts = [item.prompt if isinstance(item, ListedClip) else item for item in source]
-    return [prompt for prompt in prompts if prompt or not listed], listed
-
-
-def check_listed(listed: Sequence[ListedClip]) -> None:
-    """Hold a list against what can be seen without reading a video: captions are there, and so are the files.
-
-    Raises:
-        IvideoError: it fails for more than a tenth.
-    """
     faults = []
-    for clip in listed:
+    for clip in listed:  # what can be seen without reading a video
         if not clip.prompt:
             faults.append(f"{clip.video} has no caption ({clip.place})")
         elif not clip.video.exists():
             faults.append(f"video {clip.video} does not exist ({clip.place})")
     refuse_many(faults, len(listed))
+    prompts = [item.prompt if isinstance(item, ListedClip) else item for item in source]
+    return [prompt for prompt in prompts if prompt or not listed], listed
 
 
 def refuse_many(faults: Sequence[str], num_clips: int) -> None:

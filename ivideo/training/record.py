@@ -132,7 +132,8 @@ def open_tracker(settings: FinetuneSettings | None, run: RunFolder) -> Iterator[
         yield lambda record, group: None
         return
     tracker = start_tracker(settings.tracker, run)
-    tracker.store_init_configuration({name: as_scalar(value) for name, value in settings.model_dump().items()})
+    values = settings.model_dump().items()  # of no number and no text trackers take the text
+    tracker.store_init_configuration({k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in values})
     try:
         yield lambda record, group: tracker.log(flatten_numbers(record, group), step=record["step"])
     finally:
@@ -162,11 +163,6 @@ def start_tracker(name: str, run: RunFolder) -> Any:
             f"`tracker` wandb: {str(error).rstrip('.')} (WANDB_MODE=offline keeps everything on this machine)"
         ) from error
     return tracker
-
-
-def as_scalar(value: Any) -> Any:
-    """A setting as trackers take it: what is no number or text becomes text."""
-    return value if isinstance(value, bool | int | float | str) else str(value)
 
 
 def flatten_numbers(record: Mapping[str, Any], group: str) -> dict[str, float]:
@@ -224,10 +220,6 @@ class Recorder:
 
 @contextmanager
 def open_recorder(run: RunFolder, context: RunContext) -> Iterator[Recorder]:
-    """Lend a recorder, with the tracker that the settings name.
-
-    Raises:
-        IvideoError: the tracker cannot be opened.
-    """
+    """Lend a recorder, with the tracker that the settings name; see `open_tracker`."""
     with open_tracker(context.settings if context.processes.is_main_process else None, run) as track:
         yield Recorder(run, context, track)

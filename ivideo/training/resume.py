@@ -29,7 +29,7 @@ from ivideo.training.checkpoints import (
     digest_prompts,
     list_checkpoints,
     read_checkpoint,
-    remove_later_checkpoints,
+    step_of,
 )
 from ivideo.training.heldout import decide, split_heldout
 from ivideo.training.loop import is_evaluated
@@ -235,7 +235,9 @@ def cut_back(run: RunFolder, settings: FinetuneSettings, step: int) -> None:
         read_checkpoint(checkpoint_path(run, best))
     run.summary.unlink(missing_ok=True)  # it says that the run is finished
     sweep_temporaries(run.root)
-    remove_later_checkpoints(run, step)
+    for path in list_checkpoints(run):
+        if step_of(path) > step:
+            remove_folder(path)
     if run.best.is_dir() and not best:
         remove_folder(run.best)
     write_json_lines(run.metrics, metrics)

@@ -26,7 +26,7 @@ from ivideo.models.lora import add_lora, restore_lora
 from ivideo.processes import StopRequested, StopSignals, explain_out_of_memory, join_processes, resume_command, tell_all
 from ivideo.progress import Progress, Silence
 from ivideo.rewards.registry import runs_code
-from ivideo.scoring.clips import compare_rewards, compare_scores
+from ivideo.scoring.clips import compare_scores
 from ivideo.training.checkpoints import (
     Checkpoint,
     checkpoint_path,
@@ -265,7 +265,7 @@ def report_run(run: RunFolder, context: RunContext, loop: TrainingLoop, num_step
         videos = write_before_after(run, context.kept, before, after, context.settings, context.start)
         changes = {
             "heldout": compare_scores(context.kept, before.scores, after.scores),
-            "heldout_rewards": compare_rewards(context.kept, before.scores, after.scores),
+            "heldout_rewards": compare_scores(context.kept, before.scores, after.scores, before.scores[0].rewards),
             "videos": [str(path) for path in videos],
         }
     loop.recorder.draw_curve(loop.evaluations, chosen)

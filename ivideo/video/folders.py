@@ -1,4 +1,4 @@
-"""Folders of pictures as clips, and which videos a path means."""
+"""Folders of pictures as clips, and which videos a path means; a folder that can't be read is an IvideoError."""
 
 from __future__ import annotations
 
@@ -20,11 +20,7 @@ _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
 def list_folder(folder: Path) -> list[Path]:
-    """What lies in a folder, in natural order, without hidden files.
-
-    Raises:
-        IvideoError: the folder can't be read.
-    """
+    """What lies in a folder, in natural order, without hidden files."""
     try:
         return sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=natural_order)
     except OSError as error:
@@ -36,9 +32,6 @@ def list_frames(folder: Path) -> list[Path]:
 
     Args:
         folder: an existing folder; what else lies in it, hidden files and subfolders are left out.
-
-    Raises:
-        IvideoError: the folder can't be read.
     """
     return [path for path in list_folder(folder) if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()]
 
@@ -103,9 +96,6 @@ def find_videos(path: Path) -> list[Path]:
     Returns:
         The videos in natural order. A path that means nothing of this kind is given back as it is: opening it tells
         what is wrong.
-
-    Raises:
-        IvideoError: the folder can't be read.
     """
     if not path.exists() and has_magic(str(path)):
         matches = sorted(map(Path, glob(str(path), recursive=True)), key=_natural_path)

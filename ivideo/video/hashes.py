@@ -1,4 +1,7 @@
-"""What tells videos apart: the hash of their bytes, remembered in the cache while a file is certainly the same."""
+"""What tells videos apart: the hash of their bytes, remembered in the cache while a file is certainly the same.
+
+A video that is missing or unreadable, or changes meanwhile, is an IvideoError.
+"""
 
 from __future__ import annotations
 
@@ -39,11 +42,7 @@ class ContentHashes:
         self.folder = folder
 
     def find(self, video: Path) -> str:
-        """The SHA-256 of a file's bytes, as `sha256sum` gives it; of a folder, that of its pictures, one after another.
-
-        Raises:
-            IvideoError: missing or unreadable, or it changed meanwhile.
-        """
+        """The SHA-256 of a file's bytes, as `sha256sum` gives it; of a folder, of its pictures, one after another."""
         started = time.time_ns()
         stamps = read_stamps(video)
         memory = self.folder / f"{hashlib.sha256(os.fsencode(video.absolute())).hexdigest()}.json"
@@ -61,11 +60,7 @@ class ContentHashes:
 
 
 def read_stamps(video: Path) -> list[list[int]]:
-    """Device, inode, size in bytes, mtime and ctime in ns of a file, or of each picture of a folder.
-
-    Raises:
-        IvideoError: missing or unreadable.
-    """
+    """Device, inode, size in bytes, mtime and ctime in ns of a file, or of each picture of a folder."""
     stamps = []
     try:
         for path in _files(video):
@@ -79,11 +74,7 @@ def read_stamps(video: Path) -> list[list[int]]:
 
 
 def hash_content(video: Path) -> str:
-    """The SHA-256 of a file's bytes, or of those of a folder's pictures, one after another.
-
-    Raises:
-        IvideoError: missing or unreadable.
-    """
+    """The SHA-256 of a file's bytes, or of those of a folder's pictures, one after another."""
     digest = hashlib.sha256()
     try:
         for path in _files(video):

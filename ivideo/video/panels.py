@@ -91,7 +91,8 @@ def stack_in_rows(panels: Sequence[Frames], num_columns: int, gap: int = 8) -> F
 
 def pick_frames(frames: Frames) -> Frames:
     """The frames of a clip that a sheet shows, evenly spread from first to last: 0, 5, 10 and 15 of 16."""
-    return frames[np.linspace(0, len(frames) - 1, NUM_PICKS).round().astype(int)]
+    picked: Frames = frames[np.linspace(0, len(frames) - 1, NUM_PICKS).round().astype(int)]
+    return picked
 
 
 def contact_sheet(rows: Sequence[tuple[str, Sequence[Frames]]], column_names: Sequence[str]) -> Image.Image:

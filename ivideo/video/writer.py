@@ -134,9 +134,5 @@ def _encode(path: Path, frames: Frames, fps: float, options: list[str]) -> None:
                 writer.write_frame(frame)
         if process.wait() != 0:
             log.seek(0)
-            raise OSError(f"ffmpeg: {_last_line(log.read())}")
-
-
-def _last_line(log: str) -> str:
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    return lines[-1] if lines else "no reason given"
+            lines = [line.strip() for line in log.read().splitlines() if line.strip()]
+            raise OSError(f"ffmpeg: {lines[-1] if lines else 'no reason given'}")

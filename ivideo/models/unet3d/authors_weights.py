@@ -84,10 +84,7 @@ def _name_resnet(prefix: str, j: int, place: str) -> dict[str, str]:
 
 def _name_mid(block: Any) -> dict[str, str]:
     last = len(block.resnets) - 1
-    return {
-        **_name_layer(block, "mid_block", 0, "middle_block"),
-        **_name_resnet("mid_block", last, "middle_block.3"),
-    }
+    return {**_name_layer(block, "mid_block", 0, "middle_block"), **_name_resnet("mid_block", last, "middle_block.3")}
 
 
 def _rename(name: str, modules: Mapping[str, str]) -> str:
@@ -145,11 +142,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 
 
 def find_lora_rank(path: Path) -> int | None:
-    """The rank of the LoRA that a file of the authors brings; None if it brings none.
-
-    Raises:
-        IvideoError: see `read_checkpoint`.
-    """
+    """The rank of the LoRA that a file of the authors brings; None if it brings none. See `read_checkpoint`."""
     downs = (tensor for name, tensor in read_checkpoint(path).items() if name.endswith(LORA_DOWN))
     return next((int(tensor.shape[0]) for tensor in downs if tensor.ndim == 2), None)
 
@@ -243,16 +236,7 @@ def _count(names: Collection[str]) -> str:
 
 
 def load_adapter(unet: Any, path: Path, scale: float = 1.0) -> None:
-    """Load an adapter in PEFT's format, or the one that a file of the authors brings.
-
-    Args:
-        unet: changed in place.
-        path: folder, or file.
-        scale: multiplies the adapter's effect; 0 is the base model.
-
-    Raises:
-        IvideoError: no adapter there, a damaged one, or one of another network.
-    """
+    """Load an adapter in PEFT's format, or the one that a file of the authors brings; see `load_lora`."""
     if not path.is_file():
         load_lora(unet, path, scale)
         return

@@ -1,6 +1,6 @@
 """The family itself: pipelines of UNet3DConditionModel from a diffusers folder or the hub, part by part.
 
-The module is a `Family` of `ivideo.models.contract`.
+The module is a `Family` of `ivideo.models.contract`, which says what arguments mean and what is raised.
 """
 
 from __future__ import annotations
@@ -59,18 +59,7 @@ def load_model(
 ) -> UNet3DModel:
     """Load a model; nothing but its five parts is read or downloaded.
 
-    On CPU the autoencoder and the text encoder run in float32 whatever the dtype.
-
-    Args:
-        name: how the user called it.
-        location: a local diffusers folder, or a hub id.
-        device: where to put it.
-        dtype: the U-Net's type.
-        weights_file: file of the authors with the U-Net's weights; those of the model are not read then.
-
-    Raises:
-        UsageError: no such file.
-        IvideoError: a part is missing, damaged, or of a class that is not supported, or the file does not fit.
+    On CPU the autoencoder and the text encoder run in float32 whatever the dtype. Foreign files are the authors'.
     """
     diffusers, transformers = import_quietly("diffusers"), import_quietly("transformers")
     classes = check_parts(name, location)
@@ -96,18 +85,7 @@ def load_model(
 
 
 def load_network(name: str, location: str, dtype: torch.dtype | None, weights_file: str | None = None) -> Any:
-    """The U-Net of a model on the CPU, with its own weights or those of a file of the authors.
-
-    Args:
-        name: how the user called the model.
-        location: a local diffusers folder, or a hub id.
-        dtype: of the weights; None for the meta device, without weights.
-        weights_file: file of the authors.
-
-    Raises:
-        UsageError: no such file.
-        IvideoError: it is damaged, or the file does not fit.
-    """
+    """The U-Net of a model on the CPU, with its own weights or those of a file of the authors."""
     kind = import_quietly("diffusers").UNet3DConditionModel
     if dtype is not None and weights_file is None:
         return _load_part(kind, name, location, NETWORK_PART, torch_dtype=dtype)
