@@ -67,7 +67,7 @@ def sign_test(wins: int, losses: int) -> float:
     """Give the exact two-sided p of as uneven a split, if wins and losses are equally likely.
 
     p = min(1, 2 P(X <= min(wins, losses))), X ~ Binomial(wins + losses, 1/2). Ties are dropped before. 7 wins and 1
-    loss give 2 (1 + 8) / 2^8 = 0.0703, none of both 1.
+    loss give 2 (1 + 8) / 2^8 = 0.0703; 0 and 0 give 1.
 
     Args:
         wins: at least 0.

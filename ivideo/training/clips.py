@@ -1,4 +1,7 @@
-"""The clips that a run edits: real ones, the base model's, or none where its chains start from noise."""
+"""The clips that a run edits: real ones, the base model's, or none where its chains start from noise.
+
+A file of a clip that is damaged or not there is an IvideoError.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +80,7 @@ class ClipCache:
         return len(taken)
 
     def load(self, item: int) -> Tensor:
-        """The latents of a prompt's clip; see `read_latents`."""
+        """The latents of a prompt's clip."""
         return read_latents(self.path_of(item))
 
 
@@ -104,11 +107,7 @@ def find_clips(path: Path, prompts: Sequence[str], settings: FinetuneSettings) -
 
 
 def read_prompt(clip: Path) -> str:
-    """The prompt that a clip's file names; empty if it names none.
-
-    Raises:
-        IvideoError: it is no such file.
-    """
+    """The prompt that a clip's file names; empty if it names none."""
     with _explain_clip(clip), safe_open(clip, framework="pt") as file:
         return str((file.metadata() or {}).get("prompt", ""))
 
@@ -130,11 +129,7 @@ def check_clip(clip: Path, shape: tuple[int, ...]) -> None:
 
 
 def read_latents(clip: Path) -> Tensor:
-    """A clip's latents (channels, num_frames, height, width), float32, on the CPU.
-
-    Raises:
-        IvideoError: a damaged file, or none.
-    """
+    """A clip's latents (channels, num_frames, height, width), float32, on the CPU."""
     with _explain_clip(clip):
         return load_file(clip)["latents"]
 

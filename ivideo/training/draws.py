@@ -79,7 +79,12 @@ def draw_row(sample: Sample, shape: tuple[int, ...], settings: FinetuneSettings,
 
 
 def draw_frames(samples: Sequence[Sample], settings: FinetuneSettings) -> Tensor:
-    """One frame of each segment, (len(samples), num_segments): a random one, or the first."""
+    """One frame of each segment, (len(samples), num_segments): a random one, or the first.
+
+    Args:
+        samples: one a row.
+        settings: of the run: frames, segments, seed, and whether frames are drawn.
+    """
     num_frames, num_segments = settings.num_frames, settings.num_segments
     if settings.frame_draw == "first":
         return first_frame_indices(num_frames, num_segments).repeat(len(samples), 1)

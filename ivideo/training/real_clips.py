@@ -249,6 +249,10 @@ def _name_first(faults: Sequence[str]) -> str:
 def prepare_real_clips(context: RunContext, listed: Sequence[ListedClip]) -> RealClips:
     """Encode the clips that are trained on, the main process before the others, which then find them in the cache.
 
+    Args:
+        context: model, captions that are trained on, settings and processes of the run.
+        listed: the whole list.
+
     Raises:
         IvideoError: too many cannot be used.
     """

@@ -132,7 +132,7 @@ def open_tracker(settings: FinetuneSettings | None, run: RunFolder) -> Iterator[
         yield lambda record, group: None
         return
     tracker = start_tracker(settings.tracker, run)
-    values = settings.model_dump().items()  # of no number and no text trackers take the text
+    values = settings.model_dump().items()  # trackers take numbers and texts
     tracker.store_init_configuration({k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in values})
     try:
         yield lambda record, group: tracker.log(flatten_numbers(record, group), step=record["step"])

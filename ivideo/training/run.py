@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -147,15 +147,9 @@ def start_run(
             context.progress.say(f"{taken} of {len(context.training)} base clips: from {clips}")
 
 
-@contextmanager
-def lock_run(run: RunFolder, processes: Accelerator) -> Iterator[None]:
-    """Keep other launches out of the run's folder.
-
-    Raises:
-        IvideoError: another one is at work there.
-    """
-    with lock_folder(run.root) if processes.is_main_process else nullcontext():
-        yield
+def lock_run(run: RunFolder, processes: Accelerator) -> AbstractContextManager[None]:
+    """Keep other launches out of the run's folder inside the block; see `lock_folder`."""
+    return lock_folder(run.root) if processes.is_main_process else nullcontext()
 
 
 def work(
@@ -280,7 +274,15 @@ def evaluate_fully(run: RunFolder, context: RunContext, loop: TrainingLoop, step
 
 
 def summarise(run: RunFolder, context: RunContext, loop: TrainingLoop, num_steps: int, chosen: int) -> dict[str, Any]:
-    """The run in one JSON object, but for its changes."""
+    """The run in one JSON object, but for its changes.
+
+    Args:
+        run: its folder.
+        context: what it was worked on with.
+        loop: the training that is done.
+        num_steps: optimiser steps that were done.
+        chosen: the step whose adapter is kept for use; 0 is the base.
+    """
     return {
         "schema_version": SUMMARY_VERSION,
         "run": str(run.root),

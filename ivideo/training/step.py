@@ -255,9 +255,11 @@ class Trainer:
             scores: gets every reward's scores by name, means where samples are scored several times.
         """
         settings, model = self.settings, self.model
-        latents = self.load_clips(samples)
-        shape = latents_shape(model, generation_settings(settings)) if latents is None else tuple(latents.shape[1:])
         items = [sample.item for sample in samples]
+        latents = None
+        if self.clip_of is not None:
+            latents = torch.stack([self.clip_of(item) for item in items]).to(model.device, non_blocking=True)
+        shape = latents_shape(model, generation_settings(settings)) if latents is None else tuple(latents.shape[1:])
         prompts = [self.prompts[item] for item in items]
         scorer = BatchScorer(self.rewards, prompts, draw_frames(samples, settings), settings, model.device)
         objective = editing_objective(
@@ -278,9 +280,3 @@ class Trainer:
         if scores is not None:
             scores |= means
         return add_whole_clips(objective, means[self.rewards.name].clip)
-
-    def load_clips(self, samples: Sequence[Sample]) -> Tensor | None:
-        """Latents of the samples' clips (len(samples), channels, num_frames, height, width); None from noise."""
-        if self.clip_of is None:
-            return None
-        return torch.stack([self.clip_of(sample.item) for sample in samples]).to(self.model.device, non_blocking=True)

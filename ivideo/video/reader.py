@@ -47,6 +47,8 @@ _FIRST_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot"}  
 class VideoReader:
     """A video on disk; iterating over it decodes its frames one by one, from the first, as often as wanted.
 
+    Damage is an IvideoError where it is met.
+
     Attributes:
         path: the file or folder.
         num_frames: how many frames it announces; None where only reading tells (`count`).
@@ -76,11 +78,7 @@ class VideoReader:
         return cast(Iterator[Frame], self._decode(None))
 
     def count(self) -> int:
-        """Number of frames, by decoding all of them where the file does not announce it.
-
-        Raises:
-            IvideoError: damaged.
-        """
+        """Number of frames, by decoding all of them where the file does not announce it."""
         return sum(1 for _ in self._decode(())) if self.num_frames is None else self.num_frames
 
     def select(self, indices: Collection[int]) -> Iterator[Frame | None]:
@@ -91,9 +89,6 @@ class VideoReader:
 
         Yields:
             The frame of each position up to the last one asked for; None in the place of one that is not.
-
-        Raises:
-            IvideoError: damaged before there.
         """
         wanted = {*indices}
         for index, frame in zip(range(max(wanted) + 1), self._decode(wanted), strict=False):

@@ -48,13 +48,11 @@ class UNet3DModel(TextToVideoModel):
     """A U-Net with its autoencoder, text encoder and noise schedule, all frozen and in eval mode.
 
     Attributes:
-        name: how the user called it.
         unet: diffusers' UNet3DConditionModel.
         vae: diffusers' AutoencoderKL; works frame by frame.
         text_encoder: token ids to hidden states; None once it is dropped (`encode_once`).
         tokenizer: prompts to token ids, of transformers.
         scheduler: a diffusers scheduler, read for its schedule only.
-        device: where everything lives.
         unet_file: the authors' file that the U-Net came from, if it did; adapters note it.
     """
 
