@@ -61,8 +61,12 @@ pip install --no-index --no-deps --target /tmp/site wheels/*.whl
 PYTHONPATH=/tmp/site python -m examples.gpu_check build/gpu
 ```
 
-`pydantic_core` must have the version that `pydantic` names. moviepy and imageio-ffmpeg may be missing: videos are then
-written as GIF. hpsv2 may be missing, too.
+`pydantic_core` must have the version that `pydantic` names. hpsv2 may be missing. So may moviepy and imageio-ffmpeg:
+videos are then written as GIF.
+
+These wheels do not include `av` (PyAV), which reads MP4 and other videos: reading videos is not part of the check on
+such a machine. The clip that it generates and scores is a GIF there, which Pillow reads. Where an encoder is installed
+but no `av`, that clip is an MP4, and its score is not measured.
 
 To keep a result, copy it to `examples/gpu/CARD_DATE.json` and run `python -m examples.gpu_check.page`.
 """
