@@ -6,8 +6,8 @@ Trains the emoji world's model twice, from the same seed, with a learning rate t
 are good for it: once as `ivideo finetune` does by default, once with every rule of the guard switched off. The
 classifier (examples/emoji_world/classifier), which no training sees, then looks at the held-out clips of each evaluated
 step of the second run; until the guard stops, the first one is the same. Prints a row a step: held-out reward, that of
-the second reward model (emoji-clip), motion, the share of subjects, motions and places that the classifier recognises,
-and what the guard said. Stop it at any time: the same command goes on.
+the second reward model, emoji-clip (`second`), motion, the share of subjects, motions and places that the classifier
+recognises, and what the guard said. Stop it at any time: the same command goes on.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PROMPTS = Path(__file__).parent / "prompts.txt"
 UNGUARDED = {"patience": 0, "min_motion": 0.0, "min_judge": 0.0}
 SEEN = {"subject": "subject_accuracy", "motion_seen": "motion_accuracy", "place": "place_accuracy"}
 SECOND_REWARD = "emoji-clip"
-COLUMNS = ("step", "reward", "second_reward", "motion", *SEEN, "guard")
+COLUMNS = ("step", "reward", "second", "motion", *SEEN, "guard")
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -108,7 +108,7 @@ def tabulate(
 
 def average(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The mean of each value over the clips that have it."""
-    names = {"reward": "reward", "second_reward": "second_judge", "motion": "motion", **SEEN}
+    names = {"reward": "reward", "second": "second_judge", "motion": "motion", **SEEN}
     found = {name: [one[key] for one in values if key in one] for name, key in names.items()}
     return {name: float(np.mean(numbers)) if numbers else float("nan") for name, numbers in found.items()}
 
