@@ -100,7 +100,7 @@ def describe_split(
         runs: by name, of each run's clips, likewise.
 
     Returns:
-        num_prompts, num_videos (of one contestant), the means of clean, round_trip and base, runs (`describe_run`) and,
+        num_prompts, num_videos (of one source), the means of clean, round_trip and base, runs (`describe_run`) and,
         with more than one run, pooled.
     """
     base_values = prompt_values(base)
