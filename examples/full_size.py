@@ -5,7 +5,7 @@ vocabulary) and HPSv2's ViT-H-14 in their published formats, and the clip of one
 the ordinary commands run on them, and each one's seconds and peak memory are printed by phase:
 
     python -m examples.full_size build/full_size          # 7 GB of disk
-    python -m examples.full_size build/tiny --tiny        # the same in a minute: small networks, the bundled judge
+    python -m examples.full_size build/tiny --tiny        # the same in a minute: small networks, the bundled reward
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from torch import Tensor, nn
 from examples import published_sizes as published
 from ivideo.config.merge import write_toml
 from ivideo.config.settings import FinetuneSettings
-from ivideo.files.run_folder import RunFolder, create_run_folder
+from ivideo.files.atomic import prepare_folder
+from ivideo.files.run_folder import RunFolder, check_new_run
 from ivideo.inputs.settings import resolve_settings
 from ivideo.progress import Silence
 from ivideo.video.writer import write_video
@@ -116,7 +117,7 @@ def write_tokenizer(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2))
 
 
-def write_judge(path: Path, config: Mapping[str, Any]) -> None:
+def write_reward_model(path: Path, config: Mapping[str, Any]) -> None:
     """Write a checkpoint as HPSv2's are: open_clip's names under `state_dict`."""
     import open_clip
 
@@ -128,7 +129,7 @@ def write_judge(path: Path, config: Mapping[str, Any]) -> None:
 
 def write_earlier_run(path: Path, settings: FinetuneSettings, num_channels: int, spatial_factor: int) -> None:
     """Write what an earlier run keeps of its base clip, here of noise."""
-    run: RunFolder = create_run_folder(path)
+    run = RunFolder(prepare_folder(check_new_run(path)))
     run.config.write_text(write_toml(settings), encoding="utf-8")
     run.prompts.write_text(f"{PROMPT}\n")
     run.clips.mkdir()
@@ -199,7 +200,7 @@ def main() -> None:
     """Write the models, run both commands, print what they took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="new or empty; models and runs go there")
-    parser.add_argument("--tiny", action="store_true", help="small networks and the bundled judge")
+    parser.add_argument("--tiny", action="store_true", help="small networks and the bundled reward model")
     arguments = parser.parse_args()
     folder, size = arguments.folder, TINY if arguments.tiny else Size()
     if folder.exists() and any(folder.iterdir()):
@@ -208,7 +209,7 @@ def main() -> None:
     model = folder / "modelscope"
     write_text_to_video(model, size)
     if size.reward == "hpsv2":
-        write_judge(folder / "hps" / HPS_FILE, published.JUDGE)
+        write_reward_model(folder / "hps" / HPS_FILE, published.REWARD)
     print(f"models written in {time.monotonic() - started:.0f} s")
 
     shape = {"num_frames": size.num_frames, "height": size.side, "width": size.side}

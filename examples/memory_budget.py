@@ -1,8 +1,8 @@
 """What a gradient step of ModelScopeT2V needs of a GPU's memory, counted without a GPU and without weights.
 
-The step of `ivideo finetune` itself (sampler, decoder, judge, objective) runs forward and backward on torch's meta
-device, where tensors have sizes but no content. Each tensor's storage is counted from its making to its end, so that
-the peak is what an allocator without gaps would need. Not counted are CUDA's own context, the workspaces of
+The step of `ivideo finetune` itself (sampler, decoder, reward model, objective) runs forward and backward on torch's
+meta device, where tensors have sizes but no content. Each tensor's storage is counted from its making to its end, so
+that the peak is what an allocator without gaps would need. Not counted are CUDA's own context, the workspaces of
 convolutions and the gaps between tensors: OTHER is set aside for them.
 
     python -m examples.memory_budget                    # ModelScope: 16 frames, 256 x 256
@@ -155,17 +155,17 @@ def build_text_encoder(dtype: torch.dtype, networks: Networks = PUBLISHED) -> nn
         return nn.Module.to(CLIPTextModel(CLIPTextConfig(**networks.text)), dtype)
 
 
-def build_judge(networks: Networks = PUBLISHED) -> CosineReward:
+def build_reward_model(networks: Networks = PUBLISHED) -> CosineReward:
     """HPSv2, without content; it scores in float32."""
     import open_clip
 
     with META:
-        network = open_clip.CLIP(**networks.judge)
+        network = open_clip.CLIP(**networks.reward)
 
     def tokenize(texts: list[str]) -> Tensor:
         return torch.zeros(len(texts), 77, dtype=torch.int64)
 
-    image_size = networks.judge["vision_cfg"]["image_size"]
+    image_size = networks.reward["vision_cfg"]["image_size"]
     return CosineReward("hpsv2", "", network, tokenize, Preprocessing(image_size), META)
 
 
@@ -174,14 +174,14 @@ def measure_step(
 ) -> dict[str, int]:
     """Bytes of one step of the last two of a chain, weights left out, by phase: the highest point of each.
 
-    Also what the backward pass keeps: `kept by U-Net`, `kept by decoder`, `kept by judge`.
+    Also what the backward pass keeps: `kept by U-Net`, `kept by decoder`, `kept by reward model`.
     """
-    model, judge = build_model(dtype, networks), build_judge(networks)
+    model, reward_model = build_model(dtype, networks), build_reward_model(networks)
     decode: Callable[[Tensor, Tensor], Tensor] = model.decode_frames
     if arrangement.checkpointing:
         checkpoint_blocks(model.unet)
         decode = partial(model.decode_frames, recompute=True)
-    memory = LiveMemory(model.unet, model.vae, judge.network)
+    memory = LiveMemory(model.unet, model.vae, reward_model.network)
     peaks: dict[str, int] = {}
     with fused_attention(), memory:
         one = model.latents_shape(shape.num_frames, shape.height, shape.width)
@@ -207,17 +207,17 @@ def measure_step(
             marks["after"] = memory.live
             return frames
 
-        with memory.phase(peaks, "judge"):
+        with memory.phase(peaks, "reward model"):
             objective = segmental_objective(
                 latents,
                 torch.zeros(shape.batch, shape.num_segments, dtype=torch.int64),
                 num_frames=shape.num_frames,
                 decode_frames=decode_and_mark,
-                score_frames=lambda frames: judge.score(frames, ["prompt"] * shape.batch),
+                score_frames=lambda frames: reward_model.score(frames, ["prompt"] * shape.batch),
                 attenuation_rate=1.0,
             )
         peaks["kept by decoder"] = marks["after"] - marks["before"]
-        peaks["kept by judge"] = memory.live - marks["after"]
+        peaks["kept by reward model"] = memory.live - marks["after"]
         with memory.phase(peaks, "backward"):
             torch.autograd.grad(objective.loss, lora_parameters(model.unet))
     return peaks
@@ -242,7 +242,7 @@ def measure_weights(dtype: torch.dtype, networks: Networks = PUBLISHED) -> dict[
     return {
         "U-Net": count_bytes(model.unet, lambda name: ".lora_" not in name),
         "autoencoder": count_bytes(model.vae),
-        "judge (float32)": count_bytes(build_judge(networks).network),
+        "reward model (float32)": count_bytes(build_reward_model(networks).network),
         "adapter, its gradient, AdamW (float32)": 4 * adapter,
         "text encoder (gone once prompts are encoded)": count_bytes(build_text_encoder(dtype, networks)),
     }

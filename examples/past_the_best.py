@@ -3,11 +3,11 @@
     python -m examples.past_the_best build/past_the_best
 
 Trains the emoji world's model twice, from the same seed, with a learning rate that is too high and for more steps than
-are good for it: once as `ivideo finetune` does by default, once with every rule of the guard switched off. The referee
-(examples/emoji_world/referee), which no training sees, then looks at the held-out clips of each evaluated step of the
-second run; until the guard stops, the first one is the same. Prints a row a step: held-out reward, what emoji-clip says
-as a watcher, motion, the share of subjects, motions and places that the referee recognises, and what the guard said.
-Stop it at any time: the same command goes on.
+are good for it: once as `ivideo finetune` does by default, once with every rule of the guard switched off. The
+classifier (examples/emoji_world/classifier), which no training sees, then looks at the held-out clips of each evaluated
+step of the second run; until the guard stops, the first one is the same. Prints a row a step: held-out reward, that of
+the second reward model, emoji-clip (`second`), motion, the share of subjects, motions and places that the classifier
+recognises, and what the guard said. Stop it at any time: the same command goes on.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 import ivideo
-from examples.emoji_world.evaluate import open_referee
-from examples.emoji_world.evaluation.records import Referee, measure_clips
+from examples.emoji_world.evaluate import open_classifier
+from examples.emoji_world.evaluation.records import Classifier, measure_clips
 from examples.emoji_world.evaluation.sources import collect_clips, model_source
 from ivideo.cli.output import Reporter, print_table
 from ivideo.config.merge import read_run_settings
@@ -39,18 +39,18 @@ from ivideo.training.checkpoints import checkpoint_path
 PROMPTS = Path(__file__).parent / "prompts.txt"
 UNGUARDED = {"patience": 0, "min_motion": 0.0, "min_judge": 0.0}
 SEEN = {"subject": "subject_accuracy", "motion_seen": "motion_accuracy", "place": "place_accuracy"}
-WATCHER = "emoji-clip"
-COLUMNS = ("step", "reward", "watcher", "motion", *SEEN, "guard")
+SECOND_REWARD = "emoji-clip"
+COLUMNS = ("step", "reward", "second", "motion", *SEEN, "guard")
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("output", type=Path, help="folder for both runs and the referee's clips")
+    parser.add_argument("output", type=Path, help="folder for both runs and the classifier's clips")
     parser.add_argument("--prompts", type=Path, default=PROMPTS, help="what is trained on (%(default)s)")
     parser.add_argument("--learning-rate", type=float, default=1e-2, help="%(default)s; the preset has 0.003")
     parser.add_argument("--max-steps", type=int, default=72, help="%(default)s; the preset has 30, of 8 clips")
     parser.add_argument("--eval-every", type=int, default=9, help="steps between evaluations (%(default)s)")
-    parser.add_argument("--num-eval-prompts", type=int, default=28, help="that the referee looks at (%(default)s)")
+    parser.add_argument("--num-eval-prompts", type=int, default=28, help="that the classifier looks at (%(default)s)")
     parser.add_argument("--config", type=Path, help="TOML file of further settings of `ivideo finetune`")
     return parser.parse_args(arguments)
 
@@ -88,36 +88,36 @@ def train_both(arguments: argparse.Namespace, progress: Progress) -> tuple[RunFo
 
 
 def tabulate(
-    guarded: RunFolder, unguarded: RunFolder, referee: Referee, cache: Path, progress: Progress
+    guarded: RunFolder, unguarded: RunFolder, classifier: Classifier, cache: Path, progress: Progress
 ) -> list[dict[str, Any]]:
     """A row an evaluated step of the run without the guard, all on the same held-out clips' seeds."""
     settings = read_run_settings(unguarded)
     generation = generation_settings(settings)
     prompts = unguarded.heldout.read_text(encoding="utf-8").splitlines()
     wanted = [(prompt, settings.seed + index) for index, prompt in enumerate(prompts)]
-    judge = load_rewards((*settings.rewards[:1], WATCHER), choose_device(settings.device))
-    verdict, rows = read_summary(guarded), []
+    rewards = load_rewards((*settings.rewards[:1], SECOND_REWARD), choose_device(settings.device))
+    summary, rows = read_summary(guarded), []
     for step in (evaluation["step"] for evaluation in read_summary(unguarded)["evaluations"]):
         adapter = find_adapter(checkpoint_path(unguarded, step)) if step else None
         clips = collect_clips(model_source(f"step {step}", generation, adapter), wanted, cache, progress)
         progress.start(f"measuring step {step}", len(clips))
-        records = measure_clips(clips, prompts, judge, referee, generation, progress)
-        rows.append({"step": step, **average([record.values for record in records]), "guard": describe(step, verdict)})
+        records = measure_clips(clips, prompts, rewards, classifier, generation, progress)
+        rows.append({"step": step, **average([record.values for record in records]), "guard": describe(step, summary)})
     return rows
 
 
 def average(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The mean of each value over the clips that have it."""
-    names = {"reward": "reward", "watcher": "second_judge", "motion": "motion", **SEEN}
+    names = {"reward": "reward", "second": "second_judge", "motion": "motion", **SEEN}
     found = {name: [one[key] for one in values if key in one] for name, key in names.items()}
     return {name: float(np.mean(numbers)) if numbers else float("nan") for name, numbers in found.items()}
 
 
-def describe(step: int, verdict: Mapping[str, Any]) -> str:
+def describe(step: int, summary: Mapping[str, Any]) -> str:
     """What the guard made of a step."""
-    words = ["chosen"] if step == verdict["chosen_step"] else []
-    if verdict["stop_reason"] and step >= verdict["num_steps"]:
-        words.append("stops here" if step == verdict["num_steps"] else "not reached")
+    words = ["chosen"] if step == summary["chosen_step"] else []
+    if summary["stop_reason"] and step >= summary["num_steps"]:
+        words.append("stops here" if step == summary["num_steps"] else "not reached")
     return ", ".join(words)
 
 
@@ -127,24 +127,24 @@ def read_summary(run: RunFolder) -> dict[str, Any]:
     return summary
 
 
-def main(arguments: Sequence[str] | None = None, referee: Referee | None = None) -> None:
+def main(arguments: Sequence[str] | None = None, classifier: Classifier | None = None) -> None:
     """Run the command.
 
     Args:
         arguments: instead of the command line's.
-        referee: instead of the bundled one.
+        classifier: instead of the bundled one.
     """
     parsed = parse_arguments(arguments)
     with Reporter(quiet=False) as reporter:
         try:
             guarded, unguarded = train_both(parsed, reporter)
-            rows = tabulate(guarded, unguarded, referee or open_referee(), parsed.output / "clips", reporter)
+            rows = tabulate(guarded, unguarded, classifier or open_classifier(), parsed.output / "clips", reporter)
         except ivideo.IvideoError as error:
             reporter.say(f"error: {' '.join(str(error).split())}")
             sys.exit(error.exit_code)
     print_table(COLUMNS, rows)
-    verdict = read_summary(guarded)
-    print(f"\nguard: {verdict['stop_reason'] or 'no reason to stop'}; chosen: step {verdict['chosen_step']}")
+    summary = read_summary(guarded)
+    print(f"\nguard: {summary['stop_reason'] or 'no reason to stop'}; chosen: step {summary['chosen_step']}")
 
 
 if __name__ == "__main__":

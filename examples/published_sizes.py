@@ -38,7 +38,7 @@ TEXT: dict[str, Any] = {  # OpenCLIP ViT-H-14's text side without its last layer
     "max_position_embeddings": 77,
     "hidden_act": "gelu",
 }
-JUDGE: dict[str, Any] = {  # open_clip's ViT-H-14, HPSv2's network
+REWARD: dict[str, Any] = {  # open_clip's ViT-H-14, HPSv2's network
     "embed_dim": 1024,
     "vision_cfg": {"image_size": 224, "layers": 32, "width": 1280, "head_width": 80, "patch_size": 14},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 1024, "heads": 16, "layers": 24},
@@ -60,7 +60,7 @@ class Networks:
     unet: Mapping[str, Any] = field(default_factory=lambda: UNET)
     vae: Mapping[str, Any] = field(default_factory=lambda: VAE)
     text: Mapping[str, Any] = field(default_factory=lambda: TEXT)
-    judge: Mapping[str, Any] = field(default_factory=lambda: JUDGE)
+    reward: Mapping[str, Any] = field(default_factory=lambda: REWARD)
 
 
 PUBLISHED = Networks()
@@ -84,7 +84,7 @@ TINY = Networks(
         "num_hidden_layers": 2,
         "num_attention_heads": 2,
     },
-    judge={
+    reward={
         "embed_dim": 16,
         "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
         "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},

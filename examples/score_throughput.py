@@ -47,7 +47,7 @@ PROMPTS = [
     "a cow",
     "a bear jumping",
 ]
-JUDGE = "emoji-preference"
+REWARD = "emoji-preference"
 NUM_SEGMENTS = 8
 
 
@@ -78,7 +78,7 @@ class Run:
 
 def run_bare_loop(paths: list[Path], is_temporal: bool) -> Run:
     """Decode, score and measure each clip, and nothing else."""
-    reward_model = load_reward(JUDGE, torch.device("cpu"))
+    reward_model = load_reward(REWARD, torch.device("cpu"))
     reward_model.score(torch.rand(16, 1, 3, 64, 64), PROMPTS[:1] * 16, torch.zeros(16, 1))  # the first is slower
     start, processor_start = time.perf_counter(), processor_seconds()
     waiting: list[np.ndarray] = []
@@ -119,7 +119,7 @@ def decode_clip(path: Path, is_temporal: bool) -> tuple[list[np.ndarray], float,
 def run_command(paths: list[Path], is_temporal: bool) -> Run:
     """Score the clips by the command, from its start to its end."""
     start, processor_start = time.perf_counter(), processor_seconds()
-    command = [sys.executable, "-m", "ivideo", "score", "-", "--quiet", "--format", "jsonl", "--reward", JUDGE]
+    command = [sys.executable, "-m", "ivideo", "score", "-", "--quiet", "--format", "jsonl", "--reward", REWARD]
     command += [] if is_temporal else ["--no-temporal", "--num-segments", str(NUM_SEGMENTS)]
     first = peak = 0.0
     num_records = 0

@@ -25,19 +25,8 @@ __all__ = [
     "score",
 ]
 
-_HOMES = {
-    "IvideoError": "ivideo.errors",
-    "UsageError": "ivideo.errors",
-    "compare": "ivideo.api",
-    "finetune": "ivideo.api",
-    "generate": "ivideo.api",
-    "merge_adapter": "ivideo.api",
-    "save_adapter": "ivideo.api",
-    "score": "ivideo.api",
-}
-
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module 'ivideo' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module("ivideo.errors" if name.endswith("Error") else "ivideo.api"), name)

@@ -98,7 +98,7 @@ def generate(
     progress: Progress | None = None,
     **settings: Unpack[GenerationKeywords],
 ) -> list[Path]:
-    """Make videos of prompts.
+    """Make videos of prompts and give their files, in order.
 
     Args:
         prompts: one prompt or several.
@@ -111,9 +111,6 @@ def generate(
         config: TOML file of settings.
         progress: is told what happens; default: nobody.
         settings: fields of `GenerationSettings`.
-
-    Returns:
-        The files, in order.
 
     Raises:
         IvideoError: bad input; its message is one line.
@@ -130,13 +127,7 @@ def generate(
         raise UsageError("`lora_scale` without `lora`: there is no adapter to scale")
     texts = [prompts] if isinstance(prompts, str) else prompts
     videos = workflow.generate(
-        texts,
-        Path(output),
-        resolved,
-        adapter=adapter,
-        num_videos=num_videos,
-        with_score=with_score,
-        progress=progress,
+        texts, Path(output), resolved, adapter=adapter, num_videos=num_videos, with_score=with_score, progress=progress
     )
     return [video.path for video in _collect(videos, each)]
 
@@ -188,11 +179,7 @@ def iterate_scores(
     given = [(Path(path[0]), path[1]) if isinstance(path, tuple) else Path(path) for path in several]
     videos = workflow.list_videos(given, prompt)
     resolved = resolve_settings(
-        ScoreSettings,
-        config=_path(config),
-        flags=settings,
-        progress=progress,
-        model_hint=workflow.find_model(videos),
+        ScoreSettings, config=_path(config), flags=settings, progress=progress, model_hint=workflow.find_model(videos)
     )
     yield from workflow.score(videos, resolved, progress=progress)
 
@@ -263,9 +250,6 @@ def save_adapter(
         weights: the foreign file that the network's weights come from (see `FamilyPart`); default: the one that the
             adapter names.
 
-    Returns:
-        The folder.
-
     Raises:
         IvideoError: bad input; its message is one line.
     """
@@ -294,9 +278,6 @@ def merge_adapter(
             adapter names.
         lora_scale: multiplies the adapter's effect, 1 by default; 0 writes the base.
         dtype: of the network's weights: float32, bfloat16 or float16. They are merged in float32.
-
-    Returns:
-        The folder.
 
     Raises:
         IvideoError: bad input; its message is one line.

@@ -146,10 +146,9 @@ def explain_out_of_memory(settings: FinetuneSettings, num_processes: int = 1) ->
     """
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise IvideoError(f"out of memory: {advise(settings, num_processes)}") from error
-    except RuntimeError as error:
-        if not any(message in str(error) for message in CPU_MESSAGES):
+    except (RuntimeError, MemoryError) as error:
+        is_told = isinstance(error, torch.OutOfMemoryError | MemoryError)
+        if not is_told and not any(message in str(error) for message in CPU_MESSAGES):
             raise
         raise IvideoError(f"out of memory: {advise(settings, num_processes)}") from error
 

@@ -61,9 +61,9 @@ def test_the_command_to_go_on_with_is_exact() -> None:
 
 
 def test_two_processes_train_as_one_and_one_goes_on(ivideo, authors_folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "judge.py").write_text("def brightness(frames, prompts):\n    return frames.mean((2, 3, 4))\n")
+    (tmp_path / "reward.py").write_text("def brightness(frames, prompts):\n    return frames.mean((2, 3, 4))\n")
     (tmp_path / "p.txt").write_text("".join(f"a {word}\n" for word in ("cat", "dog", "cow", "pig", "fox", "owl")))
-    settings = {**SETTINGS, "model": authors_folder, "reward": f"{tmp_path / 'judge.py'}:brightness"}
+    settings = {**SETTINGS, "model": authors_folder, "reward": f"{tmp_path / 'reward.py'}:brightness"}
     flags = [str(word) for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value)]
     words = ["finetune", str(tmp_path / "p.txt"), *flags]
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "-m", "ivideo"]

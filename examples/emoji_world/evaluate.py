@@ -1,4 +1,4 @@
-"""Measures the bundled model and fine-tuning runs of it: reward, what a referee sees in the clips, motion, diversity.
+"""Measures the bundled model and fine-tuning runs of it: reward, what a classifier sees in clips, motion, diversity.
 
     python -m examples.emoji_world.evaluate runs/mine --format table
 
@@ -32,7 +32,7 @@ from ivideo.rewards.mixture import Rewards
 from ivideo.rewards.registry import load_rewards
 
 from .captions import all_scenes
-from .evaluation.records import ClipRecord, Referee, measure_clips
+from .evaluation.records import Classifier, ClipRecord, measure_clips
 from .evaluation.report import describe_split
 from .evaluation.sources import Source, Wanted, clean_source, collect_clips, model_source, round_trip_source
 from .evaluation.table import print_report
@@ -103,8 +103,8 @@ def evaluate(
     sources: Sources,
     settings: Settings,
     *,
-    judge: Rewards,
-    referee: Referee,
+    rewards: Rewards,
+    classifier: Classifier,
     cache: Path,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -114,8 +114,8 @@ def evaluate(
         plans: prompts and seeds of each split's clips.
         sources: make the clips.
         settings: of the reward.
-        judge: gives the reward.
-        referee: gives accuracies and features.
+        rewards: the first one counts.
+        classifier: gives accuracies and features.
         cache: where clips are kept.
         progress: is told what happens.
 
@@ -132,7 +132,7 @@ def evaluate(
         """The records of each split."""
         clips = collect_clips(source, wanted, cache, progress)
         progress.start(f"measuring {source.name}", len(clips))
-        records = iter(measure_clips(clips, [prompt for prompt, _ in wanted], judge, referee, settings, progress))
+        records = iter(measure_clips(clips, [prompt for prompt, _ in wanted], rewards, classifier, settings, progress))
         return {name: list(islice(records, len(plan))) for name, plan in plans.items()}
 
     clean, round_trip = measure(sources.clean), measure(sources.round_trip)
@@ -165,7 +165,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def run_command(arguments: argparse.Namespace, referee: Referee | None, progress: Progress) -> dict[str, Any]:
+def run_command(arguments: argparse.Namespace, classifier: Classifier | None, progress: Progress) -> dict[str, Any]:
     """The whole report.
 
     Raises:
@@ -177,7 +177,7 @@ def run_command(arguments: argparse.Namespace, referee: Referee | None, progress
     plans = {name: plan_clips(prompts, arguments.num_seeds, settings.seed) for name, prompts in splits.items()}
     runs = find_runs(arguments.runs)
     device = choose_device(settings.device)
-    judge = load_rewards(settings.rewards, device)
+    rewards = load_rewards(settings.rewards, device)
     sources = Sources(
         clean=clean_source(),
         round_trip=round_trip_source(settings.model),
@@ -190,7 +190,7 @@ def run_command(arguments: argparse.Namespace, referee: Referee | None, progress
         "settings": {
             **shown,
             "model_key": sources.base.key,
-            "reward": judge.label,
+            "reward": rewards.label,
             "dtype": str(choose_dtype(settings.dtype, device)).removeprefix("torch."),
             "num_seeds": arguments.num_seeds,
             "max_prompts": arguments.max_prompts,
@@ -200,40 +200,40 @@ def run_command(arguments: argparse.Namespace, referee: Referee | None, progress
             plans,
             sources,
             settings,
-            judge=judge,
-            referee=referee or open_referee(),
+            rewards=rewards,
+            classifier=classifier or open_classifier(),
             cache=arguments.cache,
             progress=progress,
         ),
     }
 
 
-def open_referee() -> Referee:
-    """The bundled referee.
+def open_classifier() -> Classifier:
+    """The bundled classifier.
 
     Raises:
         IvideoError: it has no weights.
     """
-    from .referee import load_referee
+    from .classifier import load_classifier
 
     try:
-        return load_referee()
+        return load_classifier()
     except FileNotFoundError as error:
         raise IvideoError(str(error)) from None
 
 
-def main(arguments: Sequence[str] | None = None, referee: Referee | None = None) -> None:
+def main(arguments: Sequence[str] | None = None, classifier: Classifier | None = None) -> None:
     """Run the command.
 
     Args:
         arguments: instead of the command line's.
-        referee: instead of the bundled one.
+        classifier: instead of the bundled one.
     """
     parsed = parse_arguments(arguments)
     started = time.monotonic()
     with Reporter(quiet=False) as reporter:
         try:
-            result = run_command(parsed, referee, reporter)
+            result = run_command(parsed, classifier, reporter)
         except IvideoError as error:
             reporter.say(f"error: {' '.join(str(error).split())}")
             sys.exit(error.exit_code)

@@ -195,7 +195,7 @@ class Pool:
         return to_bytes(model.decode_frames(latents, clip.frame_indices[None])[0])
 
     def draw(self, kind: str, rng: np.random.Generator) -> Pair:
-        """A better picture, a worse one (both (3, 64, 64) in [0, 1]) and the caption that they are judged by."""
+        """A better picture, a worse one (both (3, 64, 64) in [0, 1]) and the caption that both are scored with."""
         return self._drawers[kind](rng)
 
     def _draw_degraded(self, rng: np.random.Generator) -> Pair:

@@ -2,9 +2,9 @@
 
     python -m examples.emoji_world.train_clip build/emoji_world
 
-It looks on while the preference model is trained on, so the two have nothing in common but the world: this one is a
-transformer of patches, and sees renders only, mildly spoiled ones among them, never a model's work. Stop it at any
-time: it goes on from its last checkpoint in that folder.
+It is the second reward model while the preference model is trained on, so the two have nothing in common but the
+world: this one is a transformer of patches, and sees renders only, mildly spoiled ones among them, never a model's
+work. Stop it at any time: it goes on from its last checkpoint in that folder.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from .train_text_to_video import world_words
 from .training import Clock, autocast
 
 FLOORS = {"wrong subject": 0.97, "wrong place": 0.97, "blur": 0.85, "noise": 0.85}
-"""Shares of held-out renders for which the judge must be right to be of use."""
+"""Shares of held-out renders for which the reward model must be right to be of use."""
 MILD, HEAVY = (0.0, 0.3), (0.4, 1.0)
 """Strengths at which a render still fits its caption, and at which it fits less; ranges."""
 NUM_BROAD_STEPS = 500  # batches of the whole world; then every other one is of frames that differ by subject only

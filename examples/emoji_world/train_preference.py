@@ -44,7 +44,7 @@ FLOORS = {
     "sample": 0.9,
     "worse sample": 0.8,
 }
-"""Shares of held-out pairs that a judge must order rightly to be of use."""
+"""Shares of held-out pairs that a reward model must order rightly to be of use."""
 
 
 def network_config(vocabulary_size: int) -> dict:

@@ -86,7 +86,7 @@ def build_reward(device: torch.device, is_small: bool) -> CosineReward:
     """HPSv2's ViT-H-14 in float32, as it scores."""
     import open_clip
 
-    config = (published.TINY if is_small else published.PUBLISHED).judge
+    config = (published.TINY if is_small else published.PUBLISHED).reward
     with torch.device("meta"):
         empty = open_clip.CLIP(**config)
     network = assemble_network(config, draw_weights(empty, 7, torch.float32, str(device)))

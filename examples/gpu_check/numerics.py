@@ -112,8 +112,8 @@ def make_trainer(device: torch.device, dtype: torch.dtype, is_small: bool) -> Tr
     for name, parameter in named_lora_parameters(model.unet).items():
         if ".lora_B." in name:
             parameter.data.copy_(0.02 * torch.randn(parameter.shape, generator=generator))
-    judge = load_rewards("emoji-preference", device)
-    return Trainer(model, judge, PROMPTS, None, settings, join_processes(settings))
+    rewards = load_rewards("emoji-preference", device)
+    return Trainer(model, rewards, PROMPTS, None, settings, join_processes(settings))
 
 
 def differentiate(trainer: Trainer) -> tuple[Tensor, Tensor]:

@@ -61,8 +61,11 @@ pip install --no-index --no-deps --target /tmp/site wheels/*.whl
 PYTHONPATH=/tmp/site python -m examples.gpu_check build/gpu
 ```
 
-`pydantic_core` must have the version that `pydantic` names. moviepy and imageio-ffmpeg may be missing: videos are then
-written as GIF. hpsv2 may be missing, too.
+`pydantic_core` must have the version that `pydantic` names. hpsv2, moviepy and imageio-ffmpeg may be missing.
+
+These wheels do not include `av` (PyAV), which reads MP4 and other videos: reading videos is not part of the check on
+such a machine. Where moviepy and imageio-ffmpeg are missing as well, clips are written as GIF, which Pillow reads; with
+them but without `av` the clips are MP4, and scoring and comparing them fails.
 
 To keep a result, copy it to `examples/gpu/CARD_DATE.json` and run `python -m examples.gpu_check.page`.
 """

@@ -27,10 +27,10 @@ from ivideo.models.unet3d.model import UNet3DModel
 
 from .plan import ACTING, ACTING_TRAININGS, NUM_SEEDS, TRAINED, UNTRAINED, Training
 from .provenance import describe_origin
-from .trainings import Workplace, final_settings, keep_values, measure
+from .trainings import Workspace, final_settings, keep_values, measure
 
 
-def measure_acting(place: Workplace) -> dict[str, Any]:
+def measure_acting(workspace: Workspace) -> dict[str, Any]:
     """The result: values on held-out captions with each adapter at a part of the steps only.
 
     Returns:
@@ -43,19 +43,19 @@ def measure_acting(place: Workplace) -> dict[str, Any]:
         "schema_version": 1,
         "name": ACTING,
         "origin": describe_origin(),
-        "heldout": {training.name: measure_parts(training, place) for training in ACTING_TRAININGS.values()},
+        "heldout": {training.name: measure_parts(training, workspace) for training in ACTING_TRAININGS.values()},
     }
 
 
-def measure_parts(training: Training, place: Workplace) -> dict[str, Any]:
+def measure_parts(training: Training, workspace: Workspace) -> dict[str, Any]:
     """The values with a training's adapter at the steps that its gradient went through only, and at the others only."""
-    run_settings = read_run_settings(place.run_of(training.name))
-    settings, adapter = final_settings(run_settings), place.adapter_of(training)
+    run_settings = read_run_settings(workspace.run_of(training.name))
+    settings, adapter = final_settings(run_settings), workspace.adapter_of(training)
     plan, values = plan_clips(read_prompts(path_of("heldout")), NUM_SEEDS, settings.seed), {}
     for part in (TRAINED, UNTRAINED):
         source = confined_source(settings, adapter, run_settings.num_grad_steps, part)
-        clips = collect_clips(source, plan, place.cache, place.progress)
-        values[part] = keep_values(prompt_values(measure(source.name, clips, plan, settings, place)))
+        clips = collect_clips(source, plan, workspace.cache, workspace.progress)
+        values[part] = keep_values(prompt_values(measure(source.name, clips, plan, settings, workspace)))
     return values
 
 

@@ -1,4 +1,4 @@
-"""Which training the shipped preset should be: the most reward in equal time, with motion and the referee kept."""
+"""Which training the shipped preset should be: the most reward in equal time, with motion and accuracies kept."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .plan import PRESET_TABLES, PRESETS, SEGMENTS, SWEEPS, Sweep, all_trainings
 from .results import TIMINGS, Results, by_prompt, compare, values_at
 
 CANDIDATES = ("gradient", "attenuation", "segments", "strength", "batch", "data")  # all of the model's own timesteps
-REFEREE_SPLITS = ("heldout", "things")
+CLASSIFIER_SPLITS = ("heldout", "things")
 ACCURACY_TITLES = {"subject_accuracy": "subject", "motion_accuracy": "motion seen", "place_accuracy": "place"}
 
 
@@ -98,14 +98,14 @@ def draw_straight_course(results: Results, base: str, name: str) -> list[Mapping
 
 
 def find_losses(base: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """What is not kept, in words: 85 % of the motion, and, beyond chance, what the referee recognises.
+    """What is not kept, in words: 85 % of the motion, and, beyond chance, what the classifier recognises.
 
     Args:
         base: its values by split, metric and prompt (`keep_values`).
         other: likewise.
     """
     lost = []
-    for split in REFEREE_SPLITS:
+    for split in CLASSIFIER_SPLITS:
         motion = compare(base[split], other[split], "motion")
         if motion.difference < -MOST_MOTION_LOST * motion.mean_a:
             lost.append(f"motion {motion.difference / motion.mean_a:+.0%} ({split})")
@@ -117,7 +117,7 @@ def find_losses(base: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     return lost
 
 
-def judge_winner(results: Results) -> Trial:
+def check_winner(results: Results) -> Trial:
     """The winner's preset against the preset before by the same rule, each with three seeds.
 
     Their steps are of twice as many clips as those of the sweeps, whose seconds are taken.
@@ -132,5 +132,5 @@ def judge_winner(results: Results) -> Trial:
         [start[prompt] + min(steps) / own * (end[prompt] - start[prompt]) for prompt in start]
         for own, end in zip(steps, ends, strict=True)
     )
-    base, pooled = ({split: tables[0][split][one] for split in REFEREE_SPLITS} for one in ("base", "pooled"))
+    base, pooled = ({split: tables[0][split][one] for split in CLASSIFIER_SPLITS} for one in ("base", "pooled"))
     return Trial(paired_difference(before, winner), tuple(find_losses(base, pooled)))

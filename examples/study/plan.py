@@ -8,11 +8,11 @@ from types import MappingProxyType
 from typing import Any
 
 MODEL = "emoji-world"
-JUDGES = ("emoji-preference", "emoji-clip")  # the first is trained on, the second never
+REWARDS = ("emoji-preference", "emoji-clip")  # the first is trained on, the second never
 FINAL_SPLITS = ("heldout", "things")  # on which every training is measured at its end
 BASE = "base"  # result of the model itself
 NUM_SEEDS = 2  # clips a prompt then
-NUM_JUDGED_FRAMES = 16  # of a clip then, which is all of them: none that some trainings saw more of than others
+NUM_SCORED_FRAMES = 16  # of a clip then, which is all of them: none that some trainings saw more of than others
 TABLE_SEEDS = (0, 1, 2)
 
 # Steps of 4 clips; nothing ends a training early, and 16 held-out prompts are looked at along the way, the base first.

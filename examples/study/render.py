@@ -14,8 +14,8 @@ import numpy as np
 
 from ivideo.files.atomic import write_text
 
-from .choice import ACCURACY_TITLES, Candidate, judge_winner, list_candidates
-from .claims import MISSING, SPLIT_NAMES, by_split, final_change, judge_claims, show, show_points
+from .choice import ACCURACY_TITLES, Candidate, check_winner, list_candidates
+from .claims import MISSING, SPLIT_NAMES, by_split, check_claims, final_change, show, show_points
 from .figures import draw_cost, draw_strengths, draw_sweep
 from .plan import (
     ACTING,
@@ -44,7 +44,7 @@ METRICS = {
     "motion": "motion",
     "flicker": "flicker",
     "diversity": "diversity",
-    "second_judge": "second judge",
+    "second_judge": "second reward",
 }
 
 NUM_SHOWN = 5  # steps of a chain; as many as an edit of strength .6 runs of 8
@@ -56,7 +56,7 @@ CHAINS = (
 )
 CHOICE_NOTE = """Each training against the usual one of its sweep, after the time of the one that ended earlier; where
 their courses are of different frames, on straight lines from the base to their ends. One that is to take its place must
-be better with its whole interval, keep 85 % of the base's motion, and lose nothing of what the referee recognises
+be better with its whole interval, keep 85 % of the base's motion, and lose nothing of what the classifier recognises
 beyond chance, on held-out captions and on things. Of so many, one may win by chance: a winner is trained with two more
 seeds before it is shipped. Rendered clips are no setting: a preset, which needs prompts only, cannot bring them."""
 COST_NOTE = "Thin lines are the three training seeds, each watching clips of its own, thick ones their mean."
@@ -69,7 +69,7 @@ THINGS_METRICS = {"reward": "things: reward", "subject_accuracy": "things: subje
 
 def render(results: Results, folder: Path) -> str:
     """The study's text; its figures are written beside it."""
-    parts = [INTRODUCTION.read_text(encoding="utf-8").strip(), describe_progress(results), "## Verdicts", tell(results)]
+    parts = [INTRODUCTION.read_text(encoding="utf-8").strip(), describe_progress(results), "## Findings", tell(results)]
     parts += ["## Table 1", *(table for one in TABLE_1 if (table := tabulate_splits(results, one)))]
     parts.append(tabulate_costs(results))
     if all(results.get(name) for name in (TIMINGS, *(one.name for one in (*INSTRUCT, *DRAFT)))):
@@ -100,10 +100,10 @@ def describe_progress(results: Results) -> str:
 
 
 def tell(results: Results) -> str:
-    """The verdicts as a table."""
-    verdicts = judge_claims(results)
-    rows = [(one.claim, f"**{one.word}**" if one.word != MISSING else one.word, one.evidence) for one in verdicts]
-    return make_table(("claim", "verdict", "difference [95 % interval]"), rows)
+    """The findings as a table."""
+    findings = check_claims(results)
+    rows = [(one.claim, f"**{one.word}**" if one.word != MISSING else one.word, one.evidence) for one in findings]
+    return make_table(("claim", "finding", "difference [95 % interval]"), rows)
 
 
 def tabulate_splits(results: Results, evaluation: Evaluation) -> str:
@@ -247,12 +247,12 @@ def describe_winner(results: Results) -> str:
     if not all(results.get(one.name) for one in PRESET_TABLES):
         return ""
     told = []
-    for metric, title in {"reward": "Reward", "second_judge": "Second judge", "motion": "Motion"}.items():
+    for metric, title in {"reward": "Reward", "second_judge": "Second reward", "motion": "Motion"}.items():
         changes = by_split(results, (before.name, "pooled"), (winner.name, "pooled"), metric)
         told.append(
             f"{title}: {'; '.join(f'{SPLIT_NAMES[split]} {show(change)}' for split, change in changes.items())}"
         )
-    trial = judge_winner(results)
+    trial = check_winner(results)
     told.append(f"After equal time, on straight lines again, held-out reward {show(trial.gain)}")
     kept = winner if trial.wins else before
     comparison = f"Three seeds each, {winner.label} against {before.label}. {'. '.join(told)}."

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from examples.emoji_world.evaluate import open_referee
+from examples.emoji_world.evaluate import open_classifier
 from ivideo.cli.output import Reporter, format_seconds
 from ivideo.errors import IvideoError, UsageError
 from ivideo.files.records import write_json
@@ -35,11 +35,11 @@ from .plan import (
     DRAFT,
     EVALUATIONS,
     INSTRUCT,
-    JUDGES,
     PAPER_SPACING,
     PRESET_TABLES,
     PRESETS,
     RESPACED_BASE,
+    REWARDS,
     SWEEPS,
     TABLE_1,
     TIMED,
@@ -50,7 +50,7 @@ from .plan import (
 from .provenance import describe_origin
 from .results import TIMINGS
 from .tables import evaluate_splits
-from .trainings import Workplace, measure_base, time_evaluations, time_steps, train_and_describe
+from .trainings import Workspace, measure_base, time_evaluations, time_steps, train_and_describe
 
 RESULTS = Path(__file__).parent / "results"
 TABLE, PRESET = "table", "preset"
@@ -111,7 +111,7 @@ def work(arguments: argparse.Namespace, reporter: Reporter) -> None:
         for name in (*(one.name for one in wanted), *last):
             print(f"{'done' if result_path(name, arguments.results).is_file() else 'missing'}\t{name}")
         return
-    place = Workplace(arguments.build, load_rewards(JUDGES, choose_device("cpu")), open_referee(), reporter)
+    workspace = Workspace(arguments.build, load_rewards(REWARDS, choose_device("cpu")), open_classifier(), reporter)
 
     def keep(name: str, measure: Callable[[], dict[str, Any]]) -> None:
         path = result_path(name, arguments.results)
@@ -124,21 +124,21 @@ def work(arguments: argparse.Namespace, reporter: Reporter) -> None:
         reporter.say(f"{name}: {path}, after {format_seconds(time.monotonic() - begun)}")
 
     try:
-        keep(BASE, partial(measure_base, BASE, place))
+        keep(BASE, partial(measure_base, BASE, workspace))
         if any(isinstance(one, Training) and one.spacing for one in wanted):
-            keep(RESPACED_BASE, partial(measure_base, RESPACED_BASE, place, PAPER_SPACING))
+            keep(RESPACED_BASE, partial(measure_base, RESPACED_BASE, workspace, PAPER_SPACING))
         for one in wanted:
             if isinstance(one, Training):
-                keep(one.name, partial(train_and_describe, one, place))
+                keep(one.name, partial(train_and_describe, one, workspace))
             else:
-                keep(one.name, partial(evaluate_splits, one, place))
+                keep(one.name, partial(evaluate_splits, one, workspace))
         for name, measure in last.items():
-            keep(name, partial(measure, place))
+            keep(name, partial(measure, workspace))
     except TimeIsUp:
         reporter.say("time is up: the same command goes on")
 
 
-def time_trainings(place: Workplace) -> dict[str, Any]:
+def time_trainings(workspace: Workspace) -> dict[str, Any]:
     """Seconds a step of trainings, measured again one after the other: nothing else should run meanwhile.
 
     Trainings whose steps do the same work are timed once.
@@ -148,14 +148,14 @@ def time_trainings(place: Workplace) -> dict[str, Any]:
     for name, training in TIMED.items():
         work = training.work_of_a_step
         if work not in timed:
-            timed[work] = time_steps(training, place)
+            timed[work] = time_steps(training, workspace)
         seconds[name] = timed[work]
     return {
         "schema_version": 1,
         "name": TIMINGS,
         "origin": describe_origin(),
         "step_seconds": seconds,
-        "evaluation_seconds": time_evaluations(place),
+        "evaluation_seconds": time_evaluations(workspace),
     }
 
 

@@ -11,12 +11,12 @@ from examples.emoji_world.evaluation.sources import collect_clips, model_source
 from ivideo.config.merge import read_run_settings
 from ivideo.config.settings import generation_settings
 
-from .plan import NUM_JUDGED_FRAMES, Evaluation, all_trainings
+from .plan import NUM_SCORED_FRAMES, Evaluation, all_trainings
 from .provenance import describe_origin
-from .trainings import Workplace, keep_values, measure
+from .trainings import Workspace, keep_values, measure
 
 
-def evaluate_splits(evaluation: Evaluation, place: Workplace) -> dict[str, Any]:
+def evaluate_splits(evaluation: Evaluation, workspace: Workspace) -> dict[str, Any]:
     """The result of an evaluation.
 
     Returns:
@@ -24,14 +24,14 @@ def evaluate_splits(evaluation: Evaluation, place: Workplace) -> dict[str, Any]:
         training by its name, and `pooled`, the mean over trainings.
     """
     trainings = all_trainings()
-    settings = generation_settings(read_run_settings(place.run_of(evaluation.trainings[0]))).model_copy(
+    settings = generation_settings(read_run_settings(workspace.run_of(evaluation.trainings[0]))).model_copy(
         update={
             "num_inference_steps": evaluation.num_inference_steps,
-            "num_segments": NUM_JUDGED_FRAMES,
+            "num_segments": NUM_SCORED_FRAMES,
             "seed": 0,
         }
     )
-    adapters = {name: place.adapter_of(trainings[name]) for name in evaluation.trainings}
+    adapters = {name: workspace.adapter_of(trainings[name]) for name in evaluation.trainings}
     sources = [model_source("base", settings)]
     sources += [model_source(name, settings, adapter) for name, adapter in adapters.items()]
     plans = {
@@ -41,8 +41,8 @@ def evaluate_splits(evaluation: Evaluation, place: Workplace) -> dict[str, Any]:
     splits: dict[str, dict[str, Any]] = {split: {} for split in plans}
     for source in sources:
         for split, plan in plans.items():
-            clips = collect_clips(source, plan, place.cache, place.progress)
-            splits[split][source.name] = prompt_values(measure(source.name, clips, plan, settings, place))
+            clips = collect_clips(source, plan, workspace.cache, workspace.progress)
+            splits[split][source.name] = prompt_values(measure(source.name, clips, plan, settings, workspace))
     return {
         "schema_version": 1,
         "name": evaluation.name,

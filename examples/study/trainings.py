@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from examples.emoji_world.evaluate import plan_clips
-from examples.emoji_world.evaluation.records import ClipRecord, Referee, measure_clips
+from examples.emoji_world.evaluation.records import Classifier, ClipRecord, measure_clips
 from examples.emoji_world.evaluation.report import Values, prompt_values
 from examples.emoji_world.evaluation.sources import Wanted, collect_clips, model_source
 from examples.emoji_world.write_splits import path_of
@@ -28,7 +28,7 @@ from ivideo.progress import Progress
 from ivideo.rewards.mixture import Rewards
 
 from .launches import add_up, launch
-from .plan import FINAL_SPLITS, MODEL, NUM_JUDGED_FRAMES, NUM_SEEDS, Training
+from .plan import FINAL_SPLITS, MODEL, NUM_SCORED_FRAMES, NUM_SEEDS, Training
 from .provenance import ROOT, describe_origin
 from .rendered_clips import LIST, render_clips
 from .schedules import PRESET, respace_model
@@ -38,22 +38,22 @@ COURSE_METRICS = ("reward", "motion", "flicker")
 NUM_TIMED = 7  # steps; the first one is not counted
 NUM_TIMED_CLIPS, NUM_TIMED_STEPS = 16, 20
 DIGITS = 5  # of the values that are kept
-TYPED_ROOT = Path("build") / "study"  # the workplace of the commands that are shown
+TYPED_ROOT = Path("build") / "study"  # the workspace of the commands that are shown
 
 
-class Workplace:
+class Workspace:
     """What the study is worked on with, and where its trainings and clips lie meanwhile.
 
     Attributes:
         root: a folder that may be thrown away; what was measured lies elsewhere.
-        judge: gives the rewards; the second one is never trained on.
-        referee: gives accuracies and features.
+        rewards: the second one is never trained on.
+        classifier: gives accuracies and features.
         progress: is told what happens.
     """
 
-    def __init__(self, root: Path, judge: Rewards, referee: Referee, progress: Progress) -> None:
+    def __init__(self, root: Path, rewards: Rewards, classifier: Classifier, progress: Progress) -> None:
         """Use a folder."""
-        self.root, self.judge, self.referee, self.progress = root, judge, referee, progress
+        self.root, self.rewards, self.classifier, self.progress = root, rewards, classifier, progress
 
     def run_of(self, name: str) -> RunFolder:
         """The run of a training."""
@@ -78,66 +78,66 @@ class Workplace:
         return self.root / "costs" / f"{name}.jsonl"
 
 
-def train(training: Training, place: Workplace) -> RunFolder:
+def train(training: Training, workspace: Workspace) -> RunFolder:
     """Train to the end, or go on with what was broken off.
 
     Raises:
         IvideoError: it failed.
         Interrupted: a signal came.
     """
-    run = place.run_of(training.name)
+    run = workspace.run_of(training.name)
     if not run.summary.is_file():
-        words = prepare_command(training, place)
+        words = prepare_command(training, workspace)
         # Without a folder yet there is nothing to take clips over into; a run that goes on has them.
         if training.clips_of and not run.config.is_file():
-            words += ["--clips", str(place.run_of(training.clips_of).root)]
-        launch([*words, "--output", str(run.root), "--resume", "auto"], place.costs_of(training.name))
+            words += ["--clips", str(workspace.run_of(training.clips_of).root)]
+        launch([*words, "--output", str(run.root), "--resume", "auto"], workspace.costs_of(training.name))
     return run
 
 
-def time_steps(training: Training, place: Workplace) -> float:
+def time_steps(training: Training, workspace: Workspace) -> float:
     """Median seconds of a step of a finished training, of a few that are done again on a machine without other work.
 
     Raises:
         IvideoError: it failed.
     """
-    run, trial = place.run_of(training.name), RunFolder(place.root / "timings" / training.name)
+    run, trial = workspace.run_of(training.name), RunFolder(workspace.root / "timings" / training.name)
     if not trial.summary.is_file():
-        words = prepare_command(replace(training, settings={**training.settings, "max_steps": NUM_TIMED}), place)
+        words = prepare_command(replace(training, settings={**training.settings, "max_steps": NUM_TIMED}), workspace)
         words += [] if training.real_clips or not run.clips.is_dir() else ["--clips", str(run.root)]
         words += ["--no-eval", "--output", str(trial.root), "--resume", "auto"]
-        launch(words, place.costs_of(f"timing_{training.name}"))
+        launch(words, workspace.costs_of(f"timing_{training.name}"))
     seconds = [line["seconds"] for line in read_json_lines(trial.metrics)]
     return round(float(np.median(seconds[1:])), 3)
 
 
-def time_evaluations(place: Workplace) -> float:
+def time_evaluations(workspace: Workspace) -> float:
     """Seconds of the clock for each guided prediction when clips are made, loading and decoding included."""
     settings = resolve_settings(
         GenerationSettings,
         config=None,
         flags={"model": MODEL, "num_inference_steps": NUM_TIMED_STEPS},
-        progress=place.progress,
+        progress=workspace.progress,
     )
     source = model_source("timing", settings)
     plan = plan_clips(read_prompts(PROMPTS)[:NUM_TIMED_CLIPS], 1, settings.seed)
     with tempfile.TemporaryDirectory() as folder:
         started = time.monotonic()
-        collect_clips(source, plan, Path(folder), place.progress)
+        collect_clips(source, plan, Path(folder), workspace.progress)
     return round((time.monotonic() - started) / (len(plan) * NUM_TIMED_STEPS), 4)
 
 
-def prepare_command(training: Training, place: Workplace) -> list[str]:
+def prepare_command(training: Training, workspace: Workspace) -> list[str]:
     """The words of a training's command, but for its folders, when all that it reads is there.
 
     Raises:
         IvideoError: a file cannot be written.
     """
     if training.real_clips:
-        render_clips(read_prompts(PROMPTS), rendered_clips_of(place.root))
+        render_clips(read_prompts(PROMPTS), rendered_clips_of(workspace.root))
     if training.spacing:
-        respace_model(MODEL, training.spacing, model_of(training.spacing, place.root))
-    return spell_command(training, place.root, ROOT)
+        respace_model(MODEL, training.spacing, model_of(training.spacing, workspace.root))
+    return spell_command(training, workspace.root, ROOT)
 
 
 def spell_command(training: Training, root: Path = TYPED_ROOT, tree: Path = Path()) -> list[str]:
@@ -145,7 +145,7 @@ def spell_command(training: Training, root: Path = TYPED_ROOT, tree: Path = Path
 
     Args:
         training: which one.
-        root: of the workplace.
+        root: of the workspace.
         tree: folder of the repository, in which the command is typed by default.
     """
     source = rendered_clips_of(root) / LIST if training.real_clips else tree / PROMPTS.relative_to(ROOT)
@@ -169,7 +169,7 @@ def model_of(spacing: str, root: Path) -> Path:
     return root / "models" / spacing
 
 
-def train_and_describe(training: Training, place: Workplace) -> dict[str, Any]:
+def train_and_describe(training: Training, workspace: Workspace) -> dict[str, Any]:
     """The result of a training.
 
     Returns:
@@ -180,45 +180,45 @@ def train_and_describe(training: Training, place: Workplace) -> dict[str, Any]:
         IvideoError: it failed.
         Interrupted: a signal came.
     """
-    place.progress.say(f"training {training.name}")
-    run = train(training, place)
+    workspace.progress.say(f"training {training.name}")
+    run = train(training, workspace)
     settings = read_run_settings(run)
-    adapter = place.adapter_of(training)
+    adapter = workspace.adapter_of(training)
     return {
         "schema_version": 1,
         "name": training.name,
         "command": " ".join(spell_command(training)),
         "origin": describe_origin(),
-        "cost": measure_cost(run, settings, place.costs_of(training.name)),
+        "cost": measure_cost(run, settings, workspace.costs_of(training.name)),
         "course": read_course(run, settings),
-        "final": measure_final(training.name, final_settings(settings), adapter, place),
+        "final": measure_final(training.name, final_settings(settings), adapter, workspace),
     }
 
 
 def final_settings(settings: FinetuneSettings) -> GenerationSettings:
-    """How the clips are made and judged that a training is measured on at its end."""
-    return generation_settings(settings).model_copy(update={"seed": 0, "num_segments": NUM_JUDGED_FRAMES})
+    """How the clips are made and scored that a training is measured on at its end."""
+    return generation_settings(settings).model_copy(update={"seed": 0, "num_segments": NUM_SCORED_FRAMES})
 
 
-def measure_base(name: str, place: Workplace, spacing: str | None = None) -> dict[str, Any]:
+def measure_base(name: str, workspace: Workspace, spacing: str | None = None) -> dict[str, Any]:
     """The base model's result: name, origin and final (`measure_final`), at the steps of the sweeps.
 
     Args:
         name: of the result.
-        place: where its clips lie.
+        workspace: where its clips lie.
         spacing: of the timesteps, where it is not the model's own.
     """
-    flags = {"model": MODEL, "num_segments": NUM_JUDGED_FRAMES}
-    settings = resolve_settings(GenerationSettings, config=None, flags=flags, progress=place.progress)
+    flags = {"model": MODEL, "num_segments": NUM_SCORED_FRAMES}
+    settings = resolve_settings(GenerationSettings, config=None, flags=flags, progress=workspace.progress)
     if spacing:
-        folder = model_of(spacing, place.root)
+        folder = model_of(spacing, workspace.root)
         respace_model(MODEL, spacing, folder)
         settings = settings.model_copy(update={"model": str(folder)})
     return {
         "schema_version": 1,
         "name": name,
         "origin": describe_origin(),
-        "final": measure_final(name, settings, None, place),
+        "final": measure_final(name, settings, None, workspace),
     }
 
 
@@ -266,24 +266,24 @@ def read_course(run: RunFolder, settings: FinetuneSettings) -> list[dict[str, An
 
 
 def measure_final(
-    name: str, generation: GenerationSettings, adapter: Adapter | None, place: Workplace
+    name: str, generation: GenerationSettings, adapter: Adapter | None, workspace: Workspace
 ) -> dict[str, dict[str, Any]]:
     """Every metric of the model with an adapter, by split and prompt (`keep_values`)."""
     source, values = model_source(name, generation, adapter), {}
     for split in FINAL_SPLITS:
         plan = plan_clips(read_prompts(path_of(split)), NUM_SEEDS, generation.seed)
-        clips = collect_clips(source, plan, place.cache, place.progress)
-        values[split] = keep_values(prompt_values(measure(name, clips, plan, generation, place)))
+        clips = collect_clips(source, plan, workspace.cache, workspace.progress)
+        values[split] = keep_values(prompt_values(measure(name, clips, plan, generation, workspace)))
     return values
 
 
 def measure(
-    name: str, clips: np.ndarray, plan: Sequence[Wanted], settings: GenerationSettings, place: Workplace
+    name: str, clips: np.ndarray, plan: Sequence[Wanted], settings: GenerationSettings, workspace: Workspace
 ) -> list[ClipRecord]:
     """A record of each clip (`measure_clips`)."""
-    place.progress.start(f"measuring {name}", len(clips))
+    workspace.progress.start(f"measuring {name}", len(clips))
     prompts = [prompt for prompt, _ in plan]
-    return measure_clips(clips, prompts, place.judge, place.referee, settings, place.progress)
+    return measure_clips(clips, prompts, workspace.rewards, workspace.classifier, settings, workspace.progress)
 
 
 def keep_values(values: Values) -> dict[str, dict[str, list[Any]]]:

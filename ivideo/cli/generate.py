@@ -94,7 +94,7 @@ def collect_prompts(arguments: list[str], file: Path | None) -> list[str]:
     Raises:
         UsageError: none, or an empty one.
     """
-    from ivideo.inputs.prompts import read_prompts
+    from ivideo.inputs.prompts import check_prompts, read_prompts
 
     texts = []
     for argument in arguments:
@@ -103,6 +103,5 @@ def collect_prompts(arguments: list[str], file: Path | None) -> list[str]:
         texts += read_prompts(file)
     if not texts:
         raise UsageError('no prompt: give one, as in ivideo generate "a cat surfing", or a file by --prompts')
-    if not all(texts):
-        raise UsageError("empty prompt: say what the video should show")
+    check_prompts(texts)
     return texts

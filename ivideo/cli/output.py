@@ -8,8 +8,9 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import typer
 
@@ -60,7 +61,7 @@ def print_json(value: Any, indent: int | None = None) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False))
 
 
-class Records:
+class Records(AbstractContextManager["Records"]):
     """Prints records of one kind, as a context: what a format has to keep is printed when it ends well."""
 
     def __init__(self, asked: Format | None, columns: Sequence[str], *, bare: str | None = None) -> None:
@@ -76,10 +77,6 @@ class Records:
         self.format = chosen_format(asked)
         self._kept: list[Mapping[str, Any]] = []
         self._has_header = False
-
-    def __enter__(self) -> Self:
-        """Begin."""
-        return self
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Print a record now, or keep it where the format needs all of them."""
@@ -174,7 +171,7 @@ class Phase:
         return "  ".join(filter(None, (f"{self.title} {self.done}/{self.total}", timing, note)))
 
 
-class Reporter:
+class Reporter(AbstractContextManager["Reporter"]):
     """A workflow's progress on stderr: bars on a terminal, a line now and then elsewhere, nothing when quiet."""
 
     SECONDS_BETWEEN_LINES = 20.0
@@ -186,10 +183,6 @@ class Reporter:
         self.is_terminal = sys.stderr.isatty()
         self._bar: Any = None
         self._phases: list[Phase] = []
-
-    def __enter__(self) -> Self:
-        """Begin."""
-        return self
 
     def __exit__(self, *_: object) -> None:
         """Leave no bar behind."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ivideo import __version__
-from ivideo.config.parts import FAMILY_SETTINGS, OWN_WEIGHTS
+from ivideo.config.parts import FAMILY_SETTINGS, OWN_WEIGHTS, GenerationPart
 from ivideo.config.presets import ADAPTERS, MODEL_SOURCES, find_location, heldout_prompts_path
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import IvideoError, UsageError
@@ -69,8 +69,7 @@ def find_candidates(names: Sequence[str], lora_scales: Sequence[float] | None = 
     for name, short in zip(names, _shorten(names), strict=True):
         candidate = replace(find_candidate(name), name=short)
         if candidate.adapter and lora_scales:
-            scaled = [replace(find_candidate(name, scale), name=f"{short} @{scale:g}") for scale in lora_scales]
-            found += scaled
+            found += [replace(find_candidate(name, scale), name=f"{short} @{scale:g}") for scale in lora_scales]
         else:
             found.append(candidate)
     if lora_scales and not any(candidate.adapter for candidate in found):
@@ -183,17 +182,7 @@ def default_prompts(candidates: Sequence[Candidate], model: str) -> list[str]:
     return read_prompts(own)
 
 
-CLIP_SETTINGS = (
-    "model",
-    "num_frames",
-    "height",
-    "width",
-    "fps",
-    "num_inference_steps",
-    "guidance_scale",
-    "guidance_batching",
-    "negative_prompt",
-)
+CLIP_SETTINGS = ("model", *GenerationPart.model_fields)
 
 
 @dataclass(frozen=True)

@@ -46,8 +46,7 @@ def compare(
     The second one's settings say how all are scored. Clips are scored as they lie on the disk, one row at a time: made
     now, found from an earlier call or brought along, they give the same numbers.
 
-    Returns:
-        The object of results.json, see `describe_results`.
+    What comes back is the object of results.json, see `describe_results`.
 
     Raises:
         UsageError: a candidate twice, seeds where folders say them, ratings without an output, or a rating page

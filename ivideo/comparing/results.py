@@ -164,9 +164,6 @@ def read_ratings(files: Sequence[Path], folder: Path) -> dict[str, Any]:
         files: that `rate.html` saved, in any order.
         folder: where the page and its key were written.
 
-    Returns:
-        The table of the module's docstring.
-
     Raises:
         UsageError: no files, or no answers in them.
         IvideoError: one is no answers file, or answers another study or an unknown item; the message names it.
@@ -198,16 +195,13 @@ def read_ratings(files: Sequence[Path], folder: Path) -> dict[str, Any]:
 
 
 def tally(question: str, pair: tuple[int, int], ratings: Sequence[Rating], key: RatingKey) -> dict[str, Any] | None:
-    """One question's shares and agreement on one pair of candidates.
+    """One question's shares and agreement on one pair of candidates; None where nobody answered.
 
     Args:
         question: "quality" or "alignment".
         pair: candidates a and b.
         ratings: each rater's last word on each item.
         key: tells the sides.
-
-    Returns:
-        The entry of the module's docstring, None where nobody answered.
     """
     by_item: dict[str, list[str]] = {}
     by_prompt: dict[str, list[str]] = {}

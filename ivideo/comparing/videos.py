@@ -19,7 +19,7 @@ from ivideo.models.lora import adapter_merged, adapter_off
 from ivideo.progress import Progress
 from ivideo.rewards.mixture import Rewards
 from ivideo.scoring.clips import ClipScore, score_clip
-from ivideo.video.panels import contact_sheet, label_clip, stack_side_by_side, write_png
+from ivideo.video.panels import contact_sheet, label_clip, pick_frames, stack_side_by_side, write_png
 from ivideo.video.reader import Video, open_video, read_video
 from ivideo.video.writer import default_suffix, nearest_fps, write_video
 
@@ -50,20 +50,14 @@ class VideoMaker:
         settings = self.settings
         return settings.model, tuple(settings.family_options.values()), settings.device, settings.dtype
 
-    def find_missing(self, rows: Sequence[Row]) -> list[Row]:
-        """The rows whose video is not there, or was made otherwise."""
-        return [row for row in rows if not self._is_made(row)]
-
-    def _is_made(self, row: Row) -> bool:
+    def has_made(self, row: Row) -> bool:
+        """Whether a row's video is there, and was made as this one would be."""
         try:
             said = open_video(self.path_of(row)).metadata
         except IvideoError:
             return False
-        return (said.get("prompt"), said.get("seed"), said.get("recipe")) == (
-            row.prompt,
-            row.seed,
-            self.provenance.digest,
-        )
+        made = said.get("prompt"), said.get("seed"), said.get("recipe")
+        return made == (row.prompt, row.seed, self.provenance.digest)
 
     def make(self, row: Row, model: TextToVideoModel) -> Path:
         """Make a row's video and write it, with what it says of itself."""
@@ -90,7 +84,7 @@ def make_videos(makers: Sequence[VideoMaker], rows: Sequence[Row], progress: Pro
     Raises:
         IvideoError: a model or an adapter cannot be loaded, or a file cannot be written.
     """
-    missing = {maker.folder: maker.find_missing(rows) for maker in makers}
+    missing = {maker.folder: [row for row in rows if not maker.has_made(row)] for maker in makers}
     for maker in makers:
         if kept := len(rows) - len(missing[maker.folder]):
             progress.say(f"videos of {maker.candidate.name}: {kept} of {len(rows)} are there already")
@@ -132,13 +126,11 @@ def name_folders(names: Sequence[str]) -> list[str]:
 
 
 NUM_SHEET_ROWS = 12
-NUM_SHEET_PICKS = 4
-Find = Callable[[Row], list[Path]]
 
 
 def score_rows(
     rows: Sequence[Row],
-    find_videos: Find,
+    find_videos: Callable[[Row], list[Path]],
     rewards: Rewards,
     settings: Settings,
     *,
@@ -175,7 +167,7 @@ def score_rows(
         scored.append(ScoredRow(row, paths, scores, joined))
         progress.advance()
     if output:
-        write_png(output / "contact_sheet.png", contact_sheet(sheet, names, NUM_SHEET_PICKS))
+        write_png(output / "contact_sheet.png", contact_sheet(sheet, names))
     return scored
 
 
@@ -189,9 +181,3 @@ def write_side_by_side(
     ]
     about = {"prompt": row.prompt, "seed": row.seed, "contestants": list(names)}
     return write_video(path, stack_side_by_side(panels), nearest_fps(path.suffix, videos[0].fps), about)
-
-
-def pick_frames(frames: np.ndarray) -> np.ndarray:
-    """The frames that a sheet shows, evenly spread from the first to the last."""
-    picked: np.ndarray = frames[np.linspace(0, len(frames) - 1, NUM_SHEET_PICKS).round().astype(int)]
-    return picked

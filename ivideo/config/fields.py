@@ -76,17 +76,10 @@ def setting(
     resume: Resume = Resume.RESULT,
     **bounds: Any,
 ) -> Any:
-    """A pydantic field with all that options, docs and resuming need to know; see `Setting`.
+    """A pydantic field with all that options, docs and resuming need to know; arguments are those of a `Setting`.
 
-    Args:
-        default: `...` where the model or its preset decides.
-        help: what it means; shown by the command and in `examples/guides/settings.md`.
-        panel: the heading that it stands under.
-        unit: of a number.
-        metavar: how help names the option's value.
-        flags: the option's names, where they are not the field's; " /--no-x" is one that only switches off.
-        resume: whether a resumed run may change it.
-        bounds: as pydantic's `Field` takes them.
+    The default is `...` where the model or its preset decides; a flag " /--no-x" is one that only switches off; bounds
+    are as pydantic's `Field` takes them. `help` is shown by the command and in `examples/guides/settings.md`.
     """
     extra: JsonDict = {"panel": panel, "unit": unit, "metavar": metavar, "flags": list(flags), "resume": resume}
     return Field(default, description=help, json_schema_extra=extra, **bounds)

@@ -58,16 +58,13 @@ def merge_settings(kind: type[S], defaults: Mapping[str, Any], file: Mapping[str
     given = {key: value for key, value in flags.items() if value is not None}
     values = {**known, **file, **given}
     if "num_segments" in known and "num_segments" not in {**file, **given}:
-        values["num_segments"] = _fit_segments(known["num_segments"], values.get("num_frames"))
+        num_frames = values.get("num_frames")
+        if isinstance(num_frames, int) and num_frames > 0:
+            values["num_segments"] = min(known["num_segments"], num_frames)
     try:
         return kind(**values)
     except ValidationError as error:
         raise UsageError("; ".join(_describe(problem, flags) for problem in error.errors())) from None
-
-
-def _fit_segments(num_segments: int, num_frames: object) -> int:
-    """The segments of a clip, at most one a frame; as they are where the number of frames is unknown or none."""
-    return min(num_segments, num_frames) if isinstance(num_frames, int) and num_frames > 0 else num_segments
 
 
 def _describe(problem: Any, flags: Mapping[str, Any]) -> str:

@@ -91,9 +91,6 @@ def epoch_order(num_items: int, seed: int, epoch: int) -> list[int]:
         num_items: Items of the data set, at least 1.
         seed: The run's seed.
         epoch: Epoch, from 0; each has its own order.
-
-    Returns:
-        Item indices in the order of their use.
     """
     generator = generator_for(seed, epoch, 0, "epoch_order")
     order: list[int] = torch.randperm(num_items, generator=generator, device=generator.device).tolist()
@@ -109,9 +106,6 @@ def item_at(position: int, num_items: int, seed: int) -> int:
         position: n, from 0: samples used before this one.
         num_items: Items of the data set, at least 1.
         seed: The run's seed.
-
-    Returns:
-        Item index in [0, num_items).
     """
     epoch, place = divmod(position, num_items)
     return epoch_order(num_items, seed, epoch)[place]

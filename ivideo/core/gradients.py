@@ -218,9 +218,6 @@ def count_evaluations(
         strength: tau, share of the chain that an edit runs, in (0, 1]; not used from noise.
         num_grad_steps: K.
 
-    Returns:
-        The count.
-
     Raises:
         ValueError: If `strength` or `num_grad_steps` is out of its range.
     """

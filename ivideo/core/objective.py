@@ -105,9 +105,6 @@ def editing_objective(
         attenuation_rate: lambda, per frame; None for no attenuation.
         run: Runs the chain and decides where the gradient flows: `run_chain`, or a way of `core/gradients.py`.
 
-    Returns:
-        The objective of the edited clips.
-
     Raises:
         ValueError: If `strength` or what `run` was bound to is out of its range, or the reward model's scores have a
             wrong shape.

@@ -80,9 +80,6 @@ def add_offset_noise(noise: Tensor, offset: Tensor, offset_noise: float) -> Tens
         offset: Standard normal draws (B, C, F, 1, 1).
         offset_noise: Standard deviation of the shift, 0 for none.
 
-    Returns:
-        Noise (B, C, F, H, W).
-
     Source: the authors' code, with 0.1 and in training only; the paper does not mention it.
     """
     return noise + offset_noise * offset
@@ -123,9 +120,6 @@ def predict_noise(
         timestep: Their timestep (0-d).
         conditioning: Handed to `denoise` as it is.
         checkpoint: Recompute the call in the backward pass instead of keeping its activations.
-
-    Returns:
-        noise_pred (B, C, F, H, W).
     """
     if checkpoint:
         noise_pred: Tensor = checkpoint_call(denoise, latents, timestep, conditioning, use_reentrant=False)

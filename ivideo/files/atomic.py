@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there at all."""
+"""Files and folders that are whole or not there at all; what can't be read or written raises an IvideoError."""
 
 from __future__ import annotations
 
@@ -24,9 +24,6 @@ def explain_os_error(action: str, path: Path, error: OSError | SafetensorError) 
         action: what was tried: "read", "write", "create".
         path: the file or folder that it was tried on.
         error: what the operating system said, or safetensors, which passes it on in its own words.
-
-    Returns:
-        The error to raise.
     """
     return IvideoError(f"cannot {action} {path}: {getattr(error, 'strerror', None) or error}")
 
@@ -38,9 +35,6 @@ def check_folder(path: Path) -> Path:
 
     Args:
         path: folder that may exist already.
-
-    Returns:
-        The same path.
 
     Raises:
         IvideoError: a file is in the way, or nothing can be written there.
@@ -63,9 +57,6 @@ def prepare_folder(path: Path) -> Path:
 
     Args:
         path: folder that may exist already.
-
-    Returns:
-        The same path.
 
     Raises:
         IvideoError: a file is in the way, or the folder can't be created or written to.
@@ -91,16 +82,14 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
 
     Yields:
         An existing empty folder beside it.
-
-    Raises:
-        IvideoError: the folder or what is in it can't be written.
     """
     temporary = prepare_folder(path.parent) / f"{TEMPORARY}{secrets.token_hex(8)}"
     old = temporary.with_name(f"{temporary.name}-old")
     try:
         temporary.mkdir()
         yield temporary
-        _flush_tree(temporary)
+        for written in (*temporary.rglob("*"), temporary):
+            _flush(written)
         if replace and path.exists():
             os.rename(path, old)
         os.rename(temporary, path)
@@ -115,11 +104,7 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder, so that it is whole or not there at every moment.
-
-    Raises:
-        IvideoError: it can't be removed.
-    """
+    """Remove a folder, so that it is whole or not there at every moment."""
     temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
     try:
         os.rename(path, temporary)
@@ -144,11 +129,6 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _flush_tree(folder: Path) -> None:
-    for path in (*folder.rglob("*"), folder):
-        _flush(path)
 
 
 @contextmanager
@@ -188,12 +168,6 @@ def write_text(path: Path, text: str) -> Path:
     Args:
         path: the file to create or replace.
         text: its whole content.
-
-    Returns:
-        The same path.
-
-    Raises:
-        IvideoError: the file can't be written.
     """
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
@@ -206,12 +180,6 @@ def copy_file(source: Path, path: Path) -> Path:
     Args:
         source: the file to read.
         path: the file to create or replace.
-
-    Returns:
-        `path`.
-
-    Raises:
-        IvideoError: one can't be read or the other can't be written.
     """
     with atomic_path(path) as temporary:
         shutil.copyfile(source, temporary)

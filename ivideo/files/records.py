@@ -1,4 +1,7 @@
-"""Records on disk: JSON, logs of a JSON object a line, comma-separated values, and VBench's result files."""
+"""Records on disk: JSON, logs of a JSON object a line, comma-separated values, and VBench's result files.
+
+What can't be read or written raises an IvideoError, in one line.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ import io
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -17,40 +20,30 @@ from ivideo.errors import UsageError
 from ivideo.files.atomic import explain_os_error, prepare_folder, write_text
 
 
-def write_json(path: Path, value: Any, indent: int | None = 2) -> Path:
+def write_json(path: Path, value: Any) -> Path:
     """Write a JSON file atomically, as strict JSON that every parser accepts.
 
     Args:
         path: the file to create or replace.
         value: what `json.dumps` takes; numbers must be finite.
-        indent: spaces a level, None for one line.
-
-    Returns:
-        The same path.
 
     Raises:
-        IvideoError: the file can't be written.
         ValueError: `value` holds NaN or infinity, which JSON has no word for.
     """
-    return write_text(path, json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
+    return write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_json_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> Path:
     """Write a whole log atomically; `JsonLines` appends to it.
 
     Raises:
-        IvideoError: the file can't be written.
         ValueError: a record holds NaN or infinity.
     """
     return write_text(path, "".join(_to_line(record) for record in records))
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """The records of a log up to its end or its first line that is cut off or damaged; none where there is no file.
-
-    Raises:
-        IvideoError: the file can't be read.
-    """
+    """The records of a log up to its end or its first line that is cut off or damaged; none where there is no file."""
     records = []
     try:
         with path.open("rb") as lines:
@@ -72,7 +65,7 @@ def _to_line(record: Mapping[str, Any]) -> str:
     return json.dumps(dict(record), ensure_ascii=False, allow_nan=False) + "\n"
 
 
-class JsonLines:
+class JsonLines(AbstractContextManager["JsonLines"]):
     """A log of JSON objects, one a line, that is appended to and can be read while it grows.
 
     with JsonLines(folder / "metrics.jsonl") as log:
@@ -84,9 +77,6 @@ class JsonLines:
 
         Args:
             path: the file; its folder is created where missing.
-
-        Raises:
-            IvideoError: the file can't be opened for writing.
         """
         self.path = path
         prepare_folder(path.parent)
@@ -102,7 +92,6 @@ class JsonLines:
             record: what `json.dumps` takes; numbers must be finite.
 
         Raises:
-            IvideoError: the line can't be written, e.g. because the disk is full.
             ValueError: `record` holds NaN or infinity.
         """
         line = _to_line(record)
@@ -113,29 +102,15 @@ class JsonLines:
             raise explain_os_error("write", self.path, error) from error
 
     def sync(self) -> None:
-        """Have all lines reach the disk.
-
-        Raises:
-            IvideoError: they can't be written.
-        """
+        """Have all lines reach the disk."""
         try:
             os.fsync(self._file.fileno())
         except OSError as error:
             raise explain_os_error("write", self.path, error) from error
 
-    def close(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the file."""
         self._file.close()
-
-    def __enter__(self) -> JsonLines:
-        """Return the log itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close the file."""
-        self.close()
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Path:
@@ -145,12 +120,6 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, An
         path: the file to create or replace.
         columns: their names, in order.
         rows: values by column; None becomes an empty cell.
-
-    Returns:
-        The same path.
-
-    Raises:
-        IvideoError: the file can't be written.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -199,9 +168,5 @@ class VBenchResults:
         }
 
     def write(self, path: Path) -> Path:
-        """Write them as JSON, whole or not at all.
-
-        Raises:
-            IvideoError: the file can't be written.
-        """
+        """Write them as JSON, whole or not at all."""
         return write_json(path, self.results())

@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ivideo.errors import IvideoError
-from ivideo.files.atomic import check_folder, explain_os_error, prepare_folder
+from ivideo.files.atomic import check_folder, explain_os_error
 
 LOCK_FILE = ".lock"  # stays when the lock is gone; names the process that held it last
 NO_LOCKS_HERE = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # some network file systems
@@ -66,44 +66,24 @@ class _Inside:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of one run.
-
-    Attributes:
-        root: the folder itself.
-        config: resolved settings, TOML; the keyword `config` takes it.
-        prompts: prompts that were trained on, a line each.
-        heldout: prompts of the before / after, a line each.
-        clips: latents of the base model's clips, a file a prompt.
-        clip_records: the real clips that are trained on, a JSON line each; where there is none the base model made the
-            clips.
-        metrics: one JSON line a training step.
-        evaluations: one JSON line an evaluation of the held-out prompts; the first is the base's, at step 0.
-        checkpoints: what training goes on from, a folder a saved step.
-        best: the adapter of the best evaluation, in PEFT's format.
-        adapter: the last step's adapter, in PEFT's format.
-        grids: a few held-out prompts' clips of the base beside those of an evaluation, a picture and a video each.
-        tracker: what the tracker keeps on this machine.
-        curve: the reward over the training steps, PNG.
-        videos: before / after videos of held-out prompts.
-        summary: what came out, JSON.
-    """
+    """The folder of one run: `root`, and what is kept in it."""
 
     root: Path
-    config = _Inside("config.toml")
-    prompts = _Inside("prompts.txt")
-    heldout = _Inside("heldout.txt")
-    clips = _Inside("clips")
-    clip_records = _Inside("clips.jsonl")
-    metrics = _Inside("metrics.jsonl")
-    evaluations = _Inside("evaluations.jsonl")
-    checkpoints = _Inside("checkpoints")
-    best = _Inside("best")
-    adapter = _Inside("adapter")
-    grids = _Inside("grids")
-    tracker = _Inside("tracker")
-    curve = _Inside("curve.png")
-    videos = _Inside("videos")
-    summary = _Inside("summary.json")
+    config = _Inside("config.toml")  # resolved settings, TOML; the keyword `config` takes it
+    prompts = _Inside("prompts.txt")  # prompts that were trained on, a line each
+    heldout = _Inside("heldout.txt")  # prompts of the before / after, a line each
+    clips = _Inside("clips")  # latents of the base model's clips, a file a prompt
+    clip_records = _Inside("clips.jsonl")  # real clips, a JSON line each; without it the base model made the clips
+    metrics = _Inside("metrics.jsonl")  # one JSON line a training step
+    evaluations = _Inside("evaluations.jsonl")  # one JSON line an evaluation; the first is the base's, at step 0
+    checkpoints = _Inside("checkpoints")  # what training goes on from, a folder a saved step
+    best = _Inside("best")  # the adapter of the best evaluation, in PEFT's format
+    adapter = _Inside("adapter")  # the last step's adapter, in PEFT's format
+    grids = _Inside("grids")  # held-out clips of the base beside those of an evaluation, a picture and a video each
+    tracker = _Inside("tracker")  # what the tracker keeps on this machine
+    curve = _Inside("curve.png")  # the reward over the training steps
+    videos = _Inside("videos")  # before / after videos of held-out prompts
+    summary = _Inside("summary.json")  # what came out
 
     @property
     def chosen(self) -> Path:
@@ -122,15 +102,6 @@ def check_new_run(path: Path) -> Path:
         advice = f"; to go on with that run: `resume` {path}" if RunFolder(path).config.is_file() else ""
         raise IvideoError(f"output {path} is not empty; choose another `output`, or remove it first{advice}")
     return check_folder(path)
-
-
-def create_run_folder(path: Path) -> RunFolder:
-    """Make the folder of a new run.
-
-    Raises:
-        IvideoError: it exists and is not empty, or cannot be written to.
-    """
-    return RunFolder(prepare_folder(check_new_run(path)))
 
 
 def open_run_folder(path: Path) -> RunFolder:

@@ -117,9 +117,6 @@ def save_adapter(adapter: Adapter, output: Path, settings: GenerationSettings) -
         output: folder, new or empty.
         settings: name the model that it is for, and its foreign file of weights if there is one.
 
-    Returns:
-        The folder.
-
     Raises:
         IvideoError: the output is in use, or the adapter does not fit the model.
     """
@@ -142,9 +139,6 @@ def merge_adapter(adapter: Adapter, output: Path, settings: GenerationSettings, 
         output: folder, new or empty.
         settings: name the model, and its foreign file of weights if there is one.
         dtype: of the network's weights; they are merged in float32. The other parts are copied as they are.
-
-    Returns:
-        The folder.
 
     Raises:
         IvideoError: the output is in use, or the model or the adapter cannot be loaded.

@@ -1,4 +1,4 @@
-"""Prompt files: one prompt a line."""
+"""Prompt files, one prompt a line, and lists of videos with their captions."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ivideo.errors import IvideoError, UsageError
 from ivideo.files.atomic import explain_os_error
-from ivideo.video.folders import READABLE_SUFFIXES, natural_order
+from ivideo.video.folders import READABLE_SUFFIXES, list_folder
 
 
 def read_prompts(source: Path | str) -> list[str]:
-    """Read the prompts of a UTF-8 text file, one a line.
+    """Read the prompts of a UTF-8 text file, one a line, in the file's order, at least one.
 
     Blank lines and lines whose first visible character is `#` are ignored, white space around a prompt is cut off,
     and a prompt that comes twice is kept once, at its first place: the lines "# pets", "a cat", "", " a dog ",
@@ -24,9 +24,6 @@ def read_prompts(source: Path | str) -> list[str]:
 
     Args:
         source: the file (a byte order mark is tolerated), or "-" for standard input.
-
-    Returns:
-        The prompts in the file's order, at least one.
 
     Raises:
         IvideoError: the file is missing, a folder, unreadable, not UTF-8 text or has no prompt in it.
@@ -53,13 +50,10 @@ def parse_prompts(name: str, text: str) -> list[str]:
 
 
 def read_text(source: Path | str) -> tuple[str, str]:
-    """Read a UTF-8 text file of prompts or captions, or standard input.
+    """Read a UTF-8 text of prompts or captions, or standard input: what an error should call it, and the text.
 
     Args:
         source: the file (a byte order mark is tolerated), or "-" for standard input.
-
-    Returns:
-        What an error should call it, and its text.
 
     Raises:
         IvideoError: the file is missing, a folder, unreadable or not UTF-8 text.
@@ -126,7 +120,7 @@ Parse: TypeAlias = Callable[[str, str], Iterator[Entry]]
 
 
 def read_source(source: Path | str, videos: Path | None = None) -> Source:
-    """Read prompts, or a list of videos with captions: see the table above.
+    """Read prompts, or a list of videos with captions: lines of `video|||prompt`, CSV, JSONL, or a captioned folder.
 
     Args:
         source: a text file, a folder, or "-" for standard input.
@@ -197,12 +191,8 @@ def read_captioned_folder(folder: Path) -> list[ListedClip]:
     Raises:
         IvideoError: no videos, or an unreadable caption.
     """
-    try:
-        paths = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=natural_order)
-    except OSError as error:
-        raise explain_os_error("read folder", folder, error) from error
     clips = []
-    for path in paths:
+    for path in list_folder(folder):
         is_folder = path.is_dir()
         caption = path.with_name(f"{path.name if is_folder else path.stem}.txt")
         if caption.is_file() if is_folder else path.suffix.lower() in READABLE_SUFFIXES:

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ivideo.metrics.statistics import PairedDifference, group_by_prompt, pair_values, paired_difference
+from ivideo.metrics.statistics import PairedDifference, Values, group_by_prompt, pair_values, paired_difference
 
 Key = TypeVar("Key")
 _MOST_EXACT = 200
@@ -37,18 +37,15 @@ class PairedTests:
     effect_size: float | None
 
 
-def paired_tests(a: Mapping[str, float] | Sequence[float], b: Mapping[str, float] | Sequence[float]) -> PairedTests:
+def paired_tests(a: Values, b: Values) -> PairedTests:
     """Test two candidates prompt by prompt.
 
     a = [1, 2, 3, 4] and b = [2, 2, 5, 3], differences [1, 0, 2, -1], give 2 wins, 1 tie and 1 loss, sign_p 1,
     wilcoxon_p 0.75 and effect size 0.5 / 1.291 = 0.387.
 
     Args:
-        a: one value for each prompt: a mapping from prompt to value, or values in the prompts' order.
-        b: the same for the other candidate; a mapping needs the same prompts, in any order.
-
-    Returns:
-        The counts and tests of b against a.
+        a: values of one candidate.
+        b: those of the other; a mapping needs the same prompts, in any order.
 
     Raises:
         ValueError: no prompts, different prompts, or different numbers of values.
@@ -70,14 +67,11 @@ def sign_test(wins: int, losses: int) -> float:
     """Give the exact two-sided p of as uneven a split, if wins and losses are equally likely.
 
     p = min(1, 2 P(X <= min(wins, losses))), X ~ Binomial(wins + losses, 1/2). Ties are dropped before. 7 wins and 1
-    loss give 2 (1 + 8) / 2^8 = 0.0703.
+    loss give 2 (1 + 8) / 2^8 = 0.0703; 0 and 0 give 1.
 
     Args:
         wins: at least 0.
         losses: at least 0.
-
-    Returns:
-        p in (0, 1], 1 without wins and losses.
     """
     n = wins + losses
     at_most = sum(math.comb(n, k) for k in range(min(wins, losses) + 1))
@@ -88,17 +82,14 @@ def wilcoxon_signed_rank(changes: ArrayLike) -> float:
     """Give Wilcoxon's two-sided p: whether the differences lie symmetrically around 0.
 
     The differences are ranked by size, equal sizes sharing their mean rank, and W is the sum of the ranks of the
-    positive ones. p = min(1, 2 min(P(W <= w), P(W >= w))), signs being equally likely. Differences of 0 are dropped.
-    Differences [1, 2, -1] have the ranks 1.5, 3 and 1.5, so w = 4.5 of 6 and p = 2 * 3/8 = 0.75.
+    positive ones. p = min(1, 2 min(P(W <= w), P(W >= w))), signs being equally likely. Differences of 0 are dropped;
+    where all are 0, p is 1. [1, 2, -1] have the ranks 1.5, 3 and 1.5, so w = 4.5 of 6 and p = 2 * 3/8 = 0.75.
 
     Up to 200 differences the distribution is exact, also with equal sizes; beyond, it is the normal one of the same
     mean and variance.
 
     Args:
         changes: (n,), one difference for each prompt.
-
-    Returns:
-        p in (0, 1], 1 where all differences are 0.
 
     Source: F. Wilcoxon, "Individual comparisons by ranking methods", 1945.
     """
@@ -142,10 +133,7 @@ def holm(p_values: Mapping[Key, float]) -> dict[Key, float]:
     0.03, 0.06 and 0.06.
 
     Args:
-        p_values: p of each test, such as of each metric and candidate.
-
-    Returns:
-        Corrected p of each, in the same order.
+        p_values: p of each test, such as of each metric and candidate; the corrected ones come in the same order.
 
     Source: S. Holm, "A simple sequentially rejective multiple test procedure", 1979.
     """
@@ -238,13 +226,10 @@ def compare_candidates(
 
 
 def describe(values: Sequence[float]) -> Mean:
-    """Mean and standard deviation (of n - 1): 1 and 3 give 2 and 1.414.
+    """Mean and standard deviation (of n - 1), None where there are too few values: 1 and 3 give 2 and 1.414.
 
     Args:
         values: one a prompt.
-
-    Returns:
-        Both; None where there are too few values.
     """
     if not values:
         return Mean(None, None)

@@ -193,14 +193,11 @@ class TemporalMeter:
 
 
 def measure_temporal(frames: Iterable[Frame], fps: float = REFERENCE_FPS) -> dict[str, float]:
-    """Measure a clip in one pass.
+    """Measure a clip in one pass: the figure of each metric over pairs of frames.
 
     Args:
         frames: (num_frames, height, width, 3), uint8, RGB, or an iterator of such frames, which is read once.
         fps: frames per second, above 0; only the dynamic degree depends on it.
-
-    Returns:
-        The figure of each metric that is measured over pairs of frames.
 
     Raises:
         ValueError: frames of another type or of different shapes, or a rate that is not above 0.

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+Values: TypeAlias = Mapping[str, float] | Sequence[float]
+"""A candidate's value for each prompt: a mapping from prompt to value, or values in the prompts' order."""
 
 
 @dataclass(frozen=True)
@@ -29,42 +32,21 @@ class PairedDifference:
     n: int
 
 
-@dataclass(frozen=True)
-class GapShare:
-    """How much of the way from one candidate to a ceiling another one goes.
-
-    share is 0 at the first and 1 at the ceiling, ci_low to ci_high its confidence interval. share is None where the
-    ceiling is not above the first; an end of the interval is None where it is unbounded, for want of a sure gap.
-    """
-
-    share: float | None
-    ci_low: float | None
-    ci_high: float | None
-
-
 def paired_difference(
-    a: Mapping[str, float] | Sequence[float],
-    b: Mapping[str, float] | Sequence[float],
-    *,
-    num_resamples: int = 10_000,
-    confidence: float = 0.95,
-    seed: int = 0,
+    a: Values, b: Values, *, num_resamples: int = 10_000, confidence: float = 0.95, seed: int = 0
 ) -> PairedDifference:
     """Compare two candidates prompt by prompt, with a percentile bootstrap over prompts.
 
     difference = mean(b - a); prompts are drawn with replacement num_resamples times, and the interval spans the middle
     `confidence` of the resampled differences. a = [1, 2, 3, 4] and b = [2, 2, 5, 3] give means 2.5 and 3,
-    difference 0.5 and win share (1 + 0.5 + 1 + 0) / 4 = 0.625.
+    difference 0.5 and win share (1 + 0.5 + 1 + 0) / 4 = 0.625. With one prompt the interval is the difference itself.
 
     Args:
-        a: one value for each prompt: a mapping from prompt to value, or values in the prompts' order.
-        b: the same for the other candidate; a mapping needs the same prompts, in any order.
+        a: values of one candidate.
+        b: those of the other; a mapping needs the same prompts, in any order.
         num_resamples: number of bootstrap draws, at least 1.
         confidence: share of the draws inside the interval, in (0, 1).
         seed: of the draws: the same seed gives the same interval.
-
-    Returns:
-        The comparison; with one prompt the interval is the difference itself.
 
     Raises:
         ValueError: no prompts, different prompts, or different numbers of values.
@@ -72,7 +54,7 @@ def paired_difference(
     values_a, values_b = pair_values(a, b)
     changes = values_b - values_a
     n = len(changes)
-    draws = _draw_prompts(n, num_resamples, seed)
+    draws = np.random.default_rng(seed).integers(0, n, size=(num_resamples, n))
     tail = (1 - confidence) / 2
     ci_low, ci_high = np.quantile(changes[draws].mean(axis=1), [tail, 1 - tail])
     return PairedDifference(
@@ -86,61 +68,14 @@ def paired_difference(
     )
 
 
-def gap_closed(
-    a: Mapping[str, float] | Sequence[float],
-    b: Mapping[str, float] | Sequence[float],
-    ceiling: Mapping[str, float] | Sequence[float],
-    *,
-    num_resamples: int = 10_000,
-    confidence: float = 0.95,
-    seed: int = 0,
-) -> GapShare:
-    """Share of the gap between a and a ceiling that b closed, with a percentile bootstrap over prompts.
-
-    share = mean(b - a) / mean(ceiling - a), a ratio of means; gain and gap are drawn together. a = [1, 2, 3, 4],
-    b = [2, 2, 5, 3] and ceiling = [3, 4, 5, 6] give 0.5 / 2 = 0.25. A draw without a gap counts as an infinite share,
-    of the gain's sign.
-
-    Args:
-        a: one value for each prompt: a mapping from prompt to value, or values in the prompts' order.
-        b: the same for the other candidate; a mapping needs the same prompts, in any order.
-        ceiling: the same for what both could reach.
-        num_resamples: number of bootstrap draws, at least 1.
-        confidence: share of the draws inside the interval, in (0, 1).
-        seed: of the draws: the same seed gives the same interval.
-
-    Returns:
-        The share and its interval.
-
-    Raises:
-        ValueError: no prompts, different prompts, or different numbers of values.
-    """
-    values_a, values_b = pair_values(a, b)
-    gains, gaps = values_b - values_a, pair_values(a, ceiling)[1] - values_a
-    if gaps.mean() <= 0:
-        return GapShare(None, None, None)
-    draws = _draw_prompts(len(gaps), num_resamples, seed)
-    drawn_gains, drawn_gaps = gains[draws].mean(axis=1), gaps[draws].mean(axis=1)
-    shares = np.where(drawn_gains > 0, np.inf, -np.inf)
-    np.divide(drawn_gains, drawn_gaps, out=shares, where=drawn_gaps > 0)
-    shares.sort()
-    tail = (1 - confidence) / 2 * (num_resamples - 1)
-    ends = float(shares[math.floor(tail)]), float(shares[math.ceil(num_resamples - 1 - tail)])
-    ci_low, ci_high = (end if math.isfinite(end) else None for end in ends)
-    return GapShare(float(gains.mean() / gaps.mean()), ci_low, ci_high)
-
-
 def group_by_prompt(prompts: Sequence[str], values: Sequence[float]) -> dict[str, float]:
     """Average the values of each prompt, so that several seeds of one prompt count as one observation.
 
-    Prompts ["a", "b", "a"] with values [1, 5, 2] give {"a": 1.5, "b": 5.0}.
+    Prompts ["a", "b", "a"] with values [1, 5, 2] give {"a": 1.5, "b": 5.0}, in the order in which prompts come first.
 
     Args:
         prompts: (n,), the prompt of each value.
         values: (n,), one value for each video.
-
-    Returns:
-        Mean value of each prompt, in the order in which prompts come first.
 
     Raises:
         ValueError: different lengths.
@@ -151,17 +86,12 @@ def group_by_prompt(prompts: Sequence[str], values: Sequence[float]) -> dict[str
     return {prompt: float(np.mean(group)) for prompt, group in groups.items()}
 
 
-def pair_values(
-    a: Mapping[str, float] | Sequence[float], b: Mapping[str, float] | Sequence[float]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Bring two candidates' values into the same order of prompts.
+def pair_values(a: Values, b: Values) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Bring two candidates' values into the same order of prompts: both (n,), float64.
 
     Args:
-        a: one value for each prompt: a mapping from prompt to value, or values in the prompts' order.
-        b: the same for the other candidate; a mapping needs the same prompts, in any order.
-
-    Returns:
-        Both candidates' values (n,), float64.
+        a: values of one candidate.
+        b: those of the other; a mapping needs the same prompts, in any order.
 
     Raises:
         ValueError: no prompts, different prompts, or different numbers of values.
@@ -175,10 +105,6 @@ def pair_values(
     if len(a) != len(b) or len(a) == 0:
         raise ValueError(f"a and b need the same number of values, at least one; got {len(a)} and {len(b)}")
     return np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-
-
-def _draw_prompts(n: int, num_resamples: int, seed: int) -> NDArray[np.int64]:
-    return np.random.default_rng(seed).integers(0, n, size=(num_resamples, n))
 
 
 @dataclass(frozen=True)
@@ -216,7 +142,7 @@ def vote_shares(
 
     share = votes for the option / all votes. Prompts are drawn with replacement, each with all of its votes, because
     the votes on one prompt's clips are not independent. {"cat": [b, b, tie], "dog": [a]} gives b 0.5, tie 0.25 and a
-    0.25; the draws cat-cat, cat-dog and dog-dog make b range from 0 to 2/3.
+    0.25; the draws cat-cat, cat-dog and dog-dog make b range from 0 to 2/3. With one prompt the interval is the share.
 
     Args:
         votes: the votes on each prompt, by whomever, at least one in all.
@@ -224,9 +150,6 @@ def vote_shares(
         num_resamples: number of bootstrap draws, at least 1.
         confidence: share of the draws inside the interval, in (0, 1).
         seed: of the draws: the same seed gives the same interval.
-
-    Returns:
-        The share of each option, in their order; with one prompt the interval is the share itself.
 
     Raises:
         ValueError: no votes, or one for something else.
@@ -254,9 +177,6 @@ def agreement(items: Sequence[Sequence[Hashable]]) -> Agreement:
 
     Args:
         items: the votes on each item, one a rater.
-
-    Returns:
-        The agreement.
 
     Source: K. Krippendorff, "Computing Krippendorff's alpha-reliability", 2011.
     """

@@ -30,7 +30,6 @@ class Conditioning(Protocol):
 
     def pick(self, items: Sequence[int]) -> Self:
         """That of some prompts, by their places in the batch; a place may be named twice."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -105,6 +104,10 @@ class TextToVideoModel(ABC):
     @abstractmethod
     def encode_prompts(self, prompts: Sequence[str], negative_prompt: str = "") -> Conditioning:
         """What `denoiser` needs of the prompts, and of the negative prompt for each of them.
+
+        Args:
+            prompts: one a clip.
+            negative_prompt: what none of the clips should show.
 
         Raises:
             ValueError: the text encoders were dropped before they saw one of them.
@@ -248,7 +251,6 @@ class Family(Protocol):
 
     def choose_preset(self, name: str, location: str) -> str:
         """The model whose settings one of the family takes that has none of its own."""
-        ...
 
     def load_model(
         self,
@@ -275,7 +277,6 @@ class Family(Protocol):
             UsageError: an option that the model does not have.
             IvideoError: a part is missing, damaged or of a class that is not supported, or the file does not fit.
         """
-        ...
 
     def load_network(
         self,
@@ -284,12 +285,17 @@ class Family(Protocol):
         dtype: torch.dtype | None,
         options: Mapping[str, Any] = MappingProxyType({}),
     ) -> nn.Module:
-        """The module that adapters go into, on the CPU; with dtype None on the meta device, without its weights.
+        """The module that adapters go into, on the CPU.
+
+        Args:
+            name: how the user called the model.
+            location: a local diffusers folder, or a hub id.
+            dtype: of its weights; None for the meta device, without weights.
+            options: as in `load_model`.
 
         Raises:
             IvideoError: it is damaged, or the file does not fit.
         """
-        ...
 
     def network_folder(self, name: str, location: str, options: Mapping[str, Any] = MappingProxyType({})) -> str:
         """The folder of that module in a diffusers folder.
@@ -297,25 +303,20 @@ class Family(Protocol):
         Raises:
             UsageError: an option that the model does not have.
         """
-        ...
 
     def load_adapter(self, network: Any, path: Path, /, scale: float = 1.0) -> None:
         """Put an adapter into such a module: a folder in PEFT's format, or a foreign file; see `TextToVideoModel`."""
-        ...
 
     def save_adapter(
         self, network: Any, folder: Path, base_model: str, options: Mapping[str, Any] = MappingProxyType({}), /
     ) -> None:
         """Write the module's adapter in PEFT's format, with the names of its base model and the family's settings."""
-        ...
 
     def write_formats(self, folder: Path, options: Mapping[str, Any], /) -> list[Path]:
         """Write an adapter once more as other programs want it; see `TextToVideoModel`."""
-        ...
 
     def is_weights_file(self, path: Path) -> bool:
         """Whether a path names a foreign file with a network's weights, a LoRA, or both."""
-        ...
 
     def find_lora_rank(self, path: Path) -> int | None:
         """The rank of the LoRA that such a file brings; None if it brings none.
@@ -323,7 +324,6 @@ class Family(Protocol):
         Raises:
             IvideoError: it is no such file.
         """
-        ...
 
     def read_adapter_notes(self, path: Path) -> dict[str, str]:
         """Settings of the family that an adapter brings, by name: a folder in PEFT's format, or a foreign file.
@@ -331,4 +331,3 @@ class Family(Protocol):
         Raises:
             IvideoError: they are damaged, or the file brings no adapter.
         """
-        ...

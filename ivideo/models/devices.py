@@ -30,9 +30,12 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The network's type: as named, or for `auto` bfloat16 where the processor computes in it.
+    """The network's type.
 
-    Without it, `auto` is float32 on CPU and float16 on CUDA.
+    Args:
+        name: float32, bfloat16, float16, or `auto`: bfloat16 where the processor computes in it, else float32 on CPU
+            and float16 on CUDA.
+        device: where the network is computed.
     """
     if name != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -152,21 +152,11 @@ def load_part(kind: Any, name: str, location: str, part: str, **dtype: torch.dty
     """
     with explain_part(name, part):
         network, report = kind.from_pretrained(location, subfolder=part, output_loading_info=True, **dtype)
-    check_complete(name, part, report["missing_keys"])
-    return network
-
-
-def check_complete(name: str, part: str, missing: Collection[str]) -> None:
-    """Refuse a network that lacks weights.
-
-    Raises:
-        IvideoError: it does.
-    """
-    if missing:
-        lacking = sorted(missing)
+    if lacking := sorted(report["missing_keys"]):
         raise IvideoError(
             f"model {name!r}: its {part} is incomplete: {lacking[0]} is one of {len(lacking)} missing weights"
         )
+    return network
 
 
 def explain_part(name: str, part: str) -> AbstractContextManager[None]:

@@ -175,7 +175,14 @@ def scale_lora(network: nn.Module, scale: float) -> None:
 
 
 def full_lora_config(rank: int, alpha: float, targets: Sequence[str] | str = TARGET_MODULES, **options: Any) -> Any:
-    """PEFT's configuration of an adapter of every attention, scaled by alpha / rank."""
+    """PEFT's configuration of an adapter.
+
+    Args:
+        rank: inner width of the adapter.
+        alpha: the adapter is scaled by alpha / rank.
+        targets: see `add_lora`.
+        options: further ones of `LoraConfig`.
+    """
     from peft import LoraConfig
 
     return LoraConfig(

@@ -22,7 +22,7 @@ MIME_TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm", "
 
 
 def build_page(template: str, title: str, styles: Sequence[str], scripts: Sequence[str], data: Any) -> str:
-    """Put a page together from its parts in `pages/`.
+    """Put a page's HTML together from its parts in `web/`.
 
     The page's own policy lets it run this very script and style (by their SHA-256) and load videos and pictures
     from itself or the disk, nothing else; what stands in `data` can't become markup or code.
@@ -33,9 +33,6 @@ def build_page(template: str, title: str, styles: Sequence[str], scripts: Sequen
         styles: names of CSS files, in order.
         scripts: names of JavaScript files, in order.
         data: what `json.dumps` takes, with finite numbers; the script reads it from the element "data".
-
-    Returns:
-        The HTML.
     """
     style, script = ("\n".join(_read(name) for name in names) for names in (styles, scripts))
     policy = (
@@ -105,9 +102,6 @@ def write_report(
         meanings: what each metric is, by its name.
         max_embedded_bytes: how much video the page holds at most.
 
-    Returns:
-        The page's path.
-
     Raises:
         IvideoError: a video can't be read, or the page can't be written.
     """
@@ -118,11 +112,7 @@ def write_report(
         f"{', '.join(others)} against {first}",
         ("common.css", "report.css"),
         ("dom.js", "player.js", "charts.js", "overview.js", "clips.js", "settings.js", "report.js"),
-        {
-            "results": results,
-            "sources": locate_videos(folder, sorted(paths), max_embedded_bytes),
-            "meanings": meanings,
-        },
+        {"results": results, "sources": locate_videos(folder, sorted(paths), max_embedded_bytes), "meanings": meanings},
     )
     return write_text(folder / PAGE_NAME, page)
 

@@ -25,16 +25,13 @@ _GREY = "#5f6368"
 
 
 def smooth(values: Sequence[float], window: int) -> NDArray[np.float64]:
-    """Average each value with its neighbours; at the ends with as many as there are.
+    """Average each value with its neighbours, (n,), float64; at the ends with as many as there are.
 
     [0, 3, 6, 3] with window 3 gives [1.5, 3, 4, 4.5].
 
     Args:
         values: (n,), any unit.
         window: number of values averaged, odd, at least 1.
-
-    Returns:
-        (n,), float64, in the unit of `values`.
     """
     half = window // 2
     starts = np.maximum(np.arange(len(values)) - half, 0)
@@ -87,9 +84,6 @@ def plot_reward_curve(
         heldout_points: (step, mean on held-out prompts) pairs, one an evaluation.
         chosen_step: the step of the best adapter so far, marked in every panel.
         watched: values at the same evaluations.
-
-    Returns:
-        The same path.
 
     Raises:
         IvideoError: the file can't be written.
@@ -147,7 +141,6 @@ def _tidy(axes: Axes) -> None:
 
 MAX_LINES = 10
 NUM_POSITIONS = 101
-_VIDEO_COLOUR = "#1a73e8"
 
 
 @dataclass(frozen=True)
@@ -184,9 +177,6 @@ class RewardPlot:
         Args:
             path: the PNG to create or replace.
 
-        Returns:
-            The same path.
-
         Raises:
             IvideoError: the file can't be written.
         """
@@ -196,9 +186,7 @@ class RewardPlot:
         (_draw_lines if len(self._curves) <= MAX_LINES else _draw_band)(axes, self._curves)
         axes.set_ylabel("reward")
         axes.set_title(fill(self._judge, 90), loc="left", fontsize=10, parse_math=False)
-        axes.grid(color="#dadce0", linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+        _tidy(axes)
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format="png")
         return path
@@ -230,8 +218,8 @@ def _draw_lines(axes: Axes, curves: list[RewardCurve]) -> None:
 def _draw_band(axes: Axes, curves: list[RewardCurve]) -> None:
     mean, deviation = summarise_curves(curves)
     percent = np.linspace(0, 100, NUM_POSITIONS)
-    axes.fill_between(percent, mean - deviation, mean + deviation, color=_VIDEO_COLOUR, alpha=0.2, linewidth=0)
-    axes.plot(percent, mean, color=_VIDEO_COLOUR, linewidth=2, label=f"mean of {len(curves)} videos, ± one deviation")
+    axes.fill_between(percent, mean - deviation, mean + deviation, color=_REWARD_COLOUR, alpha=0.2, linewidth=0)
+    axes.plot(percent, mean, color=_REWARD_COLOUR, linewidth=2, label=f"mean of {len(curves)} videos, ± one deviation")
     axes.set_xlabel("% of the video")
     axes.legend(frameon=False, fontsize=9)
 

@@ -82,9 +82,6 @@ def read_key(folder: Path) -> RatingKey:
     Args:
         folder: where `write_rating_page` wrote.
 
-    Returns:
-        The key.
-
     Raises:
         IvideoError: there is none, or it is damaged.
     """
@@ -100,9 +97,6 @@ def read_answers(path: Path, key: RatingKey) -> Answers:
     Args:
         path: a JSON file that the rating page saved.
         key: of that page.
-
-    Returns:
-        The answers, at least their head.
 
     Raises:
         IvideoError: not such a file, of another study, or it names an item that the study does not have.
@@ -151,9 +145,6 @@ def write_rating_page(
         results: of the comparison: `contestants`, and `rows` with `prompt`, `seed` and `clips` with a `video` each.
         seed: of order, sides and names.
         max_embedded_bytes: how much video the page holds at most.
-
-    Returns:
-        The page's path.
 
     Raises:
         IvideoError: a video can't be read, or the page can't be written.
@@ -204,14 +195,11 @@ def identify_study(folder: Path, results: Mapping[str, Any], seed: int) -> str:
 
 
 def draw_items(results: Mapping[str, Any], study: str) -> dict[str, Placement]:
-    """Draw order, names and sides of all items.
+    """Draw order, names and sides of all items: placements by name, in the order in which they are shown.
 
     Args:
         results: of the comparison.
         study: decides the draws.
-
-    Returns:
-        Placement by item name, in the order in which they are shown.
     """
     rng = random.Random(study)
     pairs = [(row, other) for row in range(len(results["rows"])) for other in range(1, len(results["contestants"]))]

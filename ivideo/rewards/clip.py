@@ -10,7 +10,7 @@ import torch
 
 from ivideo.errors import IvideoError, UsageError
 from ivideo.models.loading import WEIGHT_SUFFIXES, explain_damage
-from ivideo.rewards.cosine import CosineReward, Preprocessing
+from ivideo.rewards.cosine import CosineReward, Preprocessing, find_given_file
 
 DEFAULT_SOURCE = "ViT-B-32/laion2b_s34b_b79k"
 CONFIG_FILE = "open_clip_config.json"
@@ -59,10 +59,7 @@ def find_network(name: str, source: str) -> tuple[str, dict[str, Any]]:
     architecture, colon, file = source.partition(":")
     if colon:
         check_architecture(name, architecture)
-        path = Path(file).expanduser()
-        if not path.is_file():
-            raise IvideoError(f"reward {name}: {path} {'is a folder' if path.is_dir() else 'does not exist'}")
-        return architecture, {"pretrained": str(path)}
+        return architecture, {"pretrained": str(find_given_file(name, file))}
     if source.endswith(WEIGHT_SUFFIXES):
         raise UsageError(f"reward {name}: a file does not say its architecture: write clip:ARCH:{source}")
     architecture, _, tag = source.partition("/")

@@ -53,7 +53,7 @@ class RewardModel(ABC):
         return self.score(frames, prompts, times), None
 
     def choose_frames(self, num_frames: int, fps: float) -> list[int]:
-        """Which frames of a clip it wants to see: from the first one on, evenly in time.
+        """Which frames of a clip it wants to see, at least one, rising: from the first one on, evenly in time.
 
         index_k = floor(k * step + 1/2), step = max(1, fps of the clip / fps that is wanted, num_frames / max_frames).
         Of 16 frames at 8 a second a model that wants 2 gets the frames 0, 4, 8 and 12.
@@ -61,9 +61,6 @@ class RewardModel(ABC):
         Args:
             num_frames: of the clip, at least 1.
             fps: its frames a second.
-
-        Returns:
-            At least one index, rising.
         """
         step = max(1.0, fps / (self.fps or fps), num_frames / self.max_frames)
         indices = (int(k * step + 0.5) for k in range(self.max_frames))

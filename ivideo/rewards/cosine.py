@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ivideo.errors import IvideoError
 from ivideo.models.loading import import_quietly, load_tokenizer
 from ivideo.rewards.contract import RewardModel
 
@@ -44,16 +46,13 @@ class Preprocessing:
     std: tuple[float, ...] = CLIP_STD
 
     def __call__(self, images: Tensor) -> Tensor:
-        """What the network reads.
+        """What the network reads, (batch, 3, image_size, image_size).
 
         A frame of 256 x 128 pixels at image_size 224 becomes 224 x 112 between black bars of 56 ("longest"), or
         448 x 224 of which 112 are cut off at both ends ("shortest").
 
         Args:
             images: (batch, 3, height, width) float in [0, 1].
-
-        Returns:
-            (batch, 3, image_size, image_size).
         """
         images = self._fit_to_square(self._resize(images))
         mean, std = (_channels(values, images.dtype, images.device) for values in (self.mean, self.std))
@@ -165,6 +164,18 @@ class CosineReward(RewardModel):
                 features = self.network.encode_text(self.tokenize([prompt]).to(self.device))
                 known[prompt] = F.normalize(features[0], dim=-1)
         return torch.stack([known[prompt] for prompt in prompts])
+
+
+def find_given_file(name: str, source: str) -> Path:
+    """The file that a reward names.
+
+    Raises:
+        IvideoError: there is none.
+    """
+    path = Path(source).expanduser()
+    if not path.is_file():
+        raise IvideoError(f"reward {name}: {path} {'is a folder' if path.is_dir() else 'does not exist'}")
+    return path
 
 
 def load_clip_tokenizer(location: str, context_length: int) -> Callable[[list[str]], Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,24 +13,6 @@ from ivideo.rewards.cosine import CosineReward, Preprocessing, load_clip_tokeniz
 
 EMOJI_WORLD = Path(__file__).parents[1] / "models" / "emoji_world"
 EMOJI_PREFERENCE, EMOJI_CLIP = EMOJI_WORLD / "preference", EMOJI_WORLD / "clip"
-
-
-def load_emoji_preference(name: str, source: str, device: torch.device) -> CosineReward:
-    """What training maximises by default: a residual network, trained on renders and models' samples.
-
-    Raises:
-        UsageError: a source was given.
-    """
-    return load_bundled(EMOJI_PREFERENCE, "emoji preference (simulated)", name, source, device)
-
-
-def load_emoji_clip(name: str, source: str, device: torch.device) -> CosineReward:
-    """How well a frame fits its prompt: a transformer of patches, trained on captioned renders only.
-
-    Raises:
-        UsageError: a source was given.
-    """
-    return load_bundled(EMOJI_CLIP, "emoji CLIP, cosine", name, source, device)
 
 
 def load_bundled(folder: Path, label: str, name: str, source: str, device: torch.device) -> CosineReward:
@@ -49,3 +32,10 @@ def load_bundled(folder: Path, label: str, name: str, source: str, device: torch
     tokenizer = load_clip_tokenizer(str(folder), config["text_cfg"]["context_length"])
     preprocessing = Preprocessing(config["vision_cfg"]["image_size"])
     return CosineReward(name, label, network, tokenizer, preprocessing, device)
+
+
+load_emoji_preference = partial(load_bundled, EMOJI_PREFERENCE, "emoji preference (simulated)")
+"""What training maximises by default: a residual network, trained on renders and models' samples."""
+
+load_emoji_clip = partial(load_bundled, EMOJI_CLIP, "emoji CLIP, cosine")
+"""How well a frame fits its prompt: a transformer of patches, trained on captioned renders only."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ivideo.errors import IvideoError, UsageError
 from ivideo.models.loading import explain_damage, read_weights
-from ivideo.rewards.cosine import CosineReward, Preprocessing
+from ivideo.rewards.cosine import CosineReward, Preprocessing, find_given_file
 
 ARCHITECTURE = "ViT-H-14"
 HPS_REPOSITORY = "xswu/HPSv2"
@@ -48,7 +48,7 @@ def load_hps(name: str, source: str, device: torch.device) -> CosineReward:
         f"; fetch it anew from https://huggingface.co/{HPS_REPOSITORY}",
         tell_reason=False,
     ):
-        network = build_network(config, checkpoint)
+        network = assemble_network(config, read_weights(checkpoint)).float()
     published = HPS_VERSIONS[version]
     label = f"HPSv2 {published}, cosine" + (f" ({checkpoint})" if source else "")
     preprocessing = Preprocessing(config["vision_cfg"]["image_size"], clamp=False)
@@ -68,18 +68,6 @@ def find_version(name: str, source: str) -> str:
         if re.search(pattern, stem):
             return version
     raise UsageError(f"reward {name}: its name does not say HPSv2's version: write hpsv2:{source} or hpsv2.1:{source}")
-
-
-def find_given_file(name: str, source: str) -> Path:
-    """The file that a reward names.
-
-    Raises:
-        IvideoError: there is none.
-    """
-    path = Path(source).expanduser()
-    if not path.is_file():
-        raise IvideoError(f"reward {name}: {path} {'is a folder' if path.is_dir() else 'does not exist'}")
-    return path
 
 
 def find_hps_checkpoint(version: str) -> Path:
@@ -114,17 +102,8 @@ def find_on_hub(repository: str, file_name: str) -> Path | None:
     return None
 
 
-def build_network(config: dict[str, object], checkpoint: Path) -> nn.Module:
-    """open_clip's network over the checkpoint's own memory: no random weights, no second copy.
-
-    Raises:
-        OSError, RuntimeError, ...: see `ivideo.models.loading.UNREADABLE`.
-    """
-    return assemble_network(config, read_weights(checkpoint)).float()
-
-
 def assemble_network(config: Mapping[str, object], state: Mapping[str, Tensor]) -> nn.Module:
-    """open_clip's network over weights that are there already, on their device and of their type.
+    """open_clip's network over weights' own memory, device and type: no random weights, no second copy.
 
     Raises:
         RuntimeError: the weights are another network's.

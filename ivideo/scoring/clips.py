@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -98,7 +98,13 @@ class PendingClip:
         return num_scored == len(self.frame_indices) and len(self.clip_scores) == len(self.clip_indices)
 
     def add(self, index: int, scores: dict[str, float], features: NDArray[np.float32] | None) -> None:
-        """Note what is known of a frame."""
+        """Note what is known of a frame.
+
+        Args:
+            index: its place in the clip.
+            scores: by the name of each reward model of single frames.
+            features: (width,), of the first reward; None where it has none.
+        """
         for name, score in scores.items():
             self.frame_scores.setdefault(name, {})[index] = score
         if features is not None and self.has_curve:
@@ -184,7 +190,13 @@ class FrameBatcher:
         self._kept: dict[int, Frame] = {}
 
     def add(self, clip: PendingClip, index: int, frame: Frame) -> None:
-        """Take a frame (height, width, 3), uint8, of a clip; it is scored as soon as its batch is full."""
+        """Take a frame; it is scored as soon as its batch is full.
+
+        Args:
+            clip: whose it is; gets its scores.
+            index: its place in the clip.
+            frame: (height, width, 3), uint8, RGB.
+        """
         if clip.clip_indices:
             self._keep(clip, index, frame)
         if index not in clip.frame_indices:
@@ -276,26 +288,18 @@ def mean_of(scores: Sequence[ClipScore], metric: str) -> float:
 
 
 def compare_scores(
-    prompts: Sequence[str], before: Sequence[ClipScore], after: Sequence[ClipScore]
+    prompts: Sequence[str], before: Sequence[ClipScore], after: Sequence[ClipScore], names: Iterable[str] | None = None
 ) -> dict[str, dict[str, float]]:
-    """Each metric's paired change with its interval; several clips of a prompt count as one observation."""
-    return {
-        metric: compare_values(prompts, *([score[metric] for score in side] for side in (before, after)))
-        for metric in compared()
-    }
+    """Paired changes with their intervals, by name; several clips of a prompt count as one observation.
 
-
-def compare_rewards(
-    prompts: Sequence[str], before: Sequence[ClipScore], after: Sequence[ClipScore]
-) -> dict[str, dict[str, float]]:
-    """Each reward's paired change, likewise, by its name."""
-    return {
-        name: compare_values(prompts, *([score.rewards[name] for score in side] for side in (before, after)))
-        for name in before[0].rewards
-    }
-
-
-def compare_values(prompts: Sequence[str], before: Sequence[float], after: Sequence[float]) -> dict[str, float]:
-    """One value's paired change with its interval."""
-    a, b = (group_by_prompt(prompts, values) for values in (before, after))
-    return asdict(paired_difference(a, b))
+    Args:
+        prompts: the prompt of each clip.
+        before: scores of the clips before training.
+        after: of those after it, in the same order.
+        names: metrics or rewards; None for the metrics that comparisons have.
+    """
+    changes = {}
+    for name in compared() if names is None else names:
+        a, b = (group_by_prompt(prompts, [score[name] for score in side]) for side in (before, after))
+        changes[name] = asdict(paired_difference(a, b))
+    return changes

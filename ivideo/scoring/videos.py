@@ -109,20 +109,14 @@ def read_parts(
         The frames that reward models look at, ascending, in parts of at most `batch_size` and of bounded size.
     """
     for video in videos:
-        frames: list[tuple[int, Frame]] = []
         try:
-            for following in _read_video(video, rewards, settings):
-                if frames:
-                    yield Part(video, frames)
-                frames = following
+            yield from _read_video(video, rewards, settings)
         except IvideoError as error:
-            video.error, frames = " ".join(str(error).split()), []
-        yield Part(video, frames, is_last=True)
+            video.error = " ".join(str(error).split())
+        yield Part(video, is_last=True)
 
 
-def _read_video(
-    video: VideoToScore, rewards: Rewards, settings: ScoreSettings
-) -> Generator[list[tuple[int, Frame]], None, None]:
+def _read_video(video: VideoToScore, rewards: Rewards, settings: ScoreSettings) -> Generator[Part, None, None]:
     video.reader = reader = open_video(video.path)
     if video.prompt is None:
         video.prompt = find_prompt(reader)
@@ -146,12 +140,12 @@ def _read_video(
         if index in wanted:
             part.append((index, frame))
         if len(part) == settings.batch_size or len(part) * frame.nbytes >= MAX_PART_BYTES:
-            yield part
+            yield Part(video, part)
             part = []
     if num_read <= max(wanted):
         raise IvideoError(f"{video.path} is truncated or damaged: {num_read} of its {num_frames} frames can be read")
-    if part:
-        yield part
+    if part:  # an empty one would take the place of a next video's
+        yield Part(video, part)
     video.figures = meter.figures() if meter else None
 
 

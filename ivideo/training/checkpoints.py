@@ -1,4 +1,7 @@
-"""What training goes on from: adapter, optimiser and counters after a step, in a folder that is whole or not there."""
+"""What training goes on from: adapter, optimiser and counters after a step, in a folder that is whole or not there.
+
+What can't be written or removed there raises an IvideoError.
+"""
 
 from __future__ import annotations
 
@@ -80,8 +83,10 @@ def list_checkpoints(run: RunFolder) -> list[Path]:
 def write_checkpoint(run: RunFolder, step: int, trainer: Trainer) -> Path:
     """Save where training stands after a step, whole or not at all; nothing is done if it was saved already.
 
-    Raises:
-        IvideoError: it can't be written.
+    Args:
+        run: where to.
+        step: optimiser steps that were done.
+        trainer: as it stands.
     """
     path = checkpoint_path(run, step)
     if path.exists():
@@ -135,15 +140,12 @@ def restore_checkpoint(checkpoint: Checkpoint, trainer: Trainer) -> None:
 
 
 def copy_adapter(checkpoint: Path, folder: Path, model: TextToVideoModel) -> None:
-    """Copy a checkpoint's adapter to a folder of its own, in place of what is there; nothing if it is the same already.
+    """Copy a checkpoint's adapter to a folder of its own, in place of what is there, unless it is the same already.
 
     Args:
         checkpoint: its folder.
         folder: where to; there it is also written as other programs want it.
         model: which ways those are.
-
-    Raises:
-        IvideoError: it can't be written.
     """
     files = {file.name: file.read_bytes() for file in checkpoint.iterdir()}
     files = {name: data for name, data in files.items() if name not in (OPTIMIZER_FILE, STATE_FILE)}
@@ -161,8 +163,10 @@ def prune_checkpoints(run: RunFolder, settings: FinetuneSettings, evaluations: S
     So whichever of the newest ones a run is taken up from, its best adapter is there; before, because an evaluation
     that was made only because the run ended there does not count once the run is made longer.
 
-    Raises:
-        IvideoError: one can't be removed.
+    Args:
+        run: whose checkpoints.
+        settings: of the run.
+        evaluations: the lines of evaluations.jsonl so far.
     """
     checkpoints = list_checkpoints(run)
     newest = {step_of(path) for path in checkpoints[-settings.keep_checkpoints :]}
@@ -171,17 +175,6 @@ def prune_checkpoints(run: RunFolder, settings: FinetuneSettings, evaluations: S
     best = {decide(records, settings).best_step for records in known if records}
     for path in checkpoints:
         if step_of(path) not in {0} | newest | best:
-            remove_folder(path)
-
-
-def remove_later_checkpoints(run: RunFolder, step: int) -> None:
-    """Forget what came after a step, which is going to be done again.
-
-    Raises:
-        IvideoError: one can't be removed.
-    """
-    for path in list_checkpoints(run):
-        if step_of(path) > step:
             remove_folder(path)
 
 

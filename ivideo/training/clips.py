@@ -1,4 +1,7 @@
-"""The clips that a run edits: real ones, the base model's, or none where its chains start from noise."""
+"""The clips that a run edits: real ones, the base model's, or none where its chains start from noise.
+
+A file of a clip that is damaged or not there is an IvideoError.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,14 @@ class ClipCache:
     """
 
     def __init__(self, folder: Path, model: TextToVideoModel, prompts: list[str], settings: FinetuneSettings) -> None:
-        """Keep the clips in a folder, a safetensors file a prompt."""
+        """Say where clips are kept and how they are generated.
+
+        Args:
+            folder: gets a safetensors file a prompt.
+            model: what generates them.
+            prompts: of the run, in its order.
+            settings: of the run; size, steps and seed matter.
+        """
         self.folder, self.model, self.prompts = folder, model, prompts
         self.seed = settings.seed
         steps = {"num_inference_steps": settings.num_inference_steps}
@@ -70,11 +80,7 @@ class ClipCache:
         return len(taken)
 
     def load(self, item: int) -> Tensor:
-        """The latents of a prompt's clip.
-
-        Raises:
-            IvideoError: see `read_latents`.
-        """
+        """The latents of a prompt's clip."""
         return read_latents(self.path_of(item))
 
 
@@ -101,17 +107,17 @@ def find_clips(path: Path, prompts: Sequence[str], settings: FinetuneSettings) -
 
 
 def read_prompt(clip: Path) -> str:
-    """The prompt that a clip's file names; empty if it names none.
-
-    Raises:
-        IvideoError: it is no such file.
-    """
+    """The prompt that a clip's file names; empty if it names none."""
     with _explain_clip(clip), safe_open(clip, framework="pt") as file:
         return str((file.metadata() or {}).get("prompt", ""))
 
 
 def check_clip(clip: Path, shape: tuple[int, ...]) -> None:
     """Hold the shape of a clip's latents against what the model makes.
+
+    Args:
+        clip: a safetensors file.
+        shape: (channels, num_frames, height, width).
 
     Raises:
         IvideoError: another shape, or a damaged file.
@@ -123,11 +129,7 @@ def check_clip(clip: Path, shape: tuple[int, ...]) -> None:
 
 
 def read_latents(clip: Path) -> Tensor:
-    """A clip's latents (channels, num_frames, height, width), float32, on the CPU.
-
-    Raises:
-        IvideoError: a damaged file, or none.
-    """
+    """A clip's latents (channels, num_frames, height, width), float32, on the CPU."""
     with _explain_clip(clip):
         return load_file(clip)["latents"]
 
@@ -156,26 +158,23 @@ def check_start(settings: FinetuneSettings, listed: Sequence[ListedClip], clips:
 
 
 def prepare_clips(run: RunFolder, context: RunContext, signals: StopSignals) -> ClipOf | None:
-    """Make what base clips are missing; gives what loads a clip, or None where chains start from noise.
+    """Generate the base clip of every prompt that the run will reach, each process its share, unless it is there.
+
+    Args:
+        run: keeps the clips.
+        context: what the run is worked on with; its model may have an adapter.
+        signals: is looked at after every clip.
+
+    Returns:
+        What loads a clip; None where chains start from noise.
 
     Raises:
         StopRequested: a signal came; the clips so far are kept.
     """
-    if context.settings.start == "noise":
+    settings, prompts = context.settings, context.training
+    if settings.start == "noise":
         return None
-    cache = ClipCache(run.clips, context.model, context.training, context.settings)
-    with adapter_off(context.model.network):
-        generate_clips(cache, context, signals)
-    return cache.load
-
-
-def generate_clips(cache: ClipCache, context: RunContext, signals: StopSignals) -> None:
-    """Generate the base model's clip of every prompt that the run will reach, each process its share.
-
-    Raises:
-        StopRequested: a signal came; the clips so far are kept.
-    """
-    settings, prompts = context.settings, cache.prompts
+    cache = ClipCache(run.clips, context.model, prompts, settings)
     needed = {
         sample.item
         for step in range(min(settings.max_steps, -(-len(prompts) // settings.batch_size)))
@@ -183,9 +182,11 @@ def generate_clips(cache: ClipCache, context: RunContext, signals: StopSignals) 
     }
     missing = own_share([item for item in sorted(needed) if not cache.path_of(item).is_file()], context.processes)
     context.progress.start("base clips", len(missing))
-    for _ in map_on_cores(cache.generate, missing, cache.model.num_workers):
-        context.progress.advance()
-        if signals.received is not None:
-            break
+    with adapter_off(context.model.network):
+        for _ in map_on_cores(cache.generate, missing, context.model.num_workers):
+            context.progress.advance()
+            if signals.received is not None:
+                break
     if is_true_anywhere(signals.received is not None, context.processes):
         raise StopRequested
+    return cache.load

@@ -45,7 +45,7 @@ class RunContext:
     progress: Progress
 
     def evaluate(self, step: int, *, watched_only: bool = True, known: Evaluation | None = None) -> Evaluation:
-        """The held-out prompts with the adapter as it stands, after that many steps."""
+        """The held-out prompts with the adapter as it stands, after that many steps; see `evaluate_heldout`."""
         return evaluate_heldout(
             *(self.model, self.rewards, self.kept, self.settings, self.progress, step),
             watched_only=watched_only,
@@ -62,12 +62,21 @@ def open_context(
 ) -> RunContext:
     """Load reward models and model, and encode every prompt.
 
+    Args:
+        settings: of the run.
+        training: prompts that are trained on.
+        kept: held-out prompts.
+        processes: those that work together.
+        progress: is told what happens, by the main process only; None: nobody.
+
     Raises:
         IvideoError: one cannot be loaded, or the reward gives no gradients.
     """
     told = progress if progress and processes.is_main_process else Silence()
     start = find_start(settings)
-    rewards = load_trainable_rewards(settings)
+    rewards = load_rewards(settings.rewards, choose_device(settings.device))
+    if not rewards.is_differentiable:
+        raise IvideoError(f"reward {rewards.name} gives no gradients and cannot be trained on")
     model = open_model(generation_settings(settings), start, [*training, *kept])
     model.stepper(settings.num_inference_steps, latents_shape(model, generation_settings(settings)))
     introduce(model, [*training, *kept], told)
@@ -90,15 +99,3 @@ def find_start(settings: FinetuneSettings) -> Adapter | None:
         asked = f"lora_rank {settings.lora_rank}, lora_alpha {settings.lora_alpha:g}"
         raise UsageError(f"{asked}: training goes on from the LoRA in {start.path}; it has rank {rank}, alpha {rank}")
     return start
-
-
-def load_trainable_rewards(settings: FinetuneSettings) -> Rewards:
-    """The settings' rewards; the first is trained on, further ones only see the held-out prompts.
-
-    Raises:
-        IvideoError: the first gives no gradients, or one cannot be loaded.
-    """
-    rewards = load_rewards(settings.rewards, choose_device(settings.device))
-    if not rewards.is_differentiable:
-        raise IvideoError(f"reward {rewards.name} gives no gradients and cannot be trained on")
-    return rewards

@@ -34,7 +34,14 @@ class Sample:
 
 
 def samples_of_step(step: int, batch_size: int, num_items: int, seed: int) -> list[Sample]:
-    """The samples of an optimiser step, over all processes."""
+    """The samples of an optimiser step, over all processes.
+
+    Args:
+        step: optimiser step, from 0.
+        batch_size: samples a step.
+        num_items: prompts that are trained on.
+        seed: of the run; decides the order of each epoch.
+    """
     positions = range(step * batch_size, (step + 1) * batch_size)
     return [Sample(item_at(p, num_items, seed), p // num_items, p) for p in positions]
 
@@ -43,6 +50,11 @@ def draw_noise(samples: Sequence[Sample], shape: tuple[int, ...], settings: Fine
     """The noise that chains start from, (len(samples), *shape); each row depends on its sample only.
 
     Clips are corrupted with temporal offset noise, pure noise has none.
+
+    Args:
+        samples: one a row.
+        shape: of one clip's latents (channels, num_frames, height, width).
+        settings: of the run: seed, start and weight of the offset noise.
     """
     rows = []
     for sample in samples:
@@ -55,12 +67,24 @@ def draw_noise(samples: Sequence[Sample], shape: tuple[int, ...], settings: Fine
 
 
 def draw_row(sample: Sample, shape: tuple[int, ...], settings: FinetuneSettings, purpose: str) -> Tensor:
-    """Standard normal noise (1, *shape) for one purpose of a sample."""
+    """Standard normal noise (1, *shape) of a sample.
+
+    Args:
+        sample: whose noise.
+        shape: without the batch axis.
+        settings: tell the seed.
+        purpose: what it is for; different purposes get independent draws.
+    """
     return draw_normal(shape, seed=settings.seed, step=sample.epoch, sample_indices=[sample.position], purpose=purpose)
 
 
 def draw_frames(samples: Sequence[Sample], settings: FinetuneSettings) -> Tensor:
-    """One frame of each segment, (len(samples), num_segments): a random one, or the first."""
+    """One frame of each segment, (len(samples), num_segments): a random one, or the first.
+
+    Args:
+        samples: one a row.
+        settings: of the run: frames, segments, seed, and whether frames are drawn.
+    """
     num_frames, num_segments = settings.num_frames, settings.num_segments
     if settings.frame_draw == "first":
         return first_frame_indices(num_frames, num_segments).repeat(len(samples), 1)
@@ -108,12 +132,7 @@ class BatchScorer:
     """
 
     def __init__(
-        self,
-        rewards: Rewards,
-        prompts: Sequence[str],
-        drawn: Tensor,
-        settings: FinetuneSettings,
-        device: torch.device,
+        self, rewards: Rewards, prompts: Sequence[str], drawn: Tensor, settings: FinetuneSettings, device: torch.device
     ) -> None:
         """Find out what is looked at.
 

@@ -66,6 +66,11 @@ def find_broken_floor(base: Record, record: Record, settings: FinetuneSettings) 
     """What fell too far below the base, in words: the motion, else a reward that is not trained on; None if nothing.
 
     Motion must keep `min_motion` of the base's mean. For rewards see `falls_below`.
+
+    Args:
+        base: the evaluation at step 0.
+        record: the one that is held against it.
+        settings: of the run: the floors, and the rewards.
     """
     before, now = base["values"]["motion"], record["values"]["motion"]
     if now < settings.min_motion * before:
@@ -99,6 +104,10 @@ def find_standstill(history: Sequence[Record], patience: int) -> str | None:
     """Why the reward's course is reason to stop, in words; None if it is none.
 
     A reward is a new best if it is above all before it, the base's included.
+
+    Args:
+        history: the lines of evaluations.jsonl so far, the base's first.
+        patience: evaluations without a new best that are too many; 0: never.
     """
     rewards = [record["values"]["reward"] for record in history]
     highest = rewards.index(max(rewards))
@@ -166,8 +175,11 @@ def split_heldout(
 ) -> tuple[list[str], list[str]]:
     """Which prompts are trained on, and which are kept for the before / after.
 
-    Held out are the given ones, else those that a bundled model brings, else every tenth prompt of the list, which is
-    then not trained on; of the others, those that are trained on are left out.
+    Args:
+        prompts: the list to train on.
+        settings: whether and on how many prompts the run is evaluated, and its model.
+        heldout: those to keep, but for those that are trained on; None: those that a bundled model brings, else every
+            tenth prompt of the list, which is then not trained on.
 
     Raises:
         IvideoError: nothing would be left to evaluate on.
@@ -215,11 +227,6 @@ def add_second_reward(settings: FinetuneSettings, progress: Progress) -> Finetun
     return settings
 
 
-def watched_indices(num_prompts: int, settings: FinetuneSettings) -> list[int]:
-    """Which of the held-out prompts every evaluation sees, evenly spread: 4 of 28 are 0, 7, 14 and 21."""
-    return spread(range(num_prompts), settings.num_watched_prompts)
-
-
 def evaluate_heldout(
     model: TextToVideoModel,
     rewards: Rewards,
@@ -246,7 +253,7 @@ def evaluate_heldout(
         known: an evaluation of the same weights, whose clips are not made again.
     """
     generation = generation_settings(settings)
-    watched = watched_indices(len(prompts), settings)
+    watched = spread(range(len(prompts)), settings.num_watched_prompts)
     indices = watched if watched_only else list(range(len(prompts)))
     found = dict(zip(known.indices, zip(known.clips, known.scores, strict=True), strict=True)) if known else {}
     missing = [index for index in indices if index not in found]
@@ -286,7 +293,13 @@ def write_before_after(
 ) -> list[Path]:
     """Write a few held-out prompts' clips before, after and side by side; returns the joined ones.
 
-    `start` is the adapter that training went on from, and that made the clips before.
+    Args:
+        run: where to.
+        prompts: all held-out prompts.
+        before: the evaluation of the base.
+        after: that of the chosen adapter.
+        settings: of the run.
+        start: the adapter that training went on from, and that made the clips before.
     """
     generation = generation_settings(settings)
     suffix, joined_paths = default_suffix(), []

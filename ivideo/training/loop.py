@@ -48,7 +48,16 @@ class TrainingLoop:
         signals: StopSignals,
         progress: Progress,
     ) -> None:
-        """Read the evaluations so far from the run's folder."""
+        """Read the evaluations so far from the run's folder.
+
+        Args:
+            trainer: where it stands when the loop begins.
+            run: keeps logs, checkpoints and the best adapter.
+            evaluate: makes and scores the held-out clips.
+            recorder: is shown every step and evaluation.
+            signals: end the loop after a step.
+            progress: is told what happens.
+        """
         self.trainer, self.run, self.evaluate, self.recorder = trainer, run, evaluate, recorder
         self.signals, self.progress = signals, progress
         self.settings, self.processes = trainer.settings, trainer.accelerator

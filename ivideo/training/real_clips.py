@@ -128,6 +128,10 @@ class RealClips:
     def describe(self, clip: ListedClip, encoder: str) -> ClipRecord:
         """What is known of a clip before it is decoded.
 
+        Args:
+            clip: as it is listed.
+            encoder: the model's `fingerprint_encoder`.
+
         Raises:
             IvideoError: no caption, or a video that cannot be read.
         """
@@ -188,28 +192,23 @@ def split_source(source: Source) -> tuple[list[str], list[ListedClip]]:
         IvideoError: more than a tenth of the clips have no caption or no file.
     """
     listed = [item for item in source if isinstance(item, ListedClip)]
-    check_listed(listed)
-    prompts = [item.prompt if isinstance(item, ListedClip) else item for item in source]
-    return [prompt for prompt in prompts if prompt or not listed], listed
-
-
-def check_listed(listed: Sequence[ListedClip]) -> None:
-    """Hold a list against what can be seen without reading a video: captions are there, and so are the files.
-
-    Raises:
-        IvideoError: it fails for more than a tenth.
-    """
     faults = []
-    for clip in listed:
+    for clip in listed:  # what can be seen without reading a video
         if not clip.prompt:
             faults.append(f"{clip.video} has no caption ({clip.place})")
         elif not clip.video.exists():
             faults.append(f"video {clip.video} does not exist ({clip.place})")
     refuse_many(faults, len(listed))
+    prompts = [item.prompt if isinstance(item, ListedClip) else item for item in source]
+    return [prompt for prompt in prompts if prompt or not listed], listed
 
 
 def refuse_many(faults: Sequence[str], num_clips: int) -> None:
     """Refuse to train on what is left when more than a tenth of the clips cannot be used.
+
+    Args:
+        faults: why a clip cannot be used, a line each.
+        num_clips: of the whole list.
 
     Raises:
         IvideoError: that is so; names the first few.
@@ -250,6 +249,10 @@ def _name_first(faults: Sequence[str]) -> str:
 
 def prepare_real_clips(context: RunContext, listed: Sequence[ListedClip]) -> RealClips:
     """Encode the clips that are trained on, the main process before the others, which then find them in the cache.
+
+    Args:
+        context: model, captions that are trained on, settings and processes of the run.
+        listed: the whole list.
 
     Raises:
         IvideoError: too many cannot be used.

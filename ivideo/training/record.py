@@ -132,7 +132,8 @@ def open_tracker(settings: FinetuneSettings | None, run: RunFolder) -> Iterator[
         yield lambda record, group: None
         return
     tracker = start_tracker(settings.tracker, run)
-    tracker.store_init_configuration({name: as_scalar(value) for name, value in settings.model_dump().items()})
+    values = settings.model_dump().items()  # trackers take numbers and texts
+    tracker.store_init_configuration({k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in values})
     try:
         yield lambda record, group: tracker.log(flatten_numbers(record, group), step=record["step"])
     finally:
@@ -164,16 +165,15 @@ def start_tracker(name: str, run: RunFolder) -> Any:
     return tracker
 
 
-def as_scalar(value: Any) -> Any:
-    """A setting as trackers take it: what is no number or text becomes text."""
-    return value if isinstance(value, bool | int | float | str) else str(value)
-
-
 def flatten_numbers(record: Mapping[str, Any], group: str) -> dict[str, float]:
     """The numbers of a record by path; lists and the step are left out.
 
     {"step": 3, "loss": .1, "rewards": {"clip": .2}} in the group "train" gives {"train/loss": .1,
     "train/rewards/clip": .2}.
+
+    Args:
+        record: a line of metrics.jsonl or evaluations.jsonl.
+        group: how the paths begin.
     """
     numbers: dict[str, float] = {}
     for name, value in record.items():
@@ -220,10 +220,6 @@ class Recorder:
 
 @contextmanager
 def open_recorder(run: RunFolder, context: RunContext) -> Iterator[Recorder]:
-    """Lend a recorder, with the tracker that the settings name.
-
-    Raises:
-        IvideoError: the tracker cannot be opened.
-    """
+    """Lend a recorder, with the tracker that the settings name; see `open_tracker`."""
     with open_tracker(context.settings if context.processes.is_main_process else None, run) as track:
         yield Recorder(run, context, track)

@@ -29,7 +29,7 @@ from ivideo.training.checkpoints import (
     digest_prompts,
     list_checkpoints,
     read_checkpoint,
-    remove_later_checkpoints,
+    step_of,
 )
 from ivideo.training.heldout import decide, split_heldout
 from ivideo.training.loop import is_evaluated
@@ -162,6 +162,12 @@ def check_same_prompts(
 ) -> None:
     """Hold prompts, or the captions of clips, that were given again against the run's.
 
+    Args:
+        run: the run.
+        settings: its own; they say which prompts are held out.
+        source: prompts or clips that were given; None: none were.
+        heldout: held-out prompts, likewise.
+
     Raises:
         UsageError: they are others.
     """
@@ -178,6 +184,11 @@ def check_same_prompts(
 
 def open_checkpoint(found: Resumable, settings: FinetuneSettings, prompts: Sequence[str]) -> Checkpoint | None:
     """The checkpoint to go on from; None if the run was cut off before its first one.
+
+    Args:
+        found: the run, and the checkpoint that was named.
+        settings: of the run as it goes on.
+        prompts: that it trains on, one a clip where clips are real.
 
     Raises:
         IvideoError: it is missing, damaged, or does not belong to the run's settings and prompts.
@@ -203,6 +214,11 @@ def cut_back(run: RunFolder, settings: FinetuneSettings, step: int) -> None:
 
     Metrics and evaluations of later steps and later checkpoints go, as do half-written files.
 
+    Args:
+        run: the run; nobody else may be writing there.
+        settings: of the run; they say which steps were evaluated.
+        step: of the checkpoint; 0 without one.
+
     Raises:
         IvideoError: metrics, an evaluation or the best checkpoint before the step are missing.
     """
@@ -219,7 +235,9 @@ def cut_back(run: RunFolder, settings: FinetuneSettings, step: int) -> None:
         read_checkpoint(checkpoint_path(run, best))
     run.summary.unlink(missing_ok=True)  # it says that the run is finished
     sweep_temporaries(run.root)
-    remove_later_checkpoints(run, step)
+    for path in list_checkpoints(run):
+        if step_of(path) > step:
+            remove_folder(path)
     if run.best.is_dir() and not best:
         remove_folder(run.best)
     write_json_lines(run.metrics, metrics)

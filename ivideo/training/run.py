@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from ivideo.models.lora import add_lora, restore_lora
 from ivideo.processes import StopRequested, StopSignals, explain_out_of_memory, join_processes, resume_command, tell_all
 from ivideo.progress import Progress, Silence
 from ivideo.rewards.registry import runs_code
-from ivideo.scoring.clips import compare_rewards, compare_scores
+from ivideo.scoring.clips import compare_scores
 from ivideo.training.checkpoints import (
     Checkpoint,
     checkpoint_path,
@@ -60,9 +60,6 @@ def finetune(
     A LoRA that a foreign file of weights brings is trained on, from where it stands; the clips are its base's. Of
     several processes the main one's output counts.
 
-    Returns:
-        The run's folder: config, metrics, checkpoints, adapters, curve, videos, summary.
-
     Raises:
         IvideoError: bad input, an output that cannot be used, or a training that diverged.
         Interrupted: a signal came; the run can be gone on with.
@@ -96,9 +93,6 @@ def go_on(found: Resumable, settings: FinetuneSettings, *, progress: Progress | 
         settings: the run's, as `resumed_settings` gives them.
         progress: is told what happens.
 
-    Returns:
-        The run's folder.
-
     Raises:
         IvideoError: another process works on it, or its checkpoint is missing, damaged or does not fit.
         Interrupted: a signal came; the run can be gone on with again.
@@ -130,7 +124,15 @@ def go_on(found: Resumable, settings: FinetuneSettings, *, progress: Progress | 
 def start_run(
     run: RunFolder, context: RunContext, real: RealClips | None, clips: Path | None, ready_clips: Mapping[str, Path]
 ) -> None:
-    """Create the run's folder with all that it starts from, whole or not at all."""
+    """Create the run's folder with all that it starts from, whole or not at all.
+
+    Args:
+        run: its folder, new or empty.
+        context: what it is worked on with.
+        real: real clips to train on; None where the base model makes them.
+        clips: the earlier run that base clips come from, as it was named.
+        ready_clips: those clips, by prompt.
+    """
     with atomic_folder(check_new_run(run.root)) as folder:
         new = RunFolder(folder)
         write_text(new.config, write_toml(context.settings))
@@ -144,21 +146,22 @@ def start_run(
             context.progress.say(f"{taken} of {len(context.training)} base clips: from {clips}")
 
 
-@contextmanager
-def lock_run(run: RunFolder, processes: Accelerator) -> Iterator[None]:
-    """Keep other launches out of the run's folder.
-
-    Raises:
-        IvideoError: another one is at work there.
-    """
-    with lock_folder(run.root) if processes.is_main_process else nullcontext():
-        yield
+def lock_run(run: RunFolder, processes: Accelerator) -> AbstractContextManager[None]:
+    """Keep other launches out of the run's folder inside the block; see `lock_folder`."""
+    return lock_folder(run.root) if processes.is_main_process else nullcontext()
 
 
 def work(
     run: RunFolder, context: RunContext, real: RealClips | None, checkpoint: Checkpoint | None, started: float
 ) -> RunFolder:
     """Make what clips are missing, train to the end, and report.
+
+    Args:
+        run: its folder.
+        context: what it is worked on with.
+        real: real clips to train on; None where the base model makes them.
+        checkpoint: where training goes on from; None for its start.
+        started: `time.monotonic()` at the beginning.
 
     Raises:
         Interrupted: a signal came; says how to go on.
@@ -188,7 +191,14 @@ def work(
 def prepare_trainer(
     context: RunContext, real: RealClips | None, clip_of: ClipOf | None, checkpoint: Checkpoint | None
 ) -> Trainer:
-    """The trainer at its start, or where a checkpoint left it."""
+    """The trainer at its start, or where a checkpoint left it.
+
+    Args:
+        context: what the run is worked on with; its model gets an adapter if it has none.
+        real: real clips to train on, whose captions are the prompts.
+        clip_of: loads a clip; None where chains start from noise.
+        checkpoint: where training goes on from.
+    """
     settings, model = context.settings, context.model
     if context.start is None:
         add_lora(model.network, settings.lora_rank, settings.lora_alpha, settings.seed, model.lora_targets)
@@ -248,7 +258,7 @@ def report_run(run: RunFolder, context: RunContext, loop: TrainingLoop, num_step
         videos = write_before_after(run, context.kept, before, after, context.settings, context.start)
         changes = {
             "heldout": compare_scores(context.kept, before.scores, after.scores),
-            "heldout_rewards": compare_rewards(context.kept, before.scores, after.scores),
+            "heldout_rewards": compare_scores(context.kept, before.scores, after.scores, before.scores[0].rewards),
             "videos": [str(path) for path in videos],
         }
     loop.recorder.draw_curve(loop.evaluations, chosen)
@@ -263,7 +273,15 @@ def evaluate_fully(run: RunFolder, context: RunContext, loop: TrainingLoop, step
 
 
 def summarise(run: RunFolder, context: RunContext, loop: TrainingLoop, num_steps: int, chosen: int) -> dict[str, Any]:
-    """The run in one JSON object, but for its changes."""
+    """The run in one JSON object, but for its changes.
+
+    Args:
+        run: its folder.
+        context: what it was worked on with.
+        loop: the training that is done.
+        num_steps: optimiser steps that were done.
+        chosen: the step whose adapter is kept for use; 0 is the base.
+    """
     return {
         "schema_version": SUMMARY_VERSION,
         "run": str(run.root),

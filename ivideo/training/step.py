@@ -127,7 +127,14 @@ class Trainer:
     ) -> None:
         """Encode the prompts once and make the optimiser (AdamW, no weight decay).
 
-        All of `rewards` score every step; the first is maximised. `clip_of` is None where chains start from noise.
+        Args:
+            model: has the adapter that is trained.
+            rewards: all score every step; the first is maximised.
+            prompts: one an item.
+            clip_of: loads an item's clip; None where chains start from noise.
+            settings: of the run.
+            accelerator: the processes that share each batch.
+            timer: is told of every phase; None: nobody.
 
         Raises:
             UsageError: a batch that is too small for every process to get a clip of it.
@@ -199,11 +206,7 @@ class Trainer:
             return cut.differentiate(loss, self.parameters), torch.stack(sums).detach()
 
     def _apply_gradients(self, learning_rate: float, attenuated_reward: float) -> float:
-        """Step the optimiser with the gradients of all processes, unless reward or gradient is no finite number.
-
-        Returns:
-            The gradient's norm before it is clipped.
-        """
+        """Step the optimiser, unless reward or gradient is no finite number; gives the norm before it is clipped."""
         self._add_up_gradients()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
@@ -251,6 +254,10 @@ class Trainer:
     def restore(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Any]) -> None:
         """Go on from what `state` gave.
 
+        Args:
+            tensors: the optimiser's, by the name of the parameter and of the state.
+            counters: steps that were left out, and the scale of the loss.
+
         Raises:
             ValueError: the tensors belong to another adapter.
         """
@@ -277,9 +284,11 @@ class Trainer:
             cut: where the graph is cut, so that it is differentiated in two parts.
         """
         settings, model = self.settings, self.model
-        latents = self.load_clips(samples)
-        shape = latents_shape(model, generation_settings(settings)) if latents is None else tuple(latents.shape[1:])
         items = [sample.item for sample in samples]
+        latents = None
+        if self.clip_of is not None:
+            latents = torch.stack([self.clip_of(item) for item in items]).to(model.device, non_blocking=True)
+        shape = latents_shape(model, generation_settings(settings)) if latents is None else tuple(latents.shape[1:])
         prompts = [self.prompts[item] for item in items]
         scorer = BatchScorer(self.rewards, prompts, draw_frames(samples, settings), settings, model.device)
         objective = editing_objective(
@@ -302,9 +311,3 @@ class Trainer:
         if scores is not None:
             scores |= means
         return add_whole_clips(objective, means[self.rewards.name].clip)
-
-    def load_clips(self, samples: Sequence[Sample]) -> Tensor | None:
-        """Latents of the samples' clips (len(samples), channels, num_frames, height, width); None from noise."""
-        if self.clip_of is None:
-            return None
-        return torch.stack([self.clip_of(sample.item) for sample in samples]).to(self.model.device, non_blocking=True)

@@ -58,13 +58,10 @@ class StreamInfo:
 
 
 def probe(path: Path) -> StreamInfo:
-    """Ask what a file holds, decoding no further than its first frame.
+    """Ask what a file's first video stream is, cover pictures left out; no more than a frame is decoded.
 
     Args:
         path: an existing file.
-
-    Returns:
-        What its first video stream is, cover pictures left out.
 
     Raises:
         IvideoError: not a video, nothing but sound, or not one frame can be decoded.

@@ -1,4 +1,4 @@
-"""Folders of pictures as clips, and which videos a path means."""
+"""Folders of pictures as clips, and which videos a path means; a folder that can't be read is an IvideoError."""
 
 from __future__ import annotations
 
@@ -19,23 +19,21 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
+def list_folder(folder: Path) -> list[Path]:
+    """What lies in a folder, in natural order, without hidden files."""
+    try:
+        return sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=natural_order)
+    except OSError as error:
+        raise explain_os_error("read folder", folder, error) from error
+
+
 def list_frames(folder: Path) -> list[Path]:
-    """List a folder's pictures in natural order: frame2.png comes before frame10.png.
+    """List a folder's pictures (.png, .jpg, .jpeg) in natural order: frame2.png comes before frame10.png.
 
     Args:
         folder: an existing folder; what else lies in it, hidden files and subfolders are left out.
-
-    Returns:
-        The .png, .jpg and .jpeg files, none where there are none.
-
-    Raises:
-        IvideoError: the folder can't be read.
     """
-    try:
-        found = [path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES]
-    except OSError as error:
-        raise explain_os_error("read folder", folder, error) from error
-    return sorted((path for path in found if not path.name.startswith(".") and path.is_file()), key=natural_order)
+    return [path for path in list_folder(folder) if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()]
 
 
 def list_content(video: Path) -> list[Path]:
@@ -72,13 +70,10 @@ def natural_order(path: Path) -> list[tuple[int, str]]:
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
-    """Read a picture as it is meant to be seen: turned as its EXIF data say; transparency is ignored.
+    """Read a picture, uint8 (height, width, 3), RGB: turned as its EXIF data say; transparency is ignored.
 
     Args:
         path: a .png or .jpg.
-
-    Returns:
-        uint8 (height, width, 3), RGB.
 
     Raises:
         IvideoError: missing, damaged, or of more than 8 bits a channel.
@@ -106,19 +101,13 @@ def find_videos(path: Path) -> list[Path]:
     Returns:
         The videos in natural order. A path that means nothing of this kind is given back as it is: opening it tells
         what is wrong.
-
-    Raises:
-        IvideoError: the folder can't be read.
     """
     if not path.exists() and has_magic(str(path)):
         matches = sorted(map(Path, glob(str(path), recursive=True)), key=_natural_path)
         return [video for match in matches for video in find_videos(match)] or [path]
     if not path.is_dir():
         return [path]
-    try:
-        children = sorted((child for child in path.iterdir() if not child.name.startswith(".")), key=natural_order)
-    except OSError as error:
-        raise explain_os_error("read folder", path, error) from error
+    children = list_folder(path)
     videos = [child for child in children if child.suffix.lower() in READABLE_SUFFIXES and child.is_file()]
     if not videos and list_frames(path):
         return [path]

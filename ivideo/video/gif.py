@@ -42,9 +42,6 @@ def read_gif_header(path: Path) -> GifHeader:
     Args:
         path: an existing file that begins with "GIF8".
 
-    Returns:
-        The header.
-
     Raises:
         IvideoError: cut off, or without frames.
         OSError: the file can't be opened.

@@ -15,7 +15,9 @@ Frames = NDArray[np.uint8]
 PAPER = (255, 255, 255)
 INK = (32, 33, 36)
 STRIP_HEIGHT = 28
+NUM_PICKS = 4  # frames of a clip on a sheet
 _FONT_SIZE = 15
+_PANEL_HEIGHT = 256
 _TILE = 128
 _GAP = 4
 _MARGIN = 16
@@ -27,22 +29,16 @@ def enlarge(frames: Frames, factor: int) -> Frames:
     Args:
         frames: (num_frames, height, width, 3), uint8.
         factor: copies of each pixel in both directions, at least 1.
-
-    Returns:
-        (num_frames, height * factor, width * factor, 3), uint8.
     """
     return frames.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
 def annotate(frames: Frames, text: str) -> Frames:
-    """Put a strip with one line of text on top of a clip; text that is too wide ends in "...".
+    """Put a strip with a line of dark text on white over a clip, STRIP_HEIGHT pixels more; too wide text ends in "...".
 
     Args:
         frames: (num_frames, height, width, 3), uint8.
         text: what to say, e.g. the candidate's name.
-
-    Returns:
-        (num_frames, STRIP_HEIGHT + height, width, 3), uint8: dark text on white over the clip.
     """
     num_frames, _, width, _ = frames.shape
     strip = Image.new("RGB", (width, STRIP_HEIGHT), PAPER)
@@ -50,18 +46,14 @@ def annotate(frames: Frames, text: str) -> Frames:
     return np.concatenate([np.broadcast_to(np.asarray(strip), (num_frames, STRIP_HEIGHT, width, 3)), frames], axis=1)
 
 
-def label_clip(frames: Frames, text: str, min_height: int = 256) -> Frames:
-    """Enlarge a small clip by a whole factor and put a line of text on top: a panel of a side-by-side video.
+def label_clip(frames: Frames, text: str) -> Frames:
+    """Enlarge a small clip by a whole factor, up to 256 pixels high, with a line of text on top: a panel of a video.
 
     Args:
         frames: (num_frames, height, width, 3), uint8.
         text: what to say.
-        min_height: clips are enlarged as far as this allows, in pixels: 64 become 256, 100 become 200.
-
-    Returns:
-        (num_frames, STRIP_HEIGHT + height * factor, width * factor, 3), uint8.
     """
-    return annotate(enlarge(frames, max(1, min_height // frames.shape[1])), text)
+    return annotate(enlarge(frames, max(1, _PANEL_HEIGHT // frames.shape[1])), text)
 
 
 def stack_side_by_side(panels: Sequence[Frames], gap: int = 8) -> Frames:
@@ -70,9 +62,6 @@ def stack_side_by_side(panels: Sequence[Frames], gap: int = 8) -> Frames:
     Args:
         panels: clips of (num_frames, height, width, 3), uint8, each of its own size; at least one.
         gap: white pixels between neighbours, at least 0.
-
-    Returns:
-        (most frames, greatest height, sum of widths + gap * (number of panels - 1), 3), uint8.
     """
     num_frames = max(len(panel) for panel in panels)
     height = max(panel.shape[1] for panel in panels)
@@ -93,9 +82,6 @@ def stack_in_rows(panels: Sequence[Frames], num_columns: int, gap: int = 8) -> F
         panels: clips of (num_frames, height, width, 3), uint8, each of its own size; at least one.
         num_columns: clips a row, at least 1.
         gap: white pixels between neighbours, at least 0.
-
-    Returns:
-        (most frames, sum of the rows' heights and gaps, greatest width of a row, 3), uint8.
     """
     rows = [
         stack_side_by_side(panels[start : start + num_columns], gap) for start in range(0, len(panels), num_columns)
@@ -103,23 +89,23 @@ def stack_in_rows(panels: Sequence[Frames], num_columns: int, gap: int = 8) -> F
     return stack_side_by_side([row.swapaxes(1, 2) for row in rows], gap).swapaxes(1, 2)
 
 
-def contact_sheet(
-    rows: Sequence[tuple[str, Sequence[Frames]]], column_names: Sequence[str], num_picks: int = 4
-) -> Image.Image:
-    """Draw prompts as rows and candidates as columns, each cell a few frames of a clip from its first to its last.
+def pick_frames(frames: Frames) -> Frames:
+    """The frames of a clip that a sheet shows, evenly spread from first to last: 0, 5, 10 and 15 of 16."""
+    picked: Frames = frames[np.linspace(0, len(frames) - 1, NUM_PICKS).round().astype(int)]
+    return picked
+
+
+def contact_sheet(rows: Sequence[tuple[str, Sequence[Frames]]], column_names: Sequence[str]) -> Image.Image:
+    """Draw prompts as rows and candidates as columns, each cell a clip's `pick_frames`, 128 pixels high.
 
     Args:
         rows: label (the prompt) and one clip of (num_frames, height, width, 3), uint8, for each column.
         column_names: what stands above each column.
-        num_picks: frames of a clip that are shown, evenly spread: 4 of 16 are the frames 0, 5, 10 and 15.
-
-    Returns:
-        An RGB picture; frames are 128 pixels high.
 
     Raises:
         ValueError: a row that doesn't have one clip for each column.
     """
-    cells = [[_draw_cell(clip, num_picks) for clip in clips] for _, clips in rows]
+    cells = [[_draw_cell(clip) for clip in clips] for _, clips in rows]
     if any(len(row) != len(column_names) for row in cells):
         raise ValueError("each row needs one clip for each column")
     widths = [max((row[column].width for row in cells), default=0) for column in range(len(column_names))]
@@ -147,9 +133,6 @@ def write_png(path: Path, picture: Image.Image) -> Path:
         path: the file to create or replace, whatever its suffix.
         picture: what to write.
 
-    Returns:
-        The same path.
-
     Raises:
         IvideoError: the file can't be written.
     """
@@ -158,14 +141,13 @@ def write_png(path: Path, picture: Image.Image) -> Path:
     return path
 
 
-def _draw_cell(clip: Frames, num_picks: int) -> Image.Image:
-    picks = np.linspace(0, len(clip) - 1, num_picks).round().astype(int)
+def _draw_cell(clip: Frames) -> Image.Image:
     height, width = clip.shape[1:3]
     size = (max(round(width * _TILE / height), 1), _TILE)
     method = Image.Resampling.NEAREST if _TILE % height == 0 else Image.Resampling.LANCZOS
-    cell = Image.new("RGB", (num_picks * (size[0] + _GAP) - _GAP, _TILE), PAPER)
-    for place, pick in enumerate(picks):
-        cell.paste(Image.fromarray(clip[pick]).resize(size, method), (place * (size[0] + _GAP), 0))
+    cell = Image.new("RGB", (NUM_PICKS * (size[0] + _GAP) - _GAP, _TILE), PAPER)
+    for place, pick in enumerate(pick_frames(clip)):
+        cell.paste(Image.fromarray(pick).resize(size, method), (place * (size[0] + _GAP), 0))
     return cell
 
 

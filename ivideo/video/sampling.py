@@ -15,7 +15,7 @@ from ivideo.video.reader import Frames, VideoReader
 def sample_indices(num_frames: int, fps: float, video_fps: float) -> list[int]:
     """Choose a run of frames from a video's start on, each the nearest in time at the rate that is wanted.
 
-    index_k = floor(k * max(1, video_fps / fps) + 1/2)
+    index_k = floor(k * max(1, video_fps / fps) + 1/2), from 0 on.
 
     A video of a lower rate gives its frames one after the other: none comes twice, and what moves in it moves faster.
     Rates are averages; uneven time stamps are not looked at. 5 frames at 8 a second of a video at 30: 0, 4, 8, 11, 15.
@@ -24,9 +24,6 @@ def sample_indices(num_frames: int, fps: float, video_fps: float) -> list[int]:
         num_frames: frames to choose, at least 1.
         fps: frames a second that are wanted.
         video_fps: frames a second that the video has.
-
-    Returns:
-        Positions from 0 on, rising.
     """
     step = max(1.0, video_fps / fps)
     return [math.floor(index * step + 0.5) for index in range(num_frames)]
@@ -35,16 +32,13 @@ def sample_indices(num_frames: int, fps: float, video_fps: float) -> list[int]:
 def crop_box(height: int, width: int, target_height: int, target_width: int) -> tuple[float, float, float, float]:
     """Find the largest centred part of a picture that has the aspect of another size.
 
-    A picture of 100 rows and 64 columns for 32 x 32: rows 18 to 82, (0, 18, 64, 82).
+    In pixels, not always whole ones: (left, top, right, bottom). 100 rows and 64 columns for 32 x 32: (0, 18, 64, 82).
 
     Args:
         height: of the picture, in pixels.
         width: the same.
         target_height: of the size whose aspect it is to have, in any unit.
         target_width: the same.
-
-    Returns:
-        (left, top, right, bottom) in pixels, not always whole ones.
     """
     scale = min(height / target_height, width / target_width)
     own_height, own_width = min(height, target_height * scale), min(width, target_width * scale)
@@ -53,15 +47,12 @@ def crop_box(height: int, width: int, target_height: int, target_width: int) -> 
 
 
 def fit_frame(frame: Frame, height: int, width: int) -> Frame:
-    """Crop a frame to an aspect (`crop_box`) and resize it to a size, bicubic with antialiasing.
+    """Crop a frame to an aspect (`crop_box`) and resize it, bicubic with antialiasing; one of that size stays as it is.
 
     Args:
         frame: uint8 (any height, any width, 3), RGB.
         height: of the result, in pixels.
         width: the same.
-
-    Returns:
-        uint8 (height, width, 3); a frame of that size comes back as it is.
     """
     own_height, own_width, _ = frame.shape
     box = crop_box(own_height, own_width, height, width)
@@ -69,7 +60,7 @@ def fit_frame(frame: Frame, height: int, width: int) -> Frame:
 
 
 def read_clip(video: VideoReader, num_frames: int, fps: float, height: int, width: int) -> Frames:
-    """Read a clip off a video's start: its frames by `sample_indices`, each by `fit_frame`.
+    """Read a clip off a video's start, uint8 (num_frames, height, width, 3): by `sample_indices`, each by `fit_frame`.
 
     No further frame than the last one needed is decoded, and only one is held in its own size.
 
@@ -79,9 +70,6 @@ def read_clip(video: VideoReader, num_frames: int, fps: float, height: int, widt
         fps: its frames a second.
         height: of its frames, in pixels.
         width: the same.
-
-    Returns:
-        uint8 (num_frames, height, width, 3), RGB.
 
     Raises:
         IvideoError: the video is too short, or damaged before the clip's last frame.

@@ -59,9 +59,6 @@ def write_video(path: Path, frames: Frames, fps: float, metadata: Mapping[str, A
         fps: frames per second, kept to 1/100 (.gif: at most 50, in delays of 1/100 s).
         metadata: what `json.dumps` takes; "prompt", if it is there, is text.
 
-    Returns:
-        The same path.
-
     Raises:
         UsageError: another suffix, a frame rate that the format does not know, or .mp4 without an encoder.
         IvideoError: the file can't be written.
@@ -137,9 +134,5 @@ def _encode(path: Path, frames: Frames, fps: float, options: list[str]) -> None:
                 writer.write_frame(frame)
         if process.wait() != 0:
             log.seek(0)
-            raise OSError(f"ffmpeg: {_last_line(log.read())}")
-
-
-def _last_line(log: str) -> str:
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    return lines[-1] if lines else "no reason given"
+            lines = [line.strip() for line in log.read().splitlines() if line.strip()]
+            raise OSError(f"ffmpeg: {lines[-1] if lines else 'no reason given'}")

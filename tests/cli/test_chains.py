@@ -40,7 +40,7 @@ SETTINGS: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("chains")
-    (folder / "judge.py").write_text("def brightness(frames, prompts):\n    return frames.mean((2, 3, 4))\n")
+    (folder / "reward.py").write_text("def brightness(frames, prompts):\n    return frames.mean((2, 3, 4))\n")
     (folder / "p.txt").write_text("a cat\na dog\na cow\n")
     return folder
 
@@ -48,7 +48,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def train(ivideo, root: Path, authors_folder: Path) -> Callable[..., Result]:
     """`train(run, *flags)`: a new run."""
-    settings = {**SETTINGS, "model": authors_folder, "reward": f"{root / 'judge.py'}:brightness"}
+    settings = {**SETTINGS, "model": authors_folder, "reward": f"{root / 'reward.py'}:brightness"}
     flags = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value)]
     return lambda run, *more: ivideo("finetune", root / "p.txt", *flags, "--no-eval", "--output", run, *more)
 
@@ -107,7 +107,7 @@ def test_an_interrupted_run_goes_on_to_the_same(
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "train_step", train_step)
         assert train(run, "--start", "noise", "--gradient", way).exit_code == 143
-    reward = f"{root / 'judge.py'}:brightness"
+    reward = f"{root / 'reward.py'}:brightness"
     other = ivideo("finetune", "--resume", run, "--reward", reward, "--gradient", "last", "--frame-draw", "first")
     assert other.exit_code == 2
     refused = f"--gradient last (the run has {way}), --frame-draw first (the run has random) would change what it"

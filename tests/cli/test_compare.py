@@ -23,7 +23,7 @@ from ivideo.metrics.registry import compared
 from ivideo.video.reader import read_video
 from ivideo.video.writer import write_video
 
-COMPARED = [*compared(), "emoji-clip"]  # the run's second judge looks on here, too
+COMPARED = [*compared(), "emoji-clip"]  # the run's second reward model, too
 NUMBERS = (
     "metric a b mean_a mean_b difference ci_low ci_high n wins ties losses win_share sign_p sign_p_corrected "
     "wilcoxon_p wilcoxon_p_corrected effect_size"
@@ -148,7 +148,7 @@ def test_pictures_and_results_lie_in_the_output(compared) -> None:
     assert said.splitlines()[-2:] == [f"videos, pictures and results: {output}", f"report: {output / 'report.html'}"]
 
 
-def test_the_table_of_clips_has_a_row_a_clip_and_contestant(compared) -> None:
+def test_the_table_of_clips_has_a_row_a_clip_and_candidate(compared) -> None:
     results, output, _ = compared
     rows = list(csv.DictReader((output / "results.csv").read_text().splitlines()))
     assert [(row["prompt"], row["contestant"]) for row in rows] == [
@@ -301,7 +301,7 @@ def test_preference_is_shown_in_the_table(compared, capsys: pytest.CaptureFixtur
     assert lines[lines.index("strong against base, by 3 people") + 4] == ""
 
 
-def test_each_scale_is_a_contestant(ivideo, trained_run: Path, tmp_path: Path, compared) -> None:
+def test_each_scale_is_a_candidate(ivideo, trained_run: Path, tmp_path: Path, compared) -> None:
     (tmp_path / "p.txt").write_text("a pig\n")
     flags = ("--prompts", tmp_path / "p.txt", "--lora-scale", 0, "--lora-scale", 1)
     results = json.loads(ivideo("compare", "base", trained_run, *flags).stdout)

@@ -46,7 +46,7 @@ def test_a_run_folder_holds_everything(trained_run: Path) -> None:
     assert before.frames.shape == after.frames.shape == (4, 64, 64, 3)
     assert not np.array_equal(before.frames, after.frames)
     assert read_video(trained_run / "videos" / "00_a-pig_before_after.mp4").frames.shape == (4, 284, 520, 3)
-    assert Image.open(trained_run / "curve.png").size == (960, 1080)  # reward, loss, second judge, motion
+    assert Image.open(trained_run / "curve.png").size == (960, 1080)  # reward, loss, second reward, motion
 
 
 def test_metrics_have_their_fields(trained_run: Path) -> None:

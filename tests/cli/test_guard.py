@@ -39,7 +39,7 @@ def test_a_training_past_its_best_stops_and_says_why(ivideo, prompts: Path, smal
     assert any(line.startswith("network with graph") and "%" in line for line in lines)
 
 
-def test_the_bundled_second_judge_ends_a_training_that_spoils_the_clips(
+def test_the_bundled_second_reward_model_ends_a_training_that_spoils_the_clips(
     ivideo, prompts: Path, small_training, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"

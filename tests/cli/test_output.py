@@ -68,7 +68,7 @@ def test_a_column_without_any_value_is_left_out_of_a_table(capsys: pytest.Captur
     ]
 
 
-def test_table_names_the_judge_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_table_names_the_reward_model_once(capsys: pytest.CaptureFixture[str]) -> None:
     print_records(Format.table)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["path", "reward"]

@@ -47,7 +47,7 @@ FINISHED = {"adapter", "best", "checkpoints", "clips", "config.toml", "curve.png
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("resume")
-    (folder / "judge.py").write_text(BRIGHTNESS)
+    (folder / "reward.py").write_text(BRIGHTNESS)
     (folder / "p.txt").write_text("".join(f"{prompt}\n" for prompt in PROMPTS))
     return folder
 
@@ -55,15 +55,15 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def start(ivideo, root: Path, authors_folder: Path) -> Callable[..., Result]:
     """`start(run, *flags)`: a new run."""
-    settings = {**SETTINGS, "model": authors_folder, "reward": f"{root / 'judge.py'}:brightness"}
+    settings = {**SETTINGS, "model": authors_folder, "reward": f"{root / 'reward.py'}:brightness"}
     flags = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value)]
     return lambda run, *more: ivideo("finetune", root / "p.txt", *flags, "--output", run, *more)
 
 
 @pytest.fixture(scope="module")
 def resume(ivideo, root: Path) -> Callable[..., Result]:
-    """`resume(run, *flags)`: the same by `--resume`, with the judge named again, as its code is to be run."""
-    reward = f"{root / 'judge.py'}:brightness"
+    """`resume(run, *flags)`: the same by `--resume`, with the reward named again, as its code is to be run."""
+    reward = f"{root / 'reward.py'}:brightness"
     return lambda run, *more: ivideo("finetune", "--resume", run, "--reward", reward, *more)
 
 
@@ -130,7 +130,7 @@ def test_a_signal_finishes_the_step_and_says_how_to_go_on(
         stop_in_step(patch, 2, number)
         result = start(run)
     assert (result.exit_code, result.stdout) == (code, "")
-    command = f"ivideo finetune --resume {run} --reward {root / 'judge.py'}:brightness"
+    command = f"ivideo finetune --resume {run} --reward {root / 'reward.py'}:brightness"
     assert result.stderr.splitlines()[-1] == f"interrupted after step 3 of 5; go on with: {command}"
     assert (run / "adapter" / "adapter_model.safetensors").read_bytes() == (
         run / "checkpoints" / "step_00003" / "adapter_model.safetensors"
@@ -284,10 +284,10 @@ def test_a_run_in_use_is_left_alone(start, resume, broken: Path) -> None:
     )
 
 
-def test_a_judge_that_breaks_its_contract_later_leaves_the_last_checkpoint(
+def test_a_reward_that_breaks_its_contract_later_leaves_the_last_checkpoint(
     start, resume, root: Path, whole: Path, tmp_path: Path
 ) -> None:
-    reward_model, run = root / "judge.py", tmp_path / "run"
+    reward_model, run = root / "reward.py", tmp_path / "run"
     moody = "calls = 0\ndef brightness(frames, prompts):\n    global calls\n    calls += 1\n"
     try:
         reward_model.write_text(f"{moody}    return frames.mean((2, 3, 4))[:, : 1 if calls == 9 else None]\n")
@@ -343,7 +343,7 @@ MOMENTS: dict[str, tuple[Any, str]] = {
 def test_a_killed_run_comes_out_the_same(root: Path, authors_folder: Path, whole: Path, tmp_path: Path) -> None:
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["ivideo.training.run", "ivideo.training.resume"])
-    settings = {**SETTINGS, "model": str(authors_folder), "reward": f"{root / 'judge.py'}:brightness"}
+    settings = {**SETTINGS, "model": str(authors_folder), "reward": f"{root / 'reward.py'}:brightness"}
     run = tmp_path / "run"
 
     def train(place: str, call: int) -> int | None:

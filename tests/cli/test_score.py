@@ -120,7 +120,7 @@ def test_attenuation_can_be_switched_off(ivideo, video: Path) -> None:
     assert record["attenuated_reward"] == pytest.approx(record["reward"], abs=1e-6)
 
 
-def test_the_model_that_made_a_video_chooses_the_judge(ivideo, base_videos: Path, tmp_path: Path, monkeypatch) -> None:
+def test_the_model_that_made_a_video_chooses_the_reward(ivideo, base_videos: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("IVIDEO_MODEL", "modelscope")
     video = sorted(base_videos.iterdir())[0]
     assert ivideo("score", video).exit_code == 0

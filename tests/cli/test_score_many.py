@@ -138,8 +138,8 @@ def test_vbenchs_file_and_the_plot_tell_of_those_that_were_scored(ivideo, mixed:
 
 
 def test_a_function_of_ones_own_has_no_consistency(ivideo, base_videos: Path, tmp_path: Path) -> None:
-    (tmp_path / "judge.py").write_text("def bright(frames, prompts):\n    return frames.mean((2, 3, 4))\n")
-    record = json.loads(ivideo("score", min(base_videos.iterdir()), "--reward", f"{tmp_path}/judge.py:bright").stdout)
+    (tmp_path / "reward.py").write_text("def bright(frames, prompts):\n    return frames.mean((2, 3, 4))\n")
+    record = json.loads(ivideo("score", min(base_videos.iterdir()), "--reward", f"{tmp_path}/reward.py:bright").stdout)
     assert record["consistency"] is None
     frames = read_video(min(base_videos.iterdir())).frames
     assert record["frame_rewards"] == pytest.approx((frames / 255).mean((1, 2, 3)), abs=1e-6)

@@ -14,12 +14,12 @@ from ivideo.models.unet3d.authors_weights import read_authors_lora, read_unet_fi
 from ivideo.models.unet3d.load import load_network
 from ivideo.video.reader import read_video
 
-JUDGE = ("--reward", "emoji-preference", "--dtype", "float32", "--quiet")
+REWARD = ("--reward", "emoji-preference", "--dtype", "float32", "--quiet")
 
 
 @pytest.fixture
 def flags(authors_folder: Path, small: list[str]) -> tuple[str, ...]:
-    return ("--model", str(authors_folder), *small, *JUDGE)
+    return ("--model", str(authors_folder), *small, *REWARD)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def continued(ivideo, authors_folder: Path, authors_file: Path, small_training, 
         0,
     )
     base = ("--model", authors_folder, "--unet", authors_file)
-    result = ivideo("finetune", root / "p.txt", *base, *sizes, *small_training, *JUDGE, "-o", root / "run")
+    result = ivideo("finetune", root / "p.txt", *base, *sizes, *small_training, *REWARD, "-o", root / "run")
     assert result.exit_code == 0, result.stderr
     return root / "run"
 
@@ -104,7 +104,7 @@ def test_training_goes_on_from_the_lora_and_remembers_the_file(
     before, after = (read_video(videos / f"00_a-cat_{moment}.mp4").metadata for moment in ("before", "after"))
     assert (before["adapter"], after["adapter"]) == (str(authors_file), str(continued / "best"))
     for lora in (continued, continued / "adapter"):
-        result = ivideo("generate", "a cat", "--lora", lora, *small, *JUDGE, "-o", tmp_path)
+        result = ivideo("generate", "a cat", "--lora", lora, *small, *REWARD, "-o", tmp_path)
         assert result.exit_code == 0, result.stderr
         assert read_video(Path(result.stdout.strip())).metadata["unet"] == str(authors_file)
 

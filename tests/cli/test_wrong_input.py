@@ -15,7 +15,7 @@ from ivideo.video.writer import write_video
 SMALL = "--num-frames 4 --num-inference-steps 2 --model emoji-world"
 TRAINING = f"{SMALL} --num-grad-steps 1"
 WEIGHTS = "adapter_model.safetensors"
-JUDGE = """
+REWARD = """
 def wrong(frames, prompts):
     return frames.mean((1, 2, 3, 4))
 
@@ -36,7 +36,7 @@ def wrong_things(tmp_path_factory: pytest.TempPathFactory, base_videos: Path, tr
         "typo.toml": "num_segmets = 2\n",
         "broken.toml": "seed = = 1\n",
         "text.mp4": "not a video\n",
-        "judge.py": JUDGE,
+        "reward.py": REWARD,
     }
     for folder in ("nothing", "full", "one"):
         (root / folder).mkdir()
@@ -125,8 +125,8 @@ CASES = [
     ("score good.mp4 --reward emoji-preference=-1", 2, "must be a positive number"),
     ("score good.mp4 --reward emoji-preference=1,clip", 2, "every reward model of a sum needs a weight"),
     ("score good.mp4 --reward file.py:f", 1, "file.py does not exist"),
-    ("score good.mp4 --reward judge.py:missing", 1, "has no function 'missing'"),
-    ("score good.mp4 --reward judge.py:wrong", 1, "reward judge.py:wrong returned a float32 tensor (1,) instead of"),
+    ("score good.mp4 --reward reward.py:missing", 1, "has no function 'missing'"),
+    ("score good.mp4 --reward reward.py:wrong", 1, "reward reward.py:wrong returned a float32 tensor (1,) instead of"),
     ("score good.mp4 --reward hpsv2:text.mp4", 1, "text.mp4 is damaged or no checkpoint of HPSv2"),
     ("score -", 2, "no videos"),
     ("compare base nope", 2, "unknown model 'nope'"),
@@ -169,8 +169,8 @@ CASES = [
     ("finetune prompts.txt --model nope -o new", 2, "unknown model 'nope'"),
     ("finetune prompts.txt --height 24 $TRAINING -o new", 2, "--height 24: emoji-world needs a multiple of 16"),
     ("finetune prompts.txt --reward nope $TRAINING -o new", 2, "unknown reward 'nope'"),
-    ("finetune prompts.txt --reward judge.py:hard $TRAINING -o new", 1, "gives no gradients and cannot be trained on"),
-    ("finetune prompts.txt --reward emoji-preference=1,judge.py:hard=1 $TRAINING -o new", 1, "gives no gradients"),
+    ("finetune prompts.txt --reward reward.py:hard $TRAINING -o new", 1, "gives no gradients and cannot be trained on"),
+    ("finetune prompts.txt --reward emoji-preference=1,reward.py:hard=1 $TRAINING -o new", 1, "gives no gradients"),
     ("finetune prompts.txt --eval-prompts prompts.txt $TRAINING -o new", 1, "every held-out prompt is also trained on"),
     ("finetune prompts.txt --eval-prompts missing.txt $TRAINING -o new", 1, "missing.txt does not exist"),
 ]

@@ -1,4 +1,4 @@
-"""What the name of a contestant means, and which settings it gets."""
+"""What the name of a candidate means, and which settings it gets."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def test_an_adapter_of_the_package_is_called_by_its_name() -> None:
         find_candidate("emoji-world-instrct")
 
 
-def test_contestants_are_called_by_the_last_part_of_their_paths(trained_run: Path, base_videos: Path) -> None:
+def test_candidates_are_called_by_the_last_part_of_their_paths(trained_run: Path, base_videos: Path) -> None:
     found = find_candidates(["base", str(trained_run), str(base_videos)])
     assert [(one.name, one.kind) for one in found] == [("base", "model"), ("mine", "adapter"), ("videos", "folder")]
 
 
-def test_contestants_of_one_name_keep_their_paths(trained_run: Path, tmp_path: Path) -> None:
+def test_candidates_of_one_name_keep_their_paths(trained_run: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(trained_run, tmp_path / "mine")
     names = [str(trained_run), "base", str(copy)]
     assert [one.name for one in find_candidates(names)] == names

@@ -12,7 +12,7 @@ from ivideo.comparing.results import read_ratings
 from ivideo.errors import IvideoError, UsageError
 from ivideo.report.rating_page import KEY_NAME
 
-# Contestant 0 is the baseline; it is on the right in bb and dd; aa and bb show the same prompt.
+# Candidate 0 is the baseline; it is on the right in bb and dd; aa and bb show the same prompt.
 ITEMS = {
     "aa": {"row": 0, "prompt": "a cat", "seed": 0, "left": 0, "right": 1},
     "bb": {"row": 1, "prompt": "a cat", "seed": 1, "left": 1, "right": 0},
@@ -39,7 +39,7 @@ def write_answers(path: Path, rater: str, saved: str = "2026-11-25T13:00:00Z", *
     return path
 
 
-def test_sides_become_contestants(folder: Path) -> None:
+def test_sides_become_candidates(folder: Path) -> None:
     ann = write_answers(folder / "ann.json", "Ann", aa="right tie", bb="left right", cc="tie left")
     bob = write_answers(folder / "bob.json", "Bob", aa="right -", bb="right -", dd="left -")
     result = read_ratings([ann, bob], folder)

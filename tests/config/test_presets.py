@@ -67,7 +67,7 @@ def test_quick_changes_the_length_and_not_the_method():
         assert changed <= allowed, model
 
 
-def test_the_emoji_world_is_scored_by_its_own_judge_at_its_own_size():
+def test_the_emoji_world_is_scored_by_its_own_reward_model_at_its_own_size():
     preset = preset_for("emoji-world")
     assert (preset["reward"], preset["height"], preset["width"]) == ("emoji-preference", 64, 64)
 

@@ -37,7 +37,7 @@ class CountingDecoder:
         return (pixels / 2 + 0.5).clamp(0, 1)
 
 
-def golden_judge(tokens):
+def golden_reward(tokens):
     text = functional.normalize(tokens @ ARRAYS["W_txt"], dim=-1)
 
     def score_frames(frames):
@@ -69,7 +69,7 @@ def test_golden_loss_gradient_and_number_of_decoded_frames(case):
         frame_indices,
         num_frames=case["num_frames"],
         decode_frames=decoder,
-        score_frames=golden_judge(ARRAYS[f"{case['key']}_tokens"]),
+        score_frames=golden_reward(ARRAYS[f"{case['key']}_tokens"]),
         attenuation_rate=case["lambda_tar"],
     )
     objective.loss.backward()
@@ -138,7 +138,7 @@ def test_half_precision_scores_are_averaged_in_float32(dtype):
     assert objective.loss.item() == pytest.approx(0.8718921, abs=1e-6)
 
 
-def test_a_judge_that_scores_whole_clips_is_refused():
+def test_a_reward_that_scores_whole_clips_is_refused():
     with pytest.raises(ValueError, match="one weight per score"):
         segmental_objective(
             torch.ones(2, 3, 4, 1, 1),
@@ -151,7 +151,7 @@ def test_a_judge_that_scores_whole_clips_is_refused():
 
 
 def test_gradcheck_of_the_segmental_objective():
-    reward_model = golden_judge(ARRAYS["case00_tokens"][:1])
+    reward_model = golden_reward(ARRAYS["case00_tokens"][:1])
 
     def loss(latents):
         return segmental_objective(
@@ -179,7 +179,7 @@ def editing(ddim20):
         "conditioning": 0.1,
         "stepper": ddim20,
         "decode_frames": CountingDecoder(),
-        "score_frames": golden_judge(ARRAYS["case12_tokens"]),
+        "score_frames": golden_reward(ARRAYS["case12_tokens"]),
         "num_frames": 8,
         "strength": 0.2,
         "attenuation_rate": 1.0,

@@ -1,4 +1,4 @@
-"""The command, with a judge and a referee that read their answers from the clip, and once on the bundled model."""
+"""The command: a reward model and a classifier read their answers from the clip; and once on the bundled model."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def make_clip(scene, reward=0, axis=0):
     return clip
 
 
-class StandInReferee:
-    def judge(self, clips):
+class StandInClassifier:
+    def classify(self, clips):
         subjects, motions, places = clips[:, 0, 0, 0].T
         return SimpleNamespace(
             subjects=[SUBJECTS[i] for i in subjects],
@@ -57,10 +57,10 @@ class StandIn(RewardModel):
 
 
 def test_each_clip_gets_its_own_measurements(monkeypatch):
-    monkeypatch.setattr(records, "REFEREE_BATCH", 2)
+    monkeypatch.setattr(records, "CLASSIFIER_BATCH", 2)
     night, snow = Scene("cat", "running", "at night"), Scene("owl", "flying", "in the snow")
     clips = np.stack([make_clip(night, 3, 0), make_clip(snow, 5, 1), make_clip(night, 7, 2)])
-    measured = measure_clips(clips, [CAT, CAT, OWL], Rewards.of(StandIn()), StandInReferee(), SETTINGS, Silence())
+    measured = measure_clips(clips, [CAT, CAT, OWL], Rewards.of(StandIn()), StandInClassifier(), SETTINGS, Silence())
     assert [m.prompt for m in measured] == [CAT, CAT, OWL]
     assert [m.values["reward"] for m in measured] == pytest.approx([3, 5, 7])
     assert [m.values["subject_accuracy"] for m in measured] == [1, 0, 0]
@@ -88,8 +88,8 @@ def test_every_source_stands_where_it_belongs(tmp_path):
         {"one": [(CAT, 0), (CAT, 1)], "two": [(OWL, 0), (OWL, 1)]},
         Sources(worth("clean", 90), worth("trip", 50), worth("base", 10), [worth("x", 20), worth("y", 40)]),
         SETTINGS,
-        judge=Rewards.of(StandIn()),
-        referee=StandInReferee(),
+        rewards=Rewards.of(StandIn()),
+        classifier=StandInClassifier(),
         cache=tmp_path,
     )
     one, two = result["one"], result["two"]
@@ -121,27 +121,27 @@ def test_bad_input_is_one_line(arguments, prepare, message, code, tmp_path, caps
     if prepare:
         prepare(tmp_path)
     with pytest.raises(SystemExit) as stopped:
-        main([argument.replace("RUN", str(tmp_path)) for argument in arguments], StandInReferee())
+        main([argument.replace("RUN", str(tmp_path)) for argument in arguments], StandInClassifier())
     output, errors = capsys.readouterr()
     assert (stopped.value.code, output, errors.count("\n")) == (code, "", 1)
     assert errors.startswith("error: ")
     assert message in errors
 
 
-def test_a_missing_font_or_referee_says_how_to_get_it(monkeypatch, tmp_path):
+def test_a_missing_font_or_classifier_says_how_to_get_it(monkeypatch, tmp_path):
     def no_weights():
         raise FileNotFoundError("weights are missing: train them")
 
-    monkeypatch.setattr("examples.emoji_world.referee.load_referee", no_weights)
+    monkeypatch.setattr("examples.emoji_world.classifier.load_classifier", no_weights)
     with pytest.raises(IvideoError, match="train them"):
-        command.open_referee()
+        command.open_classifier()
     monkeypatch.setattr(renderer, "FONT_PATH", tmp_path / "none.ttf")
     with pytest.raises(IvideoError, match=r"none\.ttf is missing: apt-get install"):
         clean_source()
 
 
-class FeaturelessReferee:
-    def judge(self, clips):
+class FeaturelessClassifier:
+    def classify(self, clips):
         assert clips.shape[1:] == (16, 64, 64, 3)
         n = len(clips)
         return SimpleNamespace(
@@ -154,7 +154,7 @@ def test_the_whole_command_on_the_bundled_model(tmp_path, capsys):
     arguments = ["--splits", "heldout", "--max-prompts", "1", "--num-seeds", "1", "--num-inference-steps", "1"]
     outputs = []
     for _ in range(2):
-        main([*arguments, "--cache", str(tmp_path), "--format", "json"], FeaturelessReferee())
+        main([*arguments, "--cache", str(tmp_path), "--format", "json"], FeaturelessClassifier())
         outputs.append(capsys.readouterr())
     assert outputs[0].out == outputs[1].out
     assert ["clips of base: 1 made in" in output.err for output in outputs] == [True, False]
@@ -165,7 +165,7 @@ def test_the_whole_command_on_the_bundled_model(tmp_path, capsys):
     split = result["splits"]["heldout"]
     assert (split["num_prompts"], split["runs"], split["base"]["diversity"]) == (1, [], None)
     assert split["clean"]["reward"] > split["base"]["reward"]
-    main([*arguments, "--cache", str(tmp_path)], FeaturelessReferee())
+    main([*arguments, "--cache", str(tmp_path)], FeaturelessClassifier())
     assert f"{split['base']['reward']:.4f}" in capsys.readouterr().out
 
 

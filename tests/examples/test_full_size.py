@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from examples import published_sizes
-from examples.full_size import TINY, run_measured, write_judge, write_text_to_video
+from examples.full_size import TINY, run_measured, write_reward_model, write_text_to_video
 from ivideo.models.families import load_model
 
 CPU = torch.device("cpu")
@@ -43,12 +43,12 @@ def test_the_vocabulary_is_clip_s(folder: Path) -> None:
     assert torch.equal(ours, theirs)
 
 
-def test_the_judge_is_a_checkpoint_of_open_clip(tmp_path: Path) -> None:
-    vision = {**published_sizes.JUDGE["vision_cfg"], "layers": 1, "width": 160}
-    text = {**published_sizes.JUDGE["text_cfg"], "layers": 1, "width": 32, "heads": 2}
+def test_the_reward_model_is_a_checkpoint_of_open_clip(tmp_path: Path) -> None:
+    vision = {**published_sizes.REWARD["vision_cfg"], "layers": 1, "width": 160}
+    text = {**published_sizes.REWARD["text_cfg"], "layers": 1, "width": 32, "heads": 2}
     config = {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}
-    write_judge(tmp_path / "hps" / "judge.pt", config)
-    state = torch.load(tmp_path / "hps" / "judge.pt", weights_only=True, mmap=True)["state_dict"]
+    write_reward_model(tmp_path / "hps" / "reward.pt", config)
+    state = torch.load(tmp_path / "hps" / "reward.pt", weights_only=True, mmap=True)["state_dict"]
     assert {weight.dtype for weight in state.values()} == {torch.float16}
     network = open_clip.CLIP(**config)
     network.load_state_dict(state)

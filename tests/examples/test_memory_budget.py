@@ -48,24 +48,25 @@ def test_fused_attention_keeps_no_matrix():
 
 
 def test_the_sizes_are_the_published_ones():
-    assert open_clip.get_model_config("ViT-H-14") == published_sizes.JUDGE
+    assert open_clip.get_model_config("ViT-H-14") == published_sizes.REWARD
     weights = memory_budget.measure_weights(torch.bfloat16)
     assert weights["U-Net"] / 2 == pytest.approx(1.411e9, rel=1e-3)
     assert weights["autoencoder"] / 2 == pytest.approx(83.7e6, rel=1e-2)
     assert weights["text encoder (gone once prompts are encoded)"] / 2 == pytest.approx(340.4e6, rel=1e-2)
-    assert weights["judge (float32)"] / 4 == pytest.approx(986.1e6, rel=1e-3)
+    assert weights["reward model (float32)"] / 4 == pytest.approx(986.1e6, rel=1e-3)
 
 
 def test_recomputing_and_branches_in_turn_need_less():
-    towers = {name: {**published_sizes.JUDGE[name], "layers": 1, "width": 80} for name in ("vision_cfg", "text_cfg")}
-    networks = replace(published_sizes.TINY, judge={**published_sizes.JUDGE, **towers})
+    towers = {name: {**published_sizes.REWARD[name], "layers": 1, "width": 80} for name in ("vision_cfg", "text_cfg")}
+    networks = replace(published_sizes.TINY, reward={**published_sizes.REWARD, **towers})
     shape = Shape(num_frames=4, height=64, width=128, num_segments=4)
     kept, recomputed = (
         measure_step(shape, torch.bfloat16, Arrangement(*how), networks) for how in ((False, True), (True, False))
     )
     assert recomputed["kept by U-Net"] < kept["kept by U-Net"] / 5
     assert recomputed["kept by decoder"] < kept["kept by decoder"] / 10
-    assert recomputed["kept by judge"] == pytest.approx(kept["kept by judge"], rel=1e-4)  # constants come only once
-    assert recomputed["kept by judge"] > 0
+    name = "kept by reward model"
+    assert recomputed[name] == pytest.approx(kept[name], rel=1e-4)  # constants come only once
+    assert recomputed[name] > 0
     assert recomputed["no gradient"] < kept["no gradient"] * 0.7  # one branch at a time
     assert recomputed["backward"] < kept["backward"] / 2

@@ -30,7 +30,7 @@ def test_captions_that_do_not_name_a_motion_do_not_count_for_it() -> None:
     ]
     assert average(clips) == {
         "reward": pytest.approx(0.6),
-        "watcher": pytest.approx(0.3),
+        "second": pytest.approx(0.3),
         "motion": 1.5,
         "subject": 0.5,
         "motion_seen": 1.0,
@@ -39,7 +39,7 @@ def test_captions_that_do_not_name_a_motion_do_not_count_for_it() -> None:
 
 
 @pytest.mark.slow
-def test_both_runs_and_the_referee_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_both_runs_and_the_classifier_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "prompts.txt").write_text("a cat surfing\na dog running\n")
     (tmp_path / "small.toml").write_text(
         "num_inference_steps = 2\ngeneration_num_inference_steps = 2\nnum_grad_steps = 1\n"
@@ -49,6 +49,6 @@ def test_both_runs_and_the_referee_in_small(tmp_path: Path, capsys: pytest.Captu
     steps = ("--max-steps", 2, "--eval-every", 1, "--num-eval-prompts", 2, "--learning-rate", 0.3)
     main([str(word) for word in (tmp_path / "out", *files, *steps)])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["step", "reward", "watcher", "motion", "subject", "motion_seen", "place", "guard"]
+    assert lines[0].split() == ["step", "reward", "second", "motion", "subject", "motion_seen", "place", "guard"]
     assert [line.split()[0] for line in lines[2:5]] == ["0", "1", "2"]
     assert lines[-1].startswith("guard: ")

@@ -21,7 +21,7 @@ MARGIN = 0.2  # of the cosine, between right and wrong prompts
 
 
 @pytest.fixture(scope="module")
-def judge():
+def reward_model():
     return load_reward("emoji-clip", torch.device("cpu"))
 
 
@@ -31,12 +31,12 @@ def pool():
     return Pool(300, SEED)
 
 
-def test_floors_hold_on_held_out_renders(judge, pool):
-    shares = evaluate(judge.network, judge.tokenize, pool, SEED, count=300)
+def test_floors_hold_on_held_out_renders(reward_model, pool):
+    shares = evaluate(reward_model.network, reward_model.tokenize, pool, SEED, count=300)
     assert {kind: shares[kind] for kind, floor in FLOORS.items() if shares[kind] < floor} == {}
 
 
-def test_clips_of_the_bundled_model_fit_their_own_prompts_better_than_wrong_ones(judge, pool, tmp_path):
+def test_clips_of_the_bundled_model_fit_their_own_prompts_better_than_wrong_ones(reward_model, pool, tmp_path):
     model = load_model("emoji-world", torch.device("cpu"), torch.float32)
     maker = Maker(tmp_path / "bundled")
     by_subject, by_place = [], []
@@ -45,7 +45,8 @@ def test_clips_of_the_bundled_model_fit_their_own_prompts_better_than_wrong_ones
         scene = clip.scene
         others = [replace(scene, subject=subject) for subject in SUBJECTS if subject != scene.subject]
         elsewhere = [replace(scene, place=place) for place in places_for(scene.motion) if place != scene.place]
-        right, *wrong = (judge.score(frames, [shown.caption()]).mean().item() for shown in (scene, *others, *elsewhere))
+        captions = [shown.caption() for shown in (scene, *others, *elsewhere)]
+        right, *wrong = (reward_model.score(frames, [caption]).mean().item() for caption in captions)
         by_subject.append(right - np.mean(wrong[: len(others)]))
         by_place.append(right - max(wrong[len(others) :]))
     assert np.mean(by_subject) > MARGIN

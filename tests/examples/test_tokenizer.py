@@ -81,6 +81,6 @@ def test_shipped_tokenizers_have_the_structure(folder):
 
 @pytest.mark.parametrize("folder", [EMOJI_PREFERENCE, EMOJI_CLIP])
 def test_shipped_tokenizers_fit_their_networks(folder):
-    judge = json.loads((folder / "open_clip_config.json").read_text())["model_cfg"]["text_cfg"]
-    assert len(CLIPTokenizer.from_pretrained(folder)) == judge["vocab_size"]
-    assert judge["context_length"] == CONTEXT_LENGTH
+    config = json.loads((folder / "open_clip_config.json").read_text())["model_cfg"]["text_cfg"]
+    assert len(CLIPTokenizer.from_pretrained(folder)) == config["vocab_size"]
+    assert config["context_length"] == CONTEXT_LENGTH

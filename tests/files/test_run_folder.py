@@ -7,17 +7,18 @@ from pathlib import Path
 import pytest
 
 from ivideo.errors import IvideoError
-from ivideo.files.run_folder import check_new_run, create_run_folder, open_run_folder
+from ivideo.files.atomic import prepare_folder
+from ivideo.files.run_folder import RunFolder, check_new_run, open_run_folder
 
 
 def test_a_new_run_is_made_only_when_asked(tmp_path: Path) -> None:
     assert check_new_run(tmp_path / "runs" / "a") == tmp_path / "runs" / "a"
     assert not (tmp_path / "runs").exists()
-    run = create_run_folder(tmp_path / "runs" / "a")
+    run = RunFolder(prepare_folder(tmp_path / "runs" / "a"))
     run.config.write_text("seed = 1\n")
     assert open_run_folder(tmp_path / "runs" / "a") == run
     with pytest.raises(IvideoError, match="is not empty"):
-        create_run_folder(run.root)
+        check_new_run(run.root)
 
 
 def test_what_is_no_run_is_told(tmp_path: Path) -> None:

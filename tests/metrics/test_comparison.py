@@ -1,4 +1,4 @@
-"""Several contestants against the first, by hand and against scipy."""
+"""Several candidates against the first, by hand and against scipy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_seeds_of_a_prompt_are_one_observation_by_hand() -> None:
     assert (one.tests.sign_p, one.sign_p_corrected, one.wilcoxon_p_corrected) == (0.5, 1, 1)
 
 
-def test_every_p_is_corrected_over_metrics_and_contestants() -> None:
+def test_every_p_is_corrected_over_metrics_and_candidates() -> None:
     """Against Holm by hand: the smallest of four p by 4, the next by 3, each no less than the one before."""
     rng = np.random.default_rng(0)
     prompts = [f"prompt {i}" for i in range(12)]
@@ -63,6 +63,6 @@ def test_a_deviation_needs_two_values() -> None:
     assert describe([1, 3]) == Mean(2, pytest.approx(np.sqrt(2)))
 
 
-def test_every_contestant_needs_a_value_a_row() -> None:
+def test_every_candidate_needs_a_value_a_row() -> None:
     with pytest.raises(ValueError, match="zip"):
         compare_candidates(["a", "b"], {"reward": [[1, 2], [1]]})

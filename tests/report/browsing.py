@@ -10,7 +10,7 @@ from typing import Any
 from ivideo.report import pages as report
 
 LONG_WORD = "w" * 200
-MEANINGS = {"reward": "Mean score by the first judge.", "motion": "Mean optical flow."}
+MEANINGS = {"reward": "Mean score by the first reward model.", "motion": "Mean optical flow."}
 
 
 def write_report(folder: Path, results: dict[str, Any], **options: Any) -> Path:

@@ -74,7 +74,7 @@ def colour_clips(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 
 @pytest.fixture
 def make_results(tmp_path: Path, colour_clips: list[bytes]) -> Callable[..., dict[str, Any]]:
-    """`make_results(prompts, names)` lays clips under `tmp_path` and gives results; contestant i scores i / 10 more.
+    """`make_results(prompts, names)` lays clips under `tmp_path` and gives results; candidate i scores i / 10 more.
 
     Rewards rise by 0.01 from row to row; the difference of row r is 0.1 i + 0.02 for even and - 0.03 for odd r.
     """
@@ -127,8 +127,8 @@ def make_comparison(rows: list[dict[str, Any]], names: Sequence[str]) -> dict[st
             {"name": name, "kind": "folder", "model": None, "adapter": None, "lora_scale": None, "settings": {"fps": 8}}
             for name in names
         ],
-        "judge": "a judge",
-        "judges": {"judge": "a judge", "clip": "CLIP"},
+        "judge": "a reward model",
+        "judges": {"preference": "a reward model", "clip": "CLIP"},
         "metrics": metrics,
         "means": {
             metric: [{"mean": float(one.mean()), "std": float(one.std())} for one in sides]

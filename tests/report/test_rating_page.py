@@ -22,7 +22,7 @@ NAMES = ("theirbase", "mytuned")
 
 
 def find_candidate(path: Path) -> int:
-    """Whose clip it is: red is contestant 0, green 1, blue 2."""
+    """Whose clip it is: red is candidate 0, green 1, blue 2."""
     return int(read_video(path).frames[:, 6:].mean(axis=(0, 1, 2)).argmax())
 
 
@@ -56,7 +56,7 @@ def test_key_tells_the_sides(make_results: Callable[..., Any], tmp_path: Path) -
             assert find_candidate(clip) == getattr(place, side)
 
 
-def test_every_row_meets_every_contestant_in_a_drawn_order(make_results: Callable[..., Any], tmp_path: Path) -> None:
+def test_every_row_meets_every_candidate_in_a_drawn_order(make_results: Callable[..., Any], tmp_path: Path) -> None:
     results = make_results([f"prompt {i}" for i in range(8)], names=(*NAMES, "other"))
     write_rating_page(tmp_path, results)
     items = [*read_key(tmp_path).items.values()]

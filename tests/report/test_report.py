@@ -112,7 +112,7 @@ def test_table_sorts_by_every_column(
 
 
 @pytest.mark.needs_browser
-def test_metric_and_contestant_are_chosen_for_all_that_follows(
+def test_metric_and_candidate_are_chosen_for_all_that_follows(
     make_results: Callable[..., Any], open_page: Callable[..., Any], tmp_path: Path
 ) -> None:
     from selenium.webdriver.support.ui import Select

@@ -70,7 +70,7 @@ class QuickTrainer(Trainer):
 
 
 def nobody(*_: object) -> None:
-    """Looks on."""
+    """Does nothing."""
 
 
 @pytest.fixture

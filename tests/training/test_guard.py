@@ -1,4 +1,4 @@
-"""The guard decides by the evaluations alone; every course here was judged by hand."""
+"""The guard decides by the evaluations alone; every course here was decided by hand."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_still_base_has_no_motion_to_lose() -> None:
     assert decide(make_history([0.6, 0.7], [0.0, 0.0]), make_settings()).stop_reason is None
 
 
-def test_a_second_judge_that_falls_stops_and_cannot_be_the_best() -> None:
+def test_a_second_reward_that_falls_stops_and_cannot_be_the_best() -> None:
     decision = decide(make_history([0.6, 0.7, 0.9], seconds=[0.3, 0.3, 0.28]), make_settings())
     assert decision.best_step == 9
     assert decision.stop_reason == "second, which is not trained on, fell from 0.3000 to 0.2800 (`min_judge`)"
@@ -116,13 +116,13 @@ def test_a_fall_is_more_than_a_share_and_more_than_chance(before: list[float], n
     assert falls_below(before, now, 0.95) is falls
 
 
-def test_a_part_of_the_trained_sum_is_no_second_judge() -> None:
+def test_a_part_of_the_trained_sum_is_no_second_reward() -> None:
     assert untrained_rewards(("a=1,b=0.5", "b", "c", "a=1,c=1")) == ["c", "a=1,c=1"]
     assert untrained_rewards(("a",)) == []
 
 
 def test_a_resumed_run_decides_as_an_uninterrupted_one() -> None:
     history = make_history([0.6, 0.7, 0.72, 0.71, 0.7, 0.69])
-    verdicts = [decide(history[:end], make_settings()) for end in range(1, 7)]
-    assert [decision.best_step for decision in verdicts] == [0, 9, 18, 18, 18, 18]
-    assert [decision.stop_reason is None for decision in verdicts] == [True] * 5 + [False]
+    decisions = [decide(history[:end], make_settings()) for end in range(1, 7)]
+    assert [decision.best_step for decision in decisions] == [0, 9, 18, 18, 18, 18]
+    assert [decision.stop_reason is None for decision in decisions] == [True] * 5 + [False]

@@ -88,7 +88,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         assert fps == generation.fps
         value = float(clip[0, 0, 0, 0])
         figures = dict.fromkeys(compared(), 1.0) | {"reward": value, "motion": 2 * value}
-        return ClipScore(figures, {"judge": value, "second": -value}, [0], [value], [0])
+        return ClipScore(figures, {"first": value, "second": -value}, [0], [value], [0])
 
     monkeypatch.setattr(heldout, "generate_clip", make)
     monkeypatch.setattr(heldout, "score_clip", score)

@@ -27,7 +27,7 @@ def make_settings(**values: object) -> FinetuneSettings:
 def make_evaluation(step: int, level: int) -> Evaluation:
     """Grey clips of six prompts."""
     clips = [np.full((4, 64, 64, 3), level, np.uint8)] * 6
-    score = ClipScore(dict.fromkeys(compared(), 0.5), {"judge": 0.5}, [0], [0.5], [0])
+    score = ClipScore(dict.fromkeys(compared(), 0.5), {"first": 0.5}, [0], [0.5], [0])
     return Evaluation(step, clips, [score] * 6, list(range(6)), [0, 1, 2, 3, 4])
 
 
@@ -60,7 +60,7 @@ def test_a_grid_is_a_gif_without_an_encoder_unless_there_is_one(tmp_path: Path, 
     assert len(read_video(run.grids / "step_00012.gif").frames) == 4
 
 
-def test_motion_and_the_second_judge_are_watched_with_their_floors() -> None:
+def test_motion_and_the_second_reward_are_watched_with_their_floors() -> None:
     evaluations = [{"step": step, "values": {"reward": 0.5, "motion": 2.0 - step, "second": -0.4}} for step in (0, 1)]
     motion, second = watched_curves(evaluations, make_settings(reward=("first", "second")))
     assert (motion.values, motion.floor) == ([2.0, 1.0], pytest.approx(1.7))

@@ -67,7 +67,7 @@ def test_a_label_that_is_too_long_stays_inside(width: int) -> None:
     assert (strip[:, -3:] == 255).all()
 
 
-def test_contact_sheet_shows_first_to_last_frame_of_each_contestant() -> None:
+def test_contact_sheet_shows_first_to_last_frame_of_each_candidate() -> None:
     clips = [make_flat(list(range(16)), 64, 64), make_flat(list(range(100, 116)), 64, 64)]
     sheet = np.asarray(contact_sheet([("a cat", clips), ("a dog", clips)], ["base", "tuned"]))
     assert sheet.shape == (28 + 2 * (28 + 128 + 16) + 16, 2 * (4 * 132 - 4) + 3 * 16, 3)

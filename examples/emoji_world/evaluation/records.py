@@ -1,4 +1,4 @@
-"""What is measured on a clip: its reward, what the referee sees in it, and how it moves."""
+"""What is measured on a clip: its reward, what the classifier sees in it, and how it moves."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ivideo.progress import Progress
 from ivideo.rewards.mixture import Rewards
 from ivideo.scoring.clips import score_clip
 
-REFEREE_BATCH = 32
+CLASSIFIER_BATCH = 32
 
 
-class Verdict(Protocol):
-    """What a referee sees in a batch of clips.
+class Predictions(Protocol):
+    """What a classifier sees in a batch of clips.
 
     Attributes:
         subjects: a word of the world a clip.
@@ -34,11 +34,11 @@ class Verdict(Protocol):
     features: Tensor
 
 
-class Referee(Protocol):
+class Classifier(Protocol):
     """Says what clips show; never used as a reward."""
 
-    def judge(self, clips: np.ndarray) -> Verdict:
-        """The verdict on clips, uint8 (batch, num_frames, height, width, 3)."""
+    def classify(self, clips: np.ndarray) -> Predictions:
+        """What is seen in clips, uint8 (batch, num_frames, height, width, 3)."""
         ...
 
 
@@ -49,8 +49,8 @@ class ClipRecord:
     Attributes:
         prompt: its caption.
         values: reward, motion, flicker, subject_accuracy, motion_accuracy and place_accuracy where the caption names
-            motion and place, and second_judge where a second judge looks; an accuracy is 1 or 0.
-        features: (dim,), the referee's, L2-normalised.
+            motion and place, and second_judge where there is a second reward model; an accuracy is 1 or 0.
+        features: (dim,), the classifier's, L2-normalised.
     """
 
     prompt: str
@@ -61,8 +61,8 @@ class ClipRecord:
 def measure_clips(
     clips: np.ndarray,
     prompts: Sequence[str],
-    judge: Rewards,
-    referee: Referee,
+    rewards: Rewards,
+    classifier: Classifier,
     settings: Settings,
     progress: Progress,
 ) -> list[ClipRecord]:
@@ -71,21 +71,21 @@ def measure_clips(
     Args:
         clips: uint8 (num_clips, num_frames, height, width, 3).
         prompts: the caption of each clip.
-        judge: gives the rewards; the first counts, and the next one is the second judge.
-        referee: gives accuracies and features.
+        rewards: the first one counts; the next one is the second reward model.
+        classifier: gives accuracies and features.
         settings: of the reward (`score_clip`).
         progress: is told of each clip.
     """
     records = []
-    for start in range(0, len(clips), REFEREE_BATCH):
-        batch = slice(start, start + REFEREE_BATCH)
-        verdict = referee.judge(clips[batch])
-        seen = zip(verdict.subjects, verdict.motions, verdict.places, strict=True)
-        features = verdict.features.float().cpu().numpy()
+    for start in range(0, len(clips), CLASSIFIER_BATCH):
+        batch = slice(start, start + CLASSIFIER_BATCH)
+        predictions = classifier.classify(clips[batch])
+        seen = zip(predictions.subjects, predictions.motions, predictions.places, strict=True)
+        features = predictions.features.float().cpu().numpy()
         for clip, prompt, words, row in zip(clips[batch], prompts[batch], seen, features, strict=True):
-            score = score_clip(judge, clip, prompt, settings)
+            score = score_clip(rewards, clip, prompt, settings)
             values = {name: score[name] for name in ("reward", "motion", "flicker")}
-            further = [other for name, other in score.rewards.items() if name != judge.name]
+            further = [other for name, other in score.rewards.items() if name != rewards.name]
             values |= {"second_judge": further[0]} if further else {}
             records.append(ClipRecord(prompt, {**values, **accuracies(prompt, *words)}, row))
             progress.advance()

@@ -13,8 +13,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from examples.emoji_world.evaluation.gaps import gap_closed
 from examples.emoji_world.evaluation.records import ClipRecord
-from ivideo.metrics.statistics import gap_closed, group_by_prompt, paired_difference
+from ivideo.metrics.statistics import group_by_prompt, paired_difference
 
 ACCURACIES = ("subject_accuracy", "motion_accuracy", "place_accuracy")
 CLIP_METRICS = ("reward", "second_judge", *ACCURACIES, "motion", "flicker")
@@ -99,7 +100,7 @@ def describe_split(
         runs: by name, of each run's clips, likewise.
 
     Returns:
-        num_prompts, num_videos (of one contestant), the means of clean, round_trip and base, runs (`describe_run`) and,
+        num_prompts, num_videos (of one source), the means of clean, round_trip and base, runs (`describe_run`) and,
         with more than one run, pooled.
     """
     base_values = prompt_values(base)

@@ -8,7 +8,7 @@ from typing import Any
 from examples.emoji_world.evaluation.report import METRICS
 from ivideo.cli.output import print_table
 
-CONTESTANTS = ("clean", "round_trip", "base")
+SOURCES = ("clean", "round_trip", "base")
 CHANGES = ("base", "mean", "difference", "ci_low", "ci_high", "n")
 
 
@@ -16,9 +16,9 @@ def print_report(result: Mapping[str, Any]) -> None:
     """Print an evaluation on stdout: the means of each split, and a table a run."""
     for name, split in result["splits"].items():
         print(f"\n{name}: {split['num_prompts']} prompts, {split['num_videos']} videos\n")
-        columns = {contestant: split[contestant] for contestant in CONTESTANTS}
+        columns = {source: split[source] for source in SOURCES}
         rows = {metric: {name: means[metric] for name, means in columns.items()} for metric in METRICS}
-        print_rows(rows, CONTESTANTS)
+        print_rows(rows, SOURCES)
         for run in [*split["runs"], *([split["pooled"]] if "pooled" in split else [])]:
             print(f"\n{name}, {run['name']} against the base\n")
             print_rows({metric: change or {} for metric, change in run["metrics"].items()}, CHANGES)

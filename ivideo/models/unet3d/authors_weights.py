@@ -85,10 +85,7 @@ def _name_resnet(prefix: str, j: int, place: str) -> dict[str, str]:
 
 def _name_mid(block: Any) -> dict[str, str]:
     last = len(block.resnets) - 1
-    return {
-        **_name_layer(block, "mid_block", 0, "middle_block"),
-        **_name_resnet("mid_block", last, "middle_block.3"),
-    }
+    return {**_name_layer(block, "mid_block", 0, "middle_block"), **_name_resnet("mid_block", last, "middle_block.3")}
 
 
 def _rename(name: str, modules: Mapping[str, str]) -> str:
@@ -146,11 +143,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 
 
 def find_lora_rank(path: Path) -> int | None:
-    """The rank of the LoRA that a file of the authors brings; None if it brings none.
-
-    Raises:
-        IvideoError: see `read_checkpoint`.
-    """
+    """The rank of the LoRA that a file of the authors brings; None if it brings none. See `read_checkpoint`."""
     downs = (tensor for name, tensor in read_checkpoint(path).items() if name.endswith(LORA_DOWN))
     return next((int(tensor.shape[0]) for tensor in downs if tensor.ndim == 2), None)
 
@@ -162,9 +155,6 @@ def load_authors_unet(unet: Any, path: Path, dtype: torch.dtype) -> Any:
         unet: a UNet3DConditionModel without an adapter, best on the meta device; its weights are replaced.
         path: checkpoint file; the weights stay mapped from it where they have the wanted type already.
         dtype: of the weights.
-
-    Returns:
-        The same U-Net.
 
     Raises:
         UsageError: no such file.
@@ -247,16 +237,7 @@ def _count(names: Collection[str]) -> str:
 
 
 def load_adapter(unet: Any, path: Path, scale: float = 1.0) -> None:
-    """Load an adapter in PEFT's format, or the one that a file of the authors brings.
-
-    Args:
-        unet: changed in place.
-        path: folder, or file.
-        scale: multiplies the adapter's effect; 0 is the base model.
-
-    Raises:
-        IvideoError: no adapter there, a damaged one, or one of another network.
-    """
+    """Load an adapter in PEFT's format, or the one that a file of the authors brings; see `load_lora`."""
     if not path.is_file():
         load_lora(unet, path, scale)
         return

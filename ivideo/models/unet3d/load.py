@@ -1,6 +1,6 @@
 """The family itself: pipelines of UNet3DConditionModel from a diffusers folder or the hub, part by part.
 
-The module is a `Family` of `ivideo.models.contract`.
+The module is a `Family` of `ivideo.models.contract`, which says what arguments mean and what is raised.
 """
 
 from __future__ import annotations
@@ -69,19 +69,8 @@ def load_model(
 ) -> UNet3DModel:
     """Load a model; nothing but its five parts is read or downloaded.
 
-    On CPU the autoencoder and the text encoder run in float32 whatever the dtype.
-
-    Args:
-        name: how the user called it.
-        location: a local diffusers folder, or a hub id.
-        device: where to put it.
-        dtype: the U-Net's type.
-        texts: not needed here: the text encoder stays, see `UNet3DModel.encode_once`.
-        options: `unet` names a file of the authors with the U-Net's weights; those of the model are not read then.
-
-    Raises:
-        UsageError: no such file, or an option that the model does not have.
-        IvideoError: a part is missing, damaged, or of a class that is not supported, or the file does not fit.
+    On CPU the autoencoder and the text encoder run in float32 whatever the dtype. `options` may name a file of the
+    authors as `unet`; the text encoder stays until `UNet3DModel.encode_once`, so that `texts` are not needed.
     """
     check_options(name, options)
     diffusers, transformers = import_quietly("diffusers"), import_quietly("transformers")
@@ -133,18 +122,7 @@ def network_folder(name: str, location: str, options: Mapping[str, Any] = NO_OPT
 
 
 def load_network(name: str, location: str, dtype: torch.dtype | None, options: Mapping[str, Any] = NO_OPTIONS) -> Any:
-    """The U-Net of a model on the CPU, with its own weights or those of a file of the authors.
-
-    Args:
-        name: how the user called the model.
-        location: a local diffusers folder, or a hub id.
-        dtype: of the weights; None for the meta device, without weights.
-        options: `unet` names a file of the authors.
-
-    Raises:
-        UsageError: no such file.
-        IvideoError: it is damaged, or the file does not fit.
-    """
+    """The U-Net of a model on the CPU, with its own weights or those of a file of the authors."""
     kind = import_quietly("diffusers").UNet3DConditionModel
     weights_file = options.get("unet")
     if dtype is not None and weights_file is None:
@@ -157,10 +135,11 @@ def load_network(name: str, location: str, dtype: torch.dtype | None, options: M
 
 
 def check_parts(name: str, location: str) -> dict[str, str]:
-    """Hold the parts that a pipeline's index names against what is supported, before any weights are touched.
+    """The class of each part that a pipeline's index names, held against what is supported before weights are touched.
 
-    Returns:
-        The class of each part, by its name.
+    Args:
+        name: how the user called the model, for errors.
+        location: a local folder, or a hub id.
 
     Raises:
         IvideoError: a part is missing, or of another class.

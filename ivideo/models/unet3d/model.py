@@ -47,13 +47,11 @@ class UNet3DModel(TextToVideoModel):
     """A U-Net with its autoencoder, text encoder and noise schedule, all frozen and in eval mode.
 
     Attributes:
-        name: how the user called it.
         unet: diffusers' UNet3DConditionModel.
         vae: diffusers' AutoencoderKL; works frame by frame.
         text_encoder: token ids to hidden states; None once it is dropped (`encode_once`).
         tokenizer: prompts to token ids, of transformers.
         scheduler: a diffusers scheduler, read for its schedule only.
-        device: where everything lives.
         unet_file: the authors' file that the U-Net came from, if it did; adapters note it.
     """
 
@@ -92,11 +90,7 @@ class UNet3DModel(TextToVideoModel):
         return self.spatial_factor * int(2 ** (len(self.unet.config.block_out_channels) - 1))
 
     def fit_size(self, height: int | None, width: int | None) -> tuple[int, int]:
-        """Height and width in pixels; where None those that the U-Net says it was trained at, else 256.
-
-        Raises:
-            UsageError: no multiple of `size_multiple`.
-        """
+        """Multiples of `size_multiple`; where None those that the U-Net says it was trained at, else 256."""
         cells = self.unet.config.sample_size or 256 // self.spatial_factor
         own = (cells, cells) if isinstance(cells, int) else cells
         size = tuple(given or side * self.spatial_factor for given, side in zip((height, width), own, strict=True))
@@ -106,19 +100,16 @@ class UNet3DModel(TextToVideoModel):
         return size[0], size[1]
 
     def latents_shape(self, num_frames: int, height: int, width: int) -> tuple[int, int, int, int]:
-        """Shape (channels, num_frames, height, width) of one clip's latents, sizes given in pixels."""
+        """(channels, num_frames, height, width): a latent frame is one pixel frame."""
         factor = self.spatial_factor
         return int(self.unet.config.in_channels), num_frames, height // factor, width // factor
 
     def stepper(self, num_inference_steps: int, shape: Sequence[int] = ()) -> DDIMStepper:
-        """The model's noise schedule for a chain of that many steps."""
+        """DDIM over the model's own betas and spacing."""
         return DDIMStepper(self.scheduler, num_inference_steps)
 
     def encode_once(self, prompts: Sequence[str], negative_prompt: str = "") -> None:
-        """Encode all prompts that will ever be needed and drop the text encoder, a quarter of ModelScope's weights.
-
-        From then on `encode_prompts` looks them up; each is encoded as for a clip of its own.
-        """
+        """Drop the text encoder, a quarter of ModelScope's weights; from then on `encode_prompts` looks prompts up."""
         for prompt in dict.fromkeys(prompts):
             self._known_embeds[prompt], self._known_embeds[negative_prompt] = self._encode_text(
                 [prompt, negative_prompt]
@@ -126,11 +117,7 @@ class UNet3DModel(TextToVideoModel):
         self.text_encoder = None
 
     def encode_prompts(self, prompts: Sequence[str], negative_prompt: str = "") -> Conditioning:
-        """Text embeddings of the prompts, and of the negative prompt for each of them.
-
-        Raises:
-            ValueError: the text encoder was dropped before it saw one of them.
-        """
+        """Text embeddings; those of the negative prompt are the same for all."""
         embeds = self._encode_text([*prompts, negative_prompt])
         negative = embeds[-1:].expand(len(prompts), -1, -1)
         return Conditioning(embeds[:-1], negative)
@@ -148,7 +135,7 @@ class UNet3DModel(TextToVideoModel):
         return embeds.to(self.unet.dtype)
 
     def find_prompt_problems(self, prompt: str) -> list[str]:
-        """What the text encoder cannot read in a prompt: unknown words (small vocabularies) and a cut-off end."""
+        """Unknown words (of small vocabularies only) and a cut-off end."""
         problems = []
         words = WORD.findall(prompt)
         if len(self.tokenizer) < SMALL_VOCABULARY:
@@ -164,16 +151,9 @@ class UNet3DModel(TextToVideoModel):
     def denoiser(
         self, guidance_scale: float, *, batched: bool = True, fps: float = 8.0
     ) -> Callable[[Tensor, Tensor, Conditioning], Tensor]:
-        """The denoiser call of the sampler: `denoise(latents, timestep, conditioning) -> noise_pred`.
+        """Guide by two branches; at guidance scale 1 the unconditional one is left out.
 
-        noise_pred = noise_pred_uncond + guidance_scale * (noise_pred_text - noise_pred_uncond); at guidance scale 1 the
-        unconditional branch is left out. Latents may be float32 while the U-Net runs in half precision: the prediction
-        comes back in the latents' dtype.
-
-        Args:
-            guidance_scale: weight of the text.
-            batched: both branches in one forward; False: one after the other, which takes less memory at a time.
-            fps: not told to a U-Net.
+        noise_pred = noise_pred_uncond + guidance_scale * (noise_pred_text - noise_pred_uncond)
 
         Source: Ho and Salimans 2022; InstructVideo trains and samples through both branches.
         """
@@ -206,21 +186,11 @@ class UNet3DModel(TextToVideoModel):
         return self._known_timesteps[number]
 
     def recompute_blocks(self) -> None:
-        """Let every block of the U-Net recompute in the backward pass; see `checkpoint_blocks`."""
+        """See `checkpoint_blocks`."""
         checkpoint_blocks(self.unet)
 
     def decode_frames(self, latents: Tensor, frame_indices: Tensor, *, recompute: bool = False) -> Tensor:
-        """Decode the named frames of each clip, and no others.
-
-        Args:
-            latents: (batch, channels, num_frames, height, width).
-            frame_indices: (batch, num_drawn) pixel-frame indices.
-            recompute: one frame after the other, each again in the backward pass instead of keeping its activations;
-                else all at once, activations kept.
-
-        Returns:
-            frames (batch, num_drawn, 3, height, width) float32 in [0, 1].
-        """
+        """Decode all at once, activations kept, or with `recompute` one frame after the other."""
         batch, num_drawn = frame_indices.shape
         rows = torch.arange(batch, device=latents.device)[:, None]
         drawn = latents[rows, :, frame_indices.to(latents.device)]  # (batch, num_drawn, channels, height, width)
@@ -239,22 +209,14 @@ class UNet3DModel(TextToVideoModel):
 
     @torch.no_grad()
     def decode_clip(self, latents: Tensor) -> Tensor:
-        """Decode all frames of one clip: (channels, num_frames, ...) to uint8 (num_frames, height, width, 3) on CPU."""
+        """Decode FRAMES_AT_ONCE together."""
         parts = torch.arange(latents.shape[1], device=latents.device).split(FRAMES_AT_ONCE)
         frames = [self.decode_frames(latents[None], indices[None])[0] for indices in parts]
         return (torch.cat(frames) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
 
     @torch.no_grad()
     def encode_frames(self, frames: Tensor) -> Tensor:
-        """Encode every frame of each clip, the inverse of `decode_frames`, without a draw.
-
-        latents = scaling_factor * mean of the autoencoder's posterior
-
-        Args:
-            frames: (batch, num_frames, 3, height, width) in [0, 1]; height and width are multiples of `spatial_factor`.
-
-        Returns:
-            latents (batch, channels, num_frames, height / spatial_factor, width / spatial_factor) float32.
+        """Encode frame by frame: latents = scaling_factor * mean of the autoencoder's posterior.
 
         Source: Rombach et al. 2022 train on draws from the posterior; its mean needs no draw and can be kept.
         """
@@ -268,18 +230,10 @@ class UNet3DModel(TextToVideoModel):
         return fingerprint_encoder(self.vae, self.device)
 
     def load_adapter(self, path: Path, scale: float = 1.0) -> None:
-        """Put an adapter into the U-Net: a folder in PEFT's format, or a file of the authors that brings one.
-
-        Args:
-            path: folder or file.
-            scale: multiplies its effect; 0 is the base model.
-
-        Raises:
-            IvideoError: no adapter there, a damaged one, or one of another model.
-        """
+        """Take a folder in PEFT's format, or a file of the authors that brings an adapter."""
         load_adapter(self.unet, path, scale)
         self.unet.to(self.device)
 
     def save_adapter(self, folder: Path) -> None:
-        """Write the U-Net's adapter in PEFT's format, and which file the U-Net came from."""
+        """Note also which file the U-Net came from."""
         save_adapter(self.unet, folder, self.name, {"unet": self.unet_file})

@@ -48,8 +48,11 @@ def to_ddim(scheduler: Any) -> Any:
 def build_scheduler(kind: Any, config: Mapping[str, Any]) -> Any:
     """A diffusers scheduler of what it knows of a configuration.
 
-    Like `from_config`, which imports every scheduler (and SciPy) to learn which are related. What the configuration's
-    own class left at its default is left to the new class's default.
+    Like `from_config`, which imports every scheduler (and SciPy) to learn which are related.
+
+    Args:
+        kind: its class.
+        config: of that class or another; what the other one left at its default is left to this one's default.
     """
     known = inspect.signature(kind.__init__).parameters.keys() - set(config.get("_use_default_values", ()))
     return kind(**{name: value for name, value in config.items() if name in known})

@@ -39,7 +39,7 @@ def test_what_the_world_does_not_say_is_refused(caption):
         read_caption(caption)
 
 
-def test_only_named_words_are_judged():
+def test_only_named_words_are_scored():
     right = {"subject_accuracy": 1.0, "motion_accuracy": 0.0, "place_accuracy": 1.0}
     assert accuracies(CAT, "cat", "flying", "at night") == right
     assert accuracies("a cat at night", "dog", "flying", "at night") == {"subject_accuracy": 0.0, "place_accuracy": 1.0}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from examples.study.choice import Candidate, judge_winner, list_candidates
+from examples.study.choice import Candidate, check_winner, list_candidates
 from examples.study.plan import DEFAULT, K1, K4, PRESET_TABLES, SEGMENTS
 from examples.study.results import TIMINGS, Results
 
@@ -103,6 +103,6 @@ def test_a_winner_is_held_against_the_preset_before_by_the_same_rule(
     tables = [{"heldout": {"base": base, "pooled": one}, "things": {"base": base, "pooled": one}} for one in pooled]
     found: dict[str, Any] = {one.name: {"splits": table} for one, table in zip(PRESET_TABLES, tables, strict=True)}
     step_seconds = {SEGMENTS["8"].name: seconds, SEGMENTS["4"].name: 1.0}
-    trial = judge_winner(Results({**found, TIMINGS: {"step_seconds": step_seconds}}))
+    trial = check_winner(Results({**found, TIMINGS: {"step_seconds": step_seconds}}))
     assert trial.gain.difference == pytest.approx(gain, abs=1e-9)
     assert trial.outcome == outcome

@@ -1,4 +1,4 @@
-"""Verdicts on made-up results whose answer is known."""
+"""Findings on made-up results whose answer is known."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from examples.study.claims import FAILS, HOLDS, MISSING, OPEN, all_of, is_above, is_below, judge_claims
+from examples.study.claims import FAILS, HOLDS, MISSING, OPEN, all_of, check_claims, is_above, is_below
 from examples.study.plan import (
     ACTING,
     ATTENUATIONS,
@@ -68,8 +68,8 @@ def found() -> dict[str, Any]:
     return found | {"base": {"final": {"heldout": keep(0.6)}}, TIMINGS: timings}
 
 
-def verdicts(found: dict[str, Any]) -> dict[str, str]:
-    return {one.claim.split(":")[0].split(" (")[0]: one.word for one in judge_claims(Results(found))}
+def findings(found: dict[str, Any]) -> dict[str, str]:
+    return {one.claim.split(":")[0].split(" (")[0]: one.word for one in check_claims(Results(found))}
 
 
 def test_an_interval_decides_and_nothing_less() -> None:
@@ -81,7 +81,7 @@ def test_an_interval_decides_and_nothing_less() -> None:
 
 
 def test_claims_of_made_up_results(found: dict[str, Any]) -> None:
-    told = verdicts(found)
+    told = findings(found)
     assert (
         told["InstructVideo raises the reward on captions like those trained on, on new animals and on things"] == HOLDS
     )
@@ -95,24 +95,24 @@ def test_a_cheaper_training_that_is_worse_at_the_same_cost_is_no_better(found: d
     for training in INSTRUCT:
         found[training.name] = make_training(0.7, 0.6, 0.6, 0.7)
         found[TIMINGS]["step_seconds"][training.name] = 40.0
-    assert verdicts(found)["Partial inference is cheaper and better than the full chain"] == FAILS
+    assert findings(found)["Partial inference is cheaper and better than the full chain"] == FAILS
 
 
 def test_clips_that_cost_more_than_the_training_make_it_dearer(found: dict[str, Any]) -> None:
     claim = "It still is when the making of the edited clips is counted"
-    assert verdicts(found)[claim] == HOLDS
+    assert findings(found)[claim] == HOLDS
     for training in INSTRUCT:
         found[training.name]["cost"]["evaluations_of_base_clips"] = 1000
     course = Results(found).course(INSTRUCT[0].name, count_clips=True)
     assert [(one["seconds"], one["evaluations"]) for one in course] == [(10, 1000), (26, 1160), (42, 1320)]
-    assert verdicts(found)[claim] == FAILS
-    assert verdicts(found)["Partial inference is cheaper and better than the full chain"] == HOLDS
+    assert findings(found)[claim] == FAILS
+    assert findings(found)["Partial inference is cheaper and better than the full chain"] == HOLDS
 
 
 @pytest.mark.parametrize(("course", "word"), [((0.6, 0.7, 0.5), HOLDS), ((0.6, 0.65, 0.7), OPEN)])
 def test_collapse_is_a_fall_below_the_best(found: dict[str, Any], course: tuple[float, ...], word: str) -> None:
     found[STRENGTHS["0.1"].name] = make_training(0.7, *course)
-    assert verdicts(found)["A low strength"] == word
+    assert findings(found)["A low strength"] == word
 
 
 @pytest.mark.parametrize(("motion", "word"), [(0.95, HOLDS), (0.9, OPEN), (0.85, FAILS)])
@@ -125,7 +125,7 @@ def test_motion_is_compared_at_equal_reward(found: dict[str, Any], motion: float
             record["by_prompt"]["motion"] = [
                 mean + noise * (rate == "1") for noise in (*NOISE[:4], *(-n for n in NOISE[:4]))
             ]
-    told = verdicts(found)["It keeps more than a training without it had lost when it had gained as much"]
+    told = findings(found)["It keeps more than a training without it had lost when it had gained as much"]
     assert told == word
 
 
@@ -139,14 +139,14 @@ def test_harm_is_done_elsewhere_if_the_trained_step_does_little_of_it(
         RESPACED["last step"].name: make_training(0.5, 0.6, 0.5),
         ACTING: {"heldout": {RESPACED["last step"].name: parts}},
     }
-    (told,) = (one for one in judge_claims(Results(found)) if "spoils at the other steps" in one.claim)
+    (told,) = (one for one in check_claims(Results(found)) if "spoils at the other steps" in one.claim)
     assert told.word == word
 
 
-def test_what_was_not_measured_has_no_verdict(found: dict[str, Any]) -> None:
-    assert {one.word for one in judge_claims(Results({}))} == {MISSING}
+def test_what_was_not_measured_has_no_finding(found: dict[str, Any]) -> None:
+    assert {one.word for one in check_claims(Results({}))} == {MISSING}
     del found[INSTRUCT[0].name]
-    assert verdicts(found)["Partial inference is cheaper and better than the full chain"] == MISSING
+    assert findings(found)["Partial inference is cheaper and better than the full chain"] == MISSING
 
 
 def test_seconds_are_those_of_a_quiet_machine(found: dict[str, Any]) -> None:
@@ -156,7 +156,7 @@ def test_seconds_are_those_of_a_quiet_machine(found: dict[str, Any]) -> None:
     assert [record["seconds"] for record in Results(found).course(name)] == [0, 8, 16]
     del found[TIMINGS]
     assert Results(found).step_seconds(name) == 0
-    told = verdicts(found)
+    told = findings(found)
     assert told["The last step's gradient is enough"] == MISSING
     assert told["A low strength"] != MISSING
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from examples.emoji_world.evaluate import open_referee
+from examples.emoji_world.evaluate import open_classifier
 from examples.study import trainings
 from examples.study.launches import add_up, launch
 from examples.study.plan import Training
 from examples.study.provenance import describe_origin
 from examples.study.rendered_clips import render_clips
-from examples.study.trainings import Workplace, spell_command, train_and_describe
+from examples.study.trainings import Workspace, spell_command, train_and_describe
 from ivideo.errors import IvideoError
 from ivideo.files.records import read_json_lines
 from ivideo.inputs.prompts import read_source
@@ -88,9 +88,9 @@ def test_a_training_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(trainings, "PROMPTS", prompts)
     monkeypatch.setattr(trainings, "ROOT", tmp_path)
     monkeypatch.setattr(trainings, "path_of", lambda split: prompts)
-    judge = load_rewards(("emoji-preference",), torch.device("cpu"))
-    place = Workplace(tmp_path / "build", judge, open_referee(), Silence())
-    result = train_and_describe(Training("small", SMALL), place)
+    rewards = load_rewards(("emoji-preference",), torch.device("cpu"))
+    workspace = Workspace(tmp_path / "build", rewards, open_classifier(), Silence())
+    result = train_and_describe(Training("small", SMALL), workspace)
     assert result["command"].startswith("ivideo finetune prompts.txt --model emoji-world --seed 0 ")
     assert [record["step"] for record in result["course"]] == [0, 1, 2]
     assert [record["evaluations"] for record in result["course"]] == [0, 1, 2]
@@ -98,11 +98,11 @@ def test_a_training_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert len(result["final"]["things"]["diversity"]["values"]) == 2
     assert result["cost"]["num_steps"] == 2
     assert result["cost"]["evaluations_of_base_clips"] == 4
-    again = train_and_describe(Training("small", SMALL), place)
+    again = train_and_describe(Training("small", SMALL), workspace)
     assert {**again, "cost": None} == {**result, "cost": None}  # nothing was trained again
-    assert len(read_json_lines(place.costs_of("small"))) == 1
+    assert len(read_json_lines(workspace.costs_of("small"))) == 1
     for keeps_best, folder in {True: "best", False: "adapter"}.items():
-        assert place.adapter_of(Training("small", SMALL, keeps_best=keeps_best)).path.name == folder
-    assert trainings.time_steps(Training("small", SMALL), place) > 0
+        assert workspace.adapter_of(Training("small", SMALL, keeps_best=keeps_best)).path.name == folder
+    assert trainings.time_steps(Training("small", SMALL), workspace) > 0
     monkeypatch.setattr(trainings, "NUM_TIMED_STEPS", 2)
-    assert trainings.time_evaluations(place) > 0
+    assert trainings.time_evaluations(workspace) > 0

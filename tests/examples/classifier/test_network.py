@@ -6,15 +6,15 @@ import torch
 from safetensors.torch import load_file
 
 from examples.emoji_world.captions import MOTIONS, PLACES, SUBJECTS
-from examples.emoji_world.referee import Referee, load_referee
-from examples.emoji_world.referee.network import FILE_NAME, FRAME_INDICES, WEIGHTS, as_frames, save_referee
-from examples.emoji_world.referee.train import HELDOUT_SEED, accuracies, augmented, render_clips
+from examples.emoji_world.classifier import Classifier, load_classifier
+from examples.emoji_world.classifier.network import FILE_NAME, FRAME_INDICES, WEIGHTS, as_frames, save_classifier
+from examples.emoji_world.classifier.train import HELDOUT_SEED, accuracies, augmented, render_clips
 from examples.emoji_world.renderer import NUM_FRAMES
 
 
 @pytest.fixture(scope="module")
-def referee():
-    return load_referee()
+def classifier():
+    return load_classifier()
 
 
 @pytest.fixture
@@ -37,27 +37,28 @@ def test_bytes_become_channels_first_in_the_unit_range():
     assert frames.sum().item() == pytest.approx(1.2)
 
 
-def test_a_verdict_has_the_worlds_words_and_features_of_length_one(referee, clips):
-    verdict = referee.judge(clips)
-    for words, known in ((verdict.subjects, SUBJECTS), (verdict.motions, MOTIONS), (verdict.places, PLACES)):
+def test_predictions_have_the_worlds_words_and_features_of_length_one(classifier, clips):
+    predictions = classifier.classify(clips)
+    seen = predictions.subjects, predictions.motions, predictions.places
+    for words, known in zip(seen, (SUBJECTS, MOTIONS, PLACES), strict=True):
         assert len(words) == 3
         assert set(words) <= set(known)
-    assert verdict.features.shape == (3, 128)
-    assert verdict.features.dtype == torch.float32
-    assert torch.allclose(verdict.features.norm(dim=1), torch.ones(3))
-    assert not verdict.features.requires_grad
+    assert predictions.features.shape == (3, 128)
+    assert predictions.features.dtype == torch.float32
+    assert torch.allclose(predictions.features.norm(dim=1), torch.ones(3))
+    assert not predictions.features.requires_grad
 
 
-def test_arrays_and_tensors_alone_or_in_batches_give_the_same_verdict(referee, clips):
-    whole, parts = referee.judge(clips), referee.judge(torch.from_numpy(clips), batch_size=2)
+def test_arrays_and_tensors_alone_or_in_batches_give_the_same_predictions(classifier, clips):
+    whole, parts = classifier.classify(clips), classifier.classify(torch.from_numpy(clips), batch_size=2)
     assert (whole.subjects, whole.motions, whole.places) == (parts.subjects, parts.motions, parts.places)
     assert torch.allclose(whole.features, parts.features, atol=1e-5)
 
 
-def test_words_are_those_of_the_largest_logits(referee, clips):
+def test_words_are_those_of_the_largest_logits(classifier, clips):
     with torch.no_grad():
-        logits = referee.logits(referee(as_frames(torch.from_numpy(clips[:, list(FRAME_INDICES)]))))
-    assert referee.judge(clips).subjects == [SUBJECTS[i] for i in logits["subjects"].argmax(1)]
+        logits = classifier.logits(classifier(as_frames(torch.from_numpy(clips[:, list(FRAME_INDICES)]))))
+    assert classifier.classify(clips).subjects == [SUBJECTS[i] for i in logits["subjects"].argmax(1)]
 
 
 @pytest.mark.parametrize(
@@ -70,22 +71,22 @@ def test_words_are_those_of_the_largest_logits(referee, clips):
     ],
     ids=["too few frames", "channels first", "no batch", "floats"],
 )
-def test_other_clips_are_refused(referee, wrong):
+def test_other_clips_are_refused(classifier, wrong):
     with pytest.raises(ValueError, match=r"expected uint8 clips \(batch, 16, 64, 64, 3\), got "):
-        referee.judge(wrong)
+        classifier.classify(wrong)
 
 
 def test_missing_weights_name_the_command_that_makes_them(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"python -m examples\.emoji_world\.referee\.train build/emoji_world"):
-        load_referee(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"python -m examples\.emoji_world\.classifier\.train build/"):
+        load_classifier(tmp_path)
 
 
-def test_a_saved_referee_judges_as_before(tmp_path, clips):
+def test_a_saved_classifier_classifies_as_before(tmp_path, clips):
     torch.manual_seed(0)
-    trained = Referee().train()
+    trained = Classifier().train()
     trained(as_frames(torch.from_numpy(clips[:, list(FRAME_INDICES)])))  # moves the running statistics
-    save_referee(trained, tmp_path / "new")
-    expected, loaded = trained.eval().judge(clips), load_referee(tmp_path / "new").judge(clips)
+    save_classifier(trained, tmp_path / "new")
+    expected, loaded = trained.eval().classify(clips), load_classifier(tmp_path / "new").classify(clips)
     assert torch.allclose(loaded.features, expected.features, atol=0.01)
 
 
@@ -96,21 +97,21 @@ def test_shipped_weights_are_small():
 
 
 @pytest.mark.needs_font
-def test_the_shipped_referee_is_right_on_heldout_renders(referee, heldout):
+def test_the_shipped_classifier_is_right_on_heldout_renders(classifier, heldout):
     scenes, clips = heldout
-    assert min(accuracies(referee.judge(clips), scenes).values()) >= 0.95
+    assert min(accuracies(classifier.classify(clips), scenes).values()) >= 0.95
 
 
 @pytest.mark.needs_font
 @pytest.mark.parametrize("kind", ["blur", "noise", "resolution"])
-def test_sharpness_does_not_sway_the_shipped_referee(referee, heldout, kind):
+def test_sharpness_does_not_sway_the_shipped_classifier(classifier, heldout, kind):
     scenes, clips = heldout
-    assert min(accuracies(referee.judge(augmented(clips, kind, 0.5)), scenes).values()) >= 0.92
+    assert min(accuracies(classifier.classify(augmented(clips, kind, 0.5)), scenes).values()) >= 0.92
 
 
 @pytest.mark.needs_font
-def test_a_still_clip_does_not_approach(referee, heldout):
+def test_a_still_clip_does_not_approach(classifier, heldout):
     scenes, clips = heldout
     kept = [number for number, scene in enumerate(scenes) if scene.motion == "approaching"]
     still = clips[kept][:, 8:9].expand(-1, NUM_FRAMES, -1, -1, -1)
-    assert referee.judge(still).motions.count("approaching") < len(kept) / 2
+    assert classifier.classify(still).motions.count("approaching") < len(kept) / 2

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from examples.emoji_world.referee.augment import (
+from examples.emoji_world.classifier.augment import (
     AUGMENTATIONS,
     PROBABILITY,
     augment,

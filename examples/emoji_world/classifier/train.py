@@ -1,6 +1,6 @@
-"""Trains the referee on augmented renders, and tells how often it is right on held-out ones.
+"""Trains the classifier on augmented renders, and tells how often it is right on held-out ones.
 
-    python -m examples.emoji_world.referee.train build/emoji_world
+    python -m examples.emoji_world.classifier.train build/emoji_world
 
 It sees no model's work. Stop it at any time: it goes on from its last checkpoint in that folder.
 """
@@ -22,7 +22,7 @@ from examples.emoji_world.renderer import NUM_FRAMES, render
 from examples.emoji_world.training import Clock, Optimisers, learning_rate_factor
 
 from .augment import AUGMENTATIONS, augment
-from .network import FRAME_INDICES, WEIGHTS, WORDS, Referee, Verdict, as_frames, load_referee, save_referee
+from .network import FRAME_INDICES, WEIGHTS, WORDS, Classifier, Predictions, as_frames, load_classifier, save_classifier
 
 HELDOUT_SEED = 1 << 30  # training clips count up from 0, held-out ones from here
 SAVE_EVERY = 50  # steps
@@ -51,20 +51,20 @@ def targets(scenes: list[Scene]) -> dict[str, Tensor]:
     return {name: torch.tensor([WORDS[name].index(word) for word in words]) for name, words in truth(scenes).items()}
 
 
-def accuracies(verdict: Verdict, scenes: list[Scene]) -> dict[str, float]:
+def accuracies(predictions: Predictions, scenes: list[Scene]) -> dict[str, float]:
     """Share of clips whose subject, motion and place are named rightly."""
     return {
-        name: float(np.mean([seen == word for seen, word in zip(getattr(verdict, name), words, strict=True)]))
+        name: float(np.mean([seen == word for seen, word in zip(getattr(predictions, name), words, strict=True)]))
         for name, words in truth(scenes).items()
     }
 
 
-def confusions(verdict: Verdict, scenes: list[Scene]) -> Counter[tuple[str, str]]:
+def confusions(predictions: Predictions, scenes: list[Scene]) -> Counter[tuple[str, str]]:
     """How often a word (first) was taken for another (second)."""
     return Counter(
         (word, seen)
         for name, words in truth(scenes).items()
-        for word, seen in zip(words, getattr(verdict, name), strict=True)
+        for word, seen in zip(words, getattr(predictions, name), strict=True)
         if word != seen
     )
 
@@ -78,50 +78,50 @@ def augmented(clips: Tensor, kind: str, strength: float) -> Tensor:
     return (torch.stack(changed) * 255).round().byte().movedim(-3, -1)
 
 
-def train(referee: Referee, arguments: argparse.Namespace, clock: Clock) -> None:
-    """Fit the referee to random scenes, from the last checkpoint on."""
+def train(classifier: Classifier, arguments: argparse.Namespace, clock: Clock) -> None:
+    """Fit the classifier to random scenes, from the last checkpoint on."""
     scenes, clips = render_clips(arguments.num_clips, arguments.seed * arguments.num_clips, list(FRAME_INDICES))
     labels = targets(scenes)
-    optimisers = Optimisers(referee, 0.02, 2e-3, lambda name: "heads" in name or name.startswith("encoder.0."))
+    optimisers = Optimisers(classifier, 0.02, 2e-3, lambda name: "heads" in name or name.startswith("encoder.0."))
     first = 0
     if state := clock.load():
-        referee.load_state_dict(state["model"])
+        classifier.load_state_dict(state["model"])
         optimisers.load_state_dict(state["optimisers"])
         first = state["step"]
     print(f"from step {first} of {arguments.steps}, {clock.seconds:.0f} s", flush=True)
-    referee.train()
+    classifier.train()
     for step in range(first, arguments.steps):
         rng = np.random.default_rng([arguments.seed, 9, step])
         chosen = torch.from_numpy(rng.integers(0, len(clips), arguments.batch_size))
         frames = torch.stack([augment(as_frames(clip), rng) for clip in clips[chosen]])
-        logits = referee.logits(referee(frames))
+        logits = classifier.logits(classifier(frames))
         losses = {name: F.cross_entropy(logits[name], labels[name][chosen]) for name in WORDS}
         torch.stack(list(losses.values())).sum().backward()
         optimisers.step(learning_rate_factor(step, arguments.steps, decay_share=0.6))
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == arguments.steps:
             text = ", ".join(f"{name} {loss.item():.3f}" for name, loss in losses.items())
             print(f"step {step + 1} loss: {text} | {clock.seconds:.0f} s", flush=True)
-            clock.save(model=referee.state_dict(), optimisers=optimisers.state_dict(), step=step + 1)
+            clock.save(model=classifier.state_dict(), optimisers=optimisers.state_dict(), step=step + 1)
 
 
-def report(referee: Referee, num_clips: int) -> None:
-    """Print how often the referee is right on held-out renders, all of them clean and half of them augmented."""
+def report(classifier: Classifier, num_clips: int) -> None:
+    """Print how often the classifier is right on held-out renders, all of them clean and half of them augmented."""
     scenes, clips = render_clips(num_clips, HELDOUT_SEED, list(range(NUM_FRAMES)))
     half = num_clips // 2
 
-    def show(name: str, verdict: Verdict) -> None:
-        shares = accuracies(verdict, scenes[: len(verdict.subjects)])
+    def show(name: str, predictions: Predictions) -> None:
+        shares = accuracies(predictions, scenes[: len(predictions.subjects)])
         print(f"{name:16} " + ", ".join(f"{word} {share:.3f}" for word, share in shares.items()), flush=True)
 
     started = time.monotonic()
-    verdict = referee.judge(clips)
-    print(f"judged {num_clips} held-out clips in {time.monotonic() - started:.1f} s", flush=True)
-    show("clean", verdict)
-    for (word, seen), count in confusions(verdict, scenes).most_common():
+    predictions = classifier.classify(clips)
+    print(f"classified {num_clips} held-out clips in {time.monotonic() - started:.1f} s", flush=True)
+    show("clean", predictions)
+    for (word, seen), count in confusions(predictions, scenes).most_common():
         print(f"  {word} taken for {seen}: {count}")
     for kind in AUGMENTATIONS:
         for strength in STRENGTHS:
-            show(f"{kind} {strength}", referee.judge(augmented(clips[:half], kind, strength)))
+            show(f"{kind} {strength}", classifier.classify(augmented(clips[:half], kind, strength)))
 
 
 def main() -> None:
@@ -136,12 +136,12 @@ def main() -> None:
     arguments = parser.parse_args()
 
     torch.manual_seed(arguments.seed)
-    clock = Clock(arguments.folder / "referee.ckpt")
-    referee = Referee()
-    train(referee, arguments, clock)
-    save_referee(referee, arguments.output)
+    clock = Clock(arguments.folder / "classifier.ckpt")
+    classifier = Classifier()
+    train(classifier, arguments, clock)
+    save_classifier(classifier, arguments.output)
     print(f"saved {arguments.output} after {clock.seconds:.0f} s", flush=True)
-    report(load_referee(arguments.output), arguments.num_heldout)
+    report(load_classifier(arguments.output), arguments.num_heldout)
 
 
 if __name__ == "__main__":

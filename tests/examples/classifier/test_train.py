@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from examples.emoji_world.captions import Scene
-from examples.emoji_world.referee import Referee, Verdict
-from examples.emoji_world.referee import train as training
-from examples.emoji_world.referee.network import FILE_NAME
-from examples.emoji_world.referee.train import accuracies, augmented, confusions, main, render_clips, targets, train
+from examples.emoji_world.classifier import Classifier, Predictions
+from examples.emoji_world.classifier import train as training
+from examples.emoji_world.classifier.network import FILE_NAME
+from examples.emoji_world.classifier.train import accuracies, augmented, confusions, main, render_clips, targets, train
 from examples.emoji_world.renderer import render
 from examples.emoji_world.training import Clock
 
@@ -23,8 +23,8 @@ SCENES = [
 
 
 @pytest.fixture
-def verdict():
-    return Verdict(
+def predictions():
+    return Predictions(
         subjects=["cat", "cat", "dog", "star"],
         motions=["running", "surfing", "flying", "surfing"],
         places=["on grass", "on grass", "at night", "in space"],
@@ -32,12 +32,12 @@ def verdict():
     )
 
 
-def test_accuracies_by_hand(verdict):
-    assert accuracies(verdict, SCENES) == {"subjects": 0.5, "motions": 1.0, "places": 0.25}
+def test_accuracies_by_hand(predictions):
+    assert accuracies(predictions, SCENES) == {"subjects": 0.5, "motions": 1.0, "places": 0.25}
 
 
-def test_confusions_by_hand(verdict):
-    assert confusions(verdict, SCENES) == Counter(
+def test_confusions_by_hand(predictions):
+    assert confusions(predictions, SCENES) == Counter(
         {
             ("dog", "cat"): 1,
             ("cat", "dog"): 1,
@@ -90,7 +90,7 @@ def test_training_that_was_stopped_ends_where_it_would_have(tmp_path, monkeypatc
 
     def start():
         torch.manual_seed(0)
-        return Referee()
+        return Classifier()
 
     straight = start()
     train(straight, settings(), Clock(tmp_path / "straight.ckpt"))
@@ -98,7 +98,7 @@ def test_training_that_was_stopped_ends_where_it_would_have(tmp_path, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         train(start(), settings(), Clock(tmp_path / "stopped.ckpt"))
     monkeypatch.setattr(training, "augment", original)
-    resumed = Referee()
+    resumed = Classifier()
     train(resumed, settings(), Clock(tmp_path / "stopped.ckpt"))
     expected = straight.state_dict()
     assert all(torch.allclose(value, expected[name], atol=1e-5) for name, value in resumed.state_dict().items())
@@ -109,7 +109,7 @@ def test_training_learns(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(training, "SAVE_EVERY", 1)
     monkeypatch.setattr(training, "augment", lambda clip, rng: clip)
     torch.manual_seed(0)
-    train(Referee(), settings(steps=10, batch_size=4, num_clips=4), Clock(tmp_path / "referee.ckpt"))
+    train(Classifier(), settings(steps=10, batch_size=4, num_clips=4), Clock(tmp_path / "classifier.ckpt"))
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step")]
     losses = [[float(part.split()[1]) for part in line.split("loss: ")[1].split(" |")[0].split(", ")] for line in lines]
     assert sum(losses[-1]) < 0.7 * sum(losses[0])
@@ -125,7 +125,7 @@ def test_the_command_writes_weights_and_tells_accuracies(tmp_path, capsys, monke
     assert [path.name for path in (tmp_path / "weights").iterdir()] == [FILE_NAME]
     printed = capsys.readouterr().out
     assert f"saved {tmp_path / 'weights'} after " in printed
-    assert "judged 2 held-out clips in " in printed
+    assert "classified 2 held-out clips in " in printed
     assert [line.split(" subjects")[0].strip() for line in printed.splitlines() if " subjects " in line][-3:] == [
         "clean",
         "blur 0.5",

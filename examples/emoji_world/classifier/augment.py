@@ -1,6 +1,6 @@
 """Changes of a clip that leave its subject, motion and place, each at a strength from 0 (hardly any) to 1 (heavy).
 
-All frames of a clip are changed alike. The referee is trained on them so that its verdict does not hang on sharpness,
+All frames of a clip are changed alike. The classifier is trained on them so that its answers do not hang on sharpness,
 and hangs on shapes more than on colours.
 """
 

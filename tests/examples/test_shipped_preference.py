@@ -1,4 +1,4 @@
-"""The bundled judge orders held-out pictures as a person would, and cannot be bribed with light."""
+"""The bundled reward model orders held-out pictures as a person would, and cannot be bribed with light."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NUM_MADE = 5  # clips of the base model
 
 
 @pytest.fixture(scope="module")
-def judge():
+def reward_model():
     return load_reward("emoji-preference", torch.device("cpu"))
 
 
@@ -40,14 +40,14 @@ def pool(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", ["degraded", "wrong subject", "wrong place", "sample"])
-def test_floors_hold_on_held_out_pairs(judge, pool, kind):
+def test_floors_hold_on_held_out_pairs(reward_model, pool, kind):
     num_pairs = FRAMES_A_CLIP * NUM_MADE * 2 if kind == "sample" else 400
-    shares = evaluate(judge.network, judge.tokenize, pool, SEED, num_pairs, [kind])
+    shares = evaluate(reward_model.network, reward_model.tokenize, pool, SEED, num_pairs, [kind])
     assert shares[kind] >= FLOORS[kind]
 
 
-def test_clean_renders_score_highest_and_every_degradation_costs_more_the_stronger_it_is(judge, pool):
-    scores = mean_scores(judge.network, judge.tokenize, pool, SEED, count=80)
+def test_clean_renders_score_highest_and_every_degradation_costs_more_the_stronger_it_is(reward_model, pool):
+    scores = mean_scores(reward_model.network, reward_model.tokenize, pool, SEED, count=80)
     assert max(scores, key=scores.get) == "clean"
     for kind in DEGRADATIONS:
         by_strength = [scores[f"{kind} {strength}"] for strength in ("0.00", "0.33", "0.67", "1.00")]
@@ -55,7 +55,7 @@ def test_clean_renders_score_highest_and_every_degradation_costs_more_the_strong
 
 
 @pytest.mark.parametrize("still", ["foreign", "another scene"])
-def test_no_still_picture_outscores_a_good_clip_by_brightness_or_contrast(judge, pool, still):
+def test_no_still_picture_outscores_a_good_clip_by_brightness_or_contrast(reward_model, pool, still):
     rng = np.random.default_rng(SEED)
     for number in range(0, 120, 10):
         scene, rows = pool.clips[number].scene, slice(number * FRAMES_A_CLIP, (number + 1) * FRAMES_A_CLIP)
@@ -68,6 +68,6 @@ def test_no_still_picture_outscores_a_good_clip_by_brightness_or_contrast(judge,
                 for brightness in (-0.4, -0.2, 0.0, 0.2, 0.4)
             ]
         )
-        best = judge.score(variants[None], [scene.caption()]).max()
-        good = judge.score(as_float(pool.frames[rows])[None], [scene.caption()]).mean()
+        best = reward_model.score(variants[None], [scene.caption()]).max()
+        good = reward_model.score(as_float(pool.frames[rows])[None], [scene.caption()]).mean()
         assert best < good, scene

@@ -22,8 +22,8 @@ FRAME_INDICES = tuple(range(0, NUM_FRAMES, 2))  # the frames that are looked at
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What the referee sees in each clip of a batch.
+class Predictions:
+    """What the classifier sees in each clip of a batch.
 
     Attributes:
         subjects: of `captions.SUBJECTS`, one a clip.
@@ -51,7 +51,7 @@ def _convolution(in_channels: int, out_channels: int, kernel_size: int = 3, stri
     )
 
 
-class Referee(nn.Module):
+class Classifier(nn.Module):
     """Frames are encoded one by one; their maps are pooled for subject and place, their course in time for motion.
 
     Args:
@@ -107,7 +107,7 @@ class Referee(nn.Module):
         return {name: head(features) for name, head in self.heads.items()}
 
     @torch.no_grad()
-    def judge(self, clips: np.ndarray | Tensor, batch_size: int = 32) -> Verdict:
+    def classify(self, clips: np.ndarray | Tensor, batch_size: int = 32) -> Predictions:
         """What each clip shows.
 
         Args:
@@ -127,28 +127,28 @@ class Referee(nn.Module):
             name: [WORDS[name][index] for index in logits.argmax(1).tolist()]
             for name, logits in self.logits(features).items()
         }
-        return Verdict(**words, features=F.normalize(features, dim=1))
+        return Predictions(**words, features=F.normalize(features, dim=1))
 
 
-def save_referee(referee: Referee, folder: Path) -> None:
+def save_classifier(classifier: Classifier, folder: Path) -> None:
     """Write the weights in half precision."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {
         name: (value.half() if value.is_floating_point() else value).contiguous()
-        for name, value in referee.state_dict().items()
+        for name, value in classifier.state_dict().items()
     }
     save_file(state, folder / FILE_NAME)
 
 
-def load_referee(folder: Path = WEIGHTS) -> Referee:
-    """The trained referee, ready to judge.
+def load_classifier(folder: Path = WEIGHTS) -> Classifier:
+    """The trained classifier, ready to classify.
 
     Raises:
         FileNotFoundError: no weights in the folder.
     """
     path = folder / FILE_NAME
     if not path.exists():
-        raise FileNotFoundError(f"{path} is missing: python -m examples.emoji_world.referee.train build/emoji_world")
-    referee = Referee()
-    referee.load_state_dict(load_file(path))
-    return referee.eval()
+        raise FileNotFoundError(f"{path} is missing: python -m examples.emoji_world.classifier.train build/emoji_world")
+    classifier = Classifier()
+    classifier.load_state_dict(load_file(path))
+    return classifier.eval()
