@@ -19,7 +19,7 @@ from ivideo.models.lora import load_lora, save_lora
 from ivideo.models.pipelines.lora_formats import is_lora_file, load_lora_file, write_formats
 from ivideo.models.pipelines.model import PipelineModel
 from ivideo.models.pipelines.texts import Embeds, TextCache, embed_texts
-from ivideo.models.pipelines.wan import WanModel, check_expert, read_notes, write_notes
+from ivideo.models.pipelines.wan import check_expert, read_notes, write_notes
 
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
@@ -88,9 +88,9 @@ class PipelineFamily:
         Raises:
             UsageError: an expert of a model that has but one network.
         """
-        if issubclass(self.kind, WanModel):
-            return check_expert(name, options.get("expert"), _is_there(index, "transformer_2"))
-        return next(iter(self.kind.CLASSES))
+        has_two = _is_there(index, "transformer_2")
+        part = check_expert(name, options.get("expert"), has_two)
+        return part if has_two else next(iter(self.kind.CLASSES))
 
     def check_parts(self, name: str, location: str) -> dict[str, Any]:
         """Hold the parts that a pipeline's index names against what is supported, before any weights are touched.

@@ -361,20 +361,20 @@ class PipelineModel(TextToVideoModel):
 
 @contextmanager
 def as_loaded(pipeline: Any) -> Iterator[None]:
-    """Show networks as diffusers loads them, with weights that ask for gradients; those with an adapter stay frozen.
+    """Show networks as diffusers has them after loading: weights ask for gradients, but for networks with an adapter.
 
-    Without gradients that changes nothing but which kernels a CPU uses: frozen weights give other last bits.
+    Where no gradients are taken that decides but which kernels a CPU uses, and so the last bits.
     """
     parts = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
-    bare = [part for part in parts if not lora_parameters(part)]
-    frozen = [weight for part in bare for weight in part.parameters() if not weight.requires_grad]
-    for weight in frozen:
-        weight.requires_grad_(weight.is_floating_point())
+    wanted = [(weight, not lora_parameters(part)) for part in parts for weight in part.parameters()]
+    own = [(weight, weight.requires_grad) for weight, _ in wanted]
+    for weight, asks in wanted:
+        weight.requires_grad_(asks and weight.is_floating_point())
     try:
         yield
     finally:
-        for weight in frozen:
-            weight.requires_grad_(False)
+        for weight, asks in own:
+            weight.requires_grad_(asks)
 
 
 def _step_callback(pipeline: Any, request: ClipRequest) -> dict[str, Any]:
