@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ivideo.config.parts import read_call_arguments
 from ivideo.config.presets import PRESETS
 from ivideo.config.settings import GenerationSettings
 from ivideo.core.draws import draw_normal
@@ -20,7 +21,7 @@ from ivideo.errors import UsageError
 from ivideo.files.atomic import check_folder
 from ivideo.inputs.adapters import Adapter
 from ivideo.inputs.prompts import check_prompts
-from ivideo.models.contract import ClipRequest, TextToVideoModel
+from ivideo.models.contract import ClipMaker, ClipRequest, TextToVideoModel
 from ivideo.models.devices import choose_device, choose_dtype
 from ivideo.models.families import find_preset, load_model
 from ivideo.models.lora import adapter_merged
@@ -37,24 +38,22 @@ from ivideo.video.writer import (
 )
 
 
-def open_model(
-    settings: GenerationSettings, adapter: Adapter | None = None, prompts: Sequence[str] = ()
-) -> TextToVideoModel:
+def open_model(settings: GenerationSettings, adapter: Adapter | None = None, prompts: Sequence[str] = ()) -> ClipMaker:
     """The settings' model on its device, with an adapter if one is given.
 
     Args:
-        settings: name it.
+        settings: name it, and what it is asked for.
         adapter: what is put into it.
         prompts: all that it will be asked for; large text encoders see them before the network is loaded.
 
     Raises:
-        UsageError: no such model or device, or a size that the model cannot make.
+        UsageError: no such model or device, or a size, frames or arguments that the model cannot take.
         IvideoError: the model or the adapter cannot be loaded.
     """
     device = choose_device(settings.device)
     dtype, texts = choose_dtype(settings.dtype, device), [*prompts, settings.negative_prompt]
     model = load_model(settings.model, device, dtype, texts=texts, options=settings.family_options)
-    latents_shape(model, settings)
+    model.check_request(request_for(settings, "", 0))
     if adapter is not None:
         model.load_adapter(adapter.path, adapter.scale)
     return model
@@ -69,12 +68,12 @@ def latents_shape(model: TextToVideoModel, settings: GenerationSettings) -> tupl
     return model.latents_shape(settings.num_frames, *model.fit_size(settings.height, settings.width))
 
 
-def introduce(model: TextToVideoModel, prompts: Sequence[str], progress: Progress) -> None:
+def introduce(model: ClipMaker, prompts: Sequence[str], progress: Progress) -> None:
     """Tell whose defaults a model takes that has none, and name the prompts that it cannot read as they are."""
     if model.name not in PRESETS:
-        progress.say(
-            f"{model.name} has no preset: what nobody set is as for {find_preset(model.name)}, but for the size"
-        )
+        preset = find_preset(model.name)
+        whose = f"as for {preset}, but for the size" if isinstance(preset, str) else "as its pipeline has it"
+        progress.say(f"{model.name} has no preset: what nobody set is {whose}")
     for prompt in prompts:
         for problem in model.find_prompt_problems(prompt):
             progress.warn(f"prompt {prompt!r}: {problem}")
@@ -104,11 +103,16 @@ def generate_latents(
     return run_chain(denoise, stepper, noise, stepper.timesteps, conditioning)
 
 
-def generate_clip(model: TextToVideoModel, settings: GenerationSettings, prompt: str, seed: int) -> np.ndarray:
-    """One clip, uint8 (num_frames, height, width, 3); the same seed always gives the same clip."""
+def request_for(settings: GenerationSettings, prompt: str, seed: int) -> ClipRequest:
+    """The clip of a prompt and a seed that settings ask for."""
     names = ("num_frames", "height", "width", "num_inference_steps", "guidance_scale", "negative_prompt", "fps")
     values = {name: getattr(settings, name) for name in (*names, "guidance_batching")}
-    clip: np.ndarray = model.make_clip(ClipRequest(prompt, seed, **values)).numpy()
+    return ClipRequest(prompt, seed, extra=read_call_arguments(settings.call_arguments), **values)
+
+
+def generate_clip(model: ClipMaker, settings: GenerationSettings, prompt: str, seed: int) -> np.ndarray:
+    """One clip, uint8 (num_frames, height, width, 3); the same seed always gives the same clip."""
+    clip: np.ndarray = model.make_clip(request_for(settings, prompt, seed)).numpy()
     return clip
 
 
@@ -116,7 +120,7 @@ def describe_generation(
     settings: GenerationSettings, prompt: str, seed: int, frames: np.ndarray, adapter: Adapter | None = None
 ) -> dict[str, Any]:
     """What a video file says of itself: enough to make it again."""
-    _, height, width, _ = frames.shape
+    num_frames, height, width, _ = frames.shape
     return {
         "prompt": prompt,
         "seed": seed,
@@ -125,13 +129,14 @@ def describe_generation(
         "adapter": str(adapter.path) if adapter else None,
         "lora_scale": adapter.scale if adapter else None,
         "negative_prompt": settings.negative_prompt,
-        "num_frames": settings.num_frames,
+        "num_frames": num_frames,
         "height": height,
         "width": width,
         "fps": settings.fps,
         "num_inference_steps": settings.num_inference_steps,
         "guidance_scale": settings.guidance_scale,
         "dtype": settings.dtype,
+        **({"call_arguments": list(settings.call_arguments)} if settings.call_arguments else {}),
     }
 
 
@@ -226,6 +231,8 @@ def generate(
     with adapter_merged(model.network):
         for prompt, seed, path in planned:
             clip = generate_clip(model, settings, prompt, seed)
+            if len(clip) != settings.num_frames:
+                progress.warn(f"{model.name} made {len(clip)} frames, not {settings.num_frames}")
             write_video(path, clip, settings.fps, describe_generation(settings, prompt, seed, clip, adapter))
             score = score_clip(rewards, clip, prompt, settings, fps=settings.fps) if rewards else None
             progress.advance(path.name + (f"  reward {score.reward:.4f}" if score else ""))

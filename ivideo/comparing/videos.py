@@ -14,7 +14,7 @@ from ivideo.comparing.results import ScoredRow
 from ivideo.config.settings import GenerationSettings, Settings
 from ivideo.errors import IvideoError
 from ivideo.generating import describe_generation, generate_clip, introduce, open_model
-from ivideo.models.contract import TextToVideoModel
+from ivideo.models.contract import ClipMaker
 from ivideo.models.lora import adapter_merged, adapter_off
 from ivideo.progress import Progress
 from ivideo.rewards.mixture import Rewards
@@ -59,7 +59,7 @@ class VideoMaker:
         made = said.get("prompt"), said.get("seed"), said.get("recipe")
         return made == (row.prompt, row.seed, self.provenance.digest)
 
-    def make(self, row: Row, model: TextToVideoModel) -> Path:
+    def make(self, row: Row, model: ClipMaker) -> Path:
         """Make a row's video and write it, with what it says of itself."""
         assert row.seed is not None, "only ready videos have no seed"
         values, settings = self.provenance.values, self.settings
@@ -89,7 +89,7 @@ def make_videos(makers: Sequence[VideoMaker], rows: Sequence[Row], progress: Pro
         if kept := len(rows) - len(missing[maker.folder]):
             progress.say(f"videos of {maker.candidate.name}: {kept} of {len(rows)} are there already")
     prompts = list(dict.fromkeys(row.prompt for row in rows))
-    model: TextToVideoModel | None = None
+    model: ClipMaker | None = None
     opened: tuple[object, ...] = ()
     for maker in _order([maker for maker in makers if missing[maker.folder]]):
         if model is None or maker.candidate.adapter or maker.base != opened:
@@ -105,7 +105,7 @@ def _order(makers: Sequence[VideoMaker]) -> list[VideoMaker]:
     return sorted(makers, key=lambda maker: (bases.index(maker.base), maker.candidate.adapter is None))
 
 
-def _make_rows(maker: VideoMaker, rows: Sequence[Row], model: TextToVideoModel, progress: Progress) -> None:
+def _make_rows(maker: VideoMaker, rows: Sequence[Row], model: ClipMaker, progress: Progress) -> None:
     introduce(model, list(dict.fromkeys(row.prompt for row in rows)), progress)
     progress.start(f"videos of {maker.candidate.name}", len(rows))
     for row in rows:

@@ -30,6 +30,7 @@ class GenerationKeywords(Keywords, total=False):
     num_inference_steps: int | None
     guidance_scale: float | None
     negative_prompt: str | None
+    call_arguments: str | Sequence[str] | None
     guidance_batching: bool | None
 
 
@@ -43,6 +44,7 @@ class FinetuneKeywords(GenerationKeywords, total=False):
     gradient: Literal["last", "random", "drtune", "draft-lv"] | None
     num_grad_steps: int | None
     frame_draw: Literal["random", "first"] | None
+    decoder_gradient: int | str | None
     offset_noise: float | None
     lora_rank: int | None
     lora_alpha: float | None

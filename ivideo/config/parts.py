@@ -6,6 +6,7 @@ A field is all that a new setting needs: option, TOML, keyword, docs and the rul
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -31,6 +32,14 @@ def one_or_several(value: object) -> object:
     if not several or not all(isinstance(one, str) and one.strip() for one in several):
         raise ValueError("name a reward model, or several in a list")
     return several[0] if len(several) == 1 else tuple(several)
+
+
+def several_or_none(value: object) -> object:
+    """One text or several as a tuple; None for none."""
+    several = tuple(value) if isinstance(value, list | tuple) else (value,) if value else ()
+    if not all(isinstance(one, str) and "=" in one.strip("=") for one in several):
+        raise ValueError("give name=value")
+    return several or None
 
 
 def rate_or_none(value: object) -> object:
@@ -110,11 +119,31 @@ class GenerationPart(Part):
     num_inference_steps: int = clips(ge=1, le=1000, help="Steps of a full chain.", unit="steps")
     guidance_scale: float = clips(ge=0, help="Classifier-free guidance; 1 is none.")
     negative_prompt: str = clips("", help="What clips should not show.", metavar="TEXT", resume=Resume.CLIPS)
+    call_arguments: Annotated[
+        tuple[str, ...] | None, BeforeValidator(several_or_none, json_schema_input_type=str | Sequence[str])
+    ] = clips(
+        None,
+        help="A further argument of the call of the model's pipeline, as guidance_scale_2=3; may be given again.",
+        metavar="NAME=VALUE",
+        flags=("--set",),
+    )
     guidance_batching: bool = clips(
         True,
         help="Both branches of the guidance in one forward; or one after the other: less memory.",
         resume=Resume.FREE,
     )
+
+
+def read_call_arguments(texts: Sequence[str] | None) -> dict[str, Any]:
+    """The values of `call_arguments` by name: JSON where they are that, else text."""
+    arguments: dict[str, Any] = {}
+    for text in texts or ():
+        name, _, value = text.partition("=")
+        try:
+            arguments[name.strip()] = json.loads(value)
+        except ValueError:
+            arguments[name.strip()] = value
+    return arguments
 
 
 OWN = "none"  # the model's own weights

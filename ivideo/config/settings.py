@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import model_validator
+from pydantic import BeforeValidator, model_validator
 
 from ivideo.config.fields import Resume, clips, guard, method, resuming, setting
 from ivideo.config.parts import FamilyPart, GenerationPart, ModelPart, Part, RewardPart, ScoringPart
@@ -16,6 +16,11 @@ ScheduleName = Literal["constant", "linear", "cosine"]
 StartName = Literal["clip", "noise"]
 GradientName = Literal["last", "random", "drtune", "draft-lv"]
 FrameDrawName = Literal["random", "first"]
+
+
+def exact_or_number(value: object) -> object:
+    """None for the word that leaves the gradient whole."""
+    return None if str(value).lower() in ("exact", "none") else value
 
 
 class EditingPart(Part):
@@ -45,6 +50,15 @@ class EditingPart(Part):
         unit="steps",
     )
     frame_draw: FrameDrawName = method("random", help="Train on a random frame of each segment, or on its first.")
+    decoder_gradient: Annotated[int | None, BeforeValidator(exact_or_number, json_schema_input_type=int | str)] = (
+        method(
+            None,
+            ge=1,
+            help="exact, or through so many of the latents that a frame needs, the latest: less memory, the same "
+            "frames. Wan only.",
+            metavar="exact|N",
+        )
+    )
     offset_noise: float = method(ge=0, help="Weight of the noise that a frame's pixels share.")
 
     @property

@@ -54,11 +54,15 @@ def resolve_settings(
     asked = given.get("model") or file.get("model") or own.get("model") or model_hint
     asked = str(asked or os.environ.get("IVIDEO_MODEL") or "auto")
     model = choose_model(asked)
-    like = FALLBACK
+    like, built_in = FALLBACK, {}
     if model not in PRESETS and issubclass(kind, GenerationSettings):
         with suppress(IvideoError):  # what cannot be found is told where it is loaded
-            like = find_preset(model)
-    defaults: Mapping[str, Any] = preset_for(model, preset, like)
+            preset_of_family = find_preset(model)
+            if isinstance(preset_of_family, str):
+                like = preset_of_family
+            else:
+                built_in = dict(preset_of_family)
+    defaults: Mapping[str, Any] = {**preset_for(model, preset, like), **built_in}
     if not issubclass(kind, FinetuneSettings):
         defaults = generation_defaults(defaults)
     if own.get("model", model) == model:

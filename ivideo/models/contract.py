@@ -65,21 +65,68 @@ class ClipRequest:
     on_step: Callable[[int], None] | None = None
 
 
-class TextToVideoModel(ABC):
-    """A text-to-video model with all its parts frozen and in eval mode.
+class ClipMaker(ABC):
+    """What makes clips of prompts: all that `generate` and `compare` need.
 
     Attributes:
         name: how the user called it.
         device: where everything lives.
+        network: the module that adapters go into.
+    """
+
+    name: str
+    device: torch.device
+    network: Any
+
+    @abstractmethod
+    def make_clip(self, request: ClipRequest) -> Tensor:
+        """The clip that people see: uint8 (num_frames, height, width, 3) on the CPU, the same for the same request.
+
+        Raises:
+            UsageError: a size or a number of frames that the model cannot make.
+        """
+
+    @abstractmethod
+    def check_request(self, request: ClipRequest) -> None:
+        """Refuse what cannot be made, before any clip is.
+
+        Raises:
+            UsageError: a size, a number of frames or a further argument that the model does not have.
+        """
+
+    @abstractmethod
+    def find_prompt_problems(self, prompt: str) -> list[str]:
+        """What the model cannot read in a prompt, in words; empty where there is nothing."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the network's weights."""
+        dtype: torch.dtype = self.network.dtype
+        return dtype
+
+    def load_adapter(self, path: Path, scale: float = 1.0) -> None:
+        """Put an adapter into the network.
+
+        Args:
+            path: folder in PEFT's format; families may read others.
+            scale: multiplies its effect; 0 is the base model.
+
+        Raises:
+            IvideoError: no adapter there, a damaged one, or one of another model.
+        """
+        load_lora(self.network, path, scale)
+        self.network.to(self.device)
+
+
+class TextToVideoModel(ClipMaker):
+    """A text-to-video model that can be trained, with all its parts frozen and in eval mode.
+
+    Attributes:
         network: the module that adapters go into; of two experts the one that the gradient reaches.
         lora_targets: the layers of it that a fresh adapter goes into, see `add_lora`.
     """
 
     lora_targets: Sequence[str] | str = TARGET_MODULES
-
-    name: str
-    device: torch.device
-    network: Any
 
     # Sizes
 
@@ -116,10 +163,6 @@ class TextToVideoModel(ABC):
     @abstractmethod
     def encode_once(self, prompts: Sequence[str], negative_prompt: str = "") -> None:
         """Encode all prompts that will ever be needed, each as for a clip of its own, and drop the text encoders."""
-
-    @abstractmethod
-    def find_prompt_problems(self, prompt: str) -> list[str]:
-        """What the model cannot read in a prompt, in words; empty where there is nothing."""
 
     # Denoising
 
@@ -185,12 +228,6 @@ class TextToVideoModel(ABC):
     # What is the same for every family
 
     @property
-    def dtype(self) -> torch.dtype:
-        """Of the network's weights."""
-        dtype: torch.dtype = self.network.dtype
-        return dtype
-
-    @property
     def num_workers(self) -> int:
         """Clips to work on at once: one a core for a small network on a CPU, else one."""
         is_small = sum(parameter.numel() for parameter in self.network.parameters()) <= SMALL_NETWORK
@@ -198,19 +235,19 @@ class TextToVideoModel(ABC):
 
     @torch.no_grad()
     def make_clip(self, request: ClipRequest) -> Tensor:
-        """The clip that people see: uint8 (num_frames, height, width, 3) on the CPU, the same for the same request.
-
-        By the model's own schedule, from noise that the seed fixes; families of pipelines ask the pipeline.
-
-        Raises:
-            UsageError: a size or a number of frames that the model cannot make.
-        """
+        """Run the model's own schedule, from noise that the seed fixes; families of pipelines ask the pipeline."""
         shape = self.latents_shape(request.num_frames, *self.fit_size(request.height, request.width))
         stepper = self.stepper(request.num_inference_steps, shape)
         noise = draw_normal(shape, seed=request.seed, step=0, sample_indices=[0], purpose="generate").to(self.device)
         conditioning = self.encode_prompts([request.prompt], request.negative_prompt)
         denoise = self.denoiser(request.guidance_scale, batched=request.guidance_batching, fps=request.fps)
         return self.decode_clip(run_chain(denoise, stepper, noise, stepper.timesteps, conditioning)[0])
+
+    def check_request(self, request: ClipRequest) -> None:
+        """Hold sizes against what the model makes; only pipelines have further arguments."""
+        self.latents_shape(request.num_frames, *self.fit_size(request.height, request.width))
+        if request.extra:
+            raise UsageError(f"`call_arguments` {', '.join(request.extra)}: {self.name} has no call to give them to")
 
     def limit_decoder_gradient(self, num_latents: int) -> None:
         """Let the gradient of a frame flow through so many of the latents that it needs, the latest; frames stay exact.
@@ -219,19 +256,6 @@ class TextToVideoModel(ABC):
             UsageError: the decoder of this family cannot be cut.
         """
         raise UsageError(f"`decoder_gradient` {num_latents}: the decoder of {self.name} has no cut gradient; use exact")
-
-    def load_adapter(self, path: Path, scale: float = 1.0) -> None:
-        """Put an adapter into the network.
-
-        Args:
-            path: folder in PEFT's format; families may read others.
-            scale: multiplies its effect; 0 is the base model.
-
-        Raises:
-            IvideoError: no adapter there, a damaged one, or one of another model.
-        """
-        load_lora(self.network, path, scale)
-        self.network.to(self.device)
 
     def save_adapter(self, folder: Path) -> None:
         """Write the network's adapter in PEFT's format."""
@@ -249,8 +273,8 @@ class TextToVideoModel(ABC):
 class Family(Protocol):
     """What a family's module offers beside its models: how they are loaded, and which foreign files it knows."""
 
-    def choose_preset(self, name: str, location: str) -> str:
-        """The model whose settings one of the family takes that has none of its own."""
+    def choose_preset(self, name: str, location: str) -> str | Mapping[str, Any]:
+        """The model whose settings one of the family takes that has no preset, or those that it has of its own."""
 
     def load_model(
         self,
@@ -261,8 +285,8 @@ class Family(Protocol):
         *,
         texts: Sequence[str] = (),
         options: Mapping[str, Any] = MappingProxyType({}),
-    ) -> TextToVideoModel:
-        """Load a model from a folder or the hub.
+    ) -> ClipMaker:
+        """Load a model from a folder or the hub; one that can be trained is a `TextToVideoModel`.
 
         Args:
             name: how the user called it.

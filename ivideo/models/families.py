@@ -10,9 +10,10 @@ import torch
 
 from ivideo.config.presets import find_location
 from ivideo.errors import IvideoError
-from ivideo.models.contract import Family, TextToVideoModel
-from ivideo.models.loading import read_index
+from ivideo.models.contract import ClipMaker, Family
+from ivideo.models.loading import import_quietly, read_index
 from ivideo.models.pipelines.animatediff import AnimateDiffModel
+from ivideo.models.pipelines.any_pipeline import AnyPipelineFamily
 from ivideo.models.pipelines.cogvideox import CogVideoXModel
 from ivideo.models.pipelines.hunyuan import HunyuanVideo15Model, HunyuanVideoModel
 from ivideo.models.pipelines.load import PipelineFamily
@@ -38,7 +39,7 @@ def load_model(
     *,
     texts: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
-) -> TextToVideoModel:
+) -> ClipMaker:
     """Load a model by name, from a diffusers folder, or from the hub.
 
     Nothing but what its family needs is read or downloaded.
@@ -70,14 +71,36 @@ def find_family(name: str, location: str) -> Family:
         IvideoError: no index, or one of a class that is not known.
     """
     kind = read_index(name, location).get("_class_name")
-    family = FAMILIES.get(kind) if isinstance(kind, str) else None
-    if family is None:
+    if kind in FAMILIES:
+        return FAMILIES[kind]
+    if not is_pipeline(kind):
         raise IvideoError(f"model {name!r} is a {kind}, which is not supported; known are {', '.join(FAMILIES)}")
-    return family
+    return AnyPipelineFamily(str(kind))
 
 
-def find_preset(name: str) -> str:
-    """The model whose settings one without a preset takes: that of its family.
+def is_pipeline(kind: object) -> bool:
+    """Whether diffusers has a pipeline of that class."""
+    diffusers = import_quietly("diffusers")
+    found = getattr(diffusers, kind, None) if isinstance(kind, str) else None
+    return isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline)
+
+
+def check_trainable(name: str) -> None:
+    """Refuse a pipeline that can be called, but that no family knows, before any weights are touched.
+
+    Raises:
+        IvideoError: it is one, or of an unknown class.
+    """
+    family = find_family(name, find_location(name))
+    if isinstance(family, AnyPipelineFamily):
+        known = ", ".join(FAMILIES)
+        raise IvideoError(
+            f"model {name!r} is a {family.kind}, which can be generated with, not trained; known are {known}"
+        )
+
+
+def find_preset(name: str) -> str | Mapping[str, Any]:
+    """The model whose settings one without a preset takes, or its own: as its family says.
 
     Raises:
         UsageError: nothing of that name.

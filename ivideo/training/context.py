@@ -13,7 +13,7 @@ from ivideo.generating import introduce, latents_shape, open_model
 from ivideo.inputs.adapters import Adapter, adapter_of_weights_file
 from ivideo.models.contract import TextToVideoModel
 from ivideo.models.devices import choose_device
-from ivideo.models.families import find_lora_rank
+from ivideo.models.families import check_trainable, find_lora_rank
 from ivideo.progress import Progress, Silence
 from ivideo.rewards.mixture import Rewards
 from ivideo.rewards.registry import load_rewards
@@ -73,11 +73,13 @@ def open_context(
         IvideoError: one cannot be loaded, or the reward gives no gradients.
     """
     told = progress if progress and processes.is_main_process else Silence()
+    check_trainable(settings.model)
     start = find_start(settings)
     rewards = load_rewards(settings.rewards, choose_device(settings.device))
     if not rewards.is_differentiable:
         raise IvideoError(f"reward {rewards.name} gives no gradients and cannot be trained on")
     model = open_model(generation_settings(settings), start, [*training, *kept])
+    assert isinstance(model, TextToVideoModel)
     model.stepper(settings.num_inference_steps, latents_shape(model, generation_settings(settings)))
     introduce(model, [*training, *kept], told)
     model.encode_once([*training, *kept], settings.negative_prompt)

@@ -147,6 +147,8 @@ class Trainer:
         self.conditioning = model.encode_prompts(self.prompts, settings.negative_prompt)
         self.timer = timer or Untimed()
         denoise = model.denoiser(settings.guidance_scale, batched=settings.guidance_batching, fps=settings.fps)
+        if settings.decoder_gradient is not None:
+            model.limit_decoder_gradient(settings.decoder_gradient)
         decode_frames: DecodeFrames = model.decode_frames
         if settings.gradient_checkpointing:
             model.recompute_blocks()

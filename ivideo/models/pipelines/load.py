@@ -118,7 +118,10 @@ class PipelineFamily:
         transformers = import_quietly("transformers")
         with explain_part(name, part):
             kind = getattr(transformers, index[part][1], None) or transformers.AutoTokenizer
-            return kind.from_pretrained(location, subfolder=part)
+            tokenizer = kind.from_pretrained(location, subfolder=part)
+            if tokenizer("a cat").input_ids == tokenizer("the sea").input_ids:  # made of no files
+                raise ValueError("it has no vocabulary")
+            return tokenizer
 
     def embed(
         self,

@@ -12,7 +12,7 @@ import copy
 import inspect
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,6 +23,7 @@ from torch import Tensor
 from ivideo.core.sampler import Denoise
 from ivideo.errors import UsageError
 from ivideo.models.contract import ClipRequest, TextToVideoModel
+from ivideo.models.loading import explain_damage
 from ivideo.models.lora import load_lora, lora_parameters, save_lora
 from ivideo.models.pipelines.lora_formats import load_lora_file, write_formats
 from ivideo.models.pipelines.texts import Embeds, pad, stack
@@ -333,10 +334,15 @@ class PipelineModel(TextToVideoModel):
         frames: Tensor = self.call_pipeline(request, "pt")[0]
         return (frames.float() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
 
+    def check_request(self, request: ClipRequest) -> None:
+        """Hold sizes and further arguments against what the pipeline makes."""
+        self.latents_shape(request.num_frames, *self.fit_size(request.height, request.width))
+        check_call_arguments(self.pipeline, request.extra)
+
     def call_pipeline(self, request: ClipRequest, output_type: str) -> Any:
         """The pipeline's output, of the kind that it calls `output_type` ("latent", "pt")."""
+        self.check_request(request)
         height, width = self.fit_size(request.height, request.width)
-        self.latents_shape(request.num_frames, height, width)
         conditioning = self.encode_prompts([request.prompt], request.negative_prompt)
         embeds = dict(conditioning.text)
         if conditioning.negative is not None and request.guidance_scale > 1:
@@ -353,9 +359,8 @@ class PipelineModel(TextToVideoModel):
             **self.call_arguments(request),
             **request.extra,
         }
-        if request.on_step is not None:
-            given |= _step_callback(pipeline, request)
-        with as_loaded(pipeline):
+        given |= step_callback(pipeline, request)
+        with as_loaded(pipeline), explain_call(self.name) if request.extra else nullcontext():
             return pipeline(**given).frames
 
 
@@ -377,8 +382,33 @@ def as_loaded(pipeline: Any) -> Iterator[None]:
             weight.requires_grad_(asks)
 
 
-def _step_callback(pipeline: Any, request: ClipRequest) -> dict[str, Any]:
-    if "callback_on_step_end" not in inspect.signature(pipeline.__call__).parameters:
+OURS = ("prompt", "negative_prompt", "height", "width", "num_frames", "num_inference_steps", "guidance_scale")
+NOT_OURS = ("generator", "latents", "output_type", "return_dict", "num_videos_per_prompt", "callback_on_step_end")
+
+
+def check_call_arguments(pipeline: Any, arguments: Mapping[str, Any]) -> None:
+    """Hold further arguments against the signature of a pipeline's call.
+
+    Raises:
+        UsageError: the call has none of that name, or a setting of its own says it, or the clip would not be read.
+    """
+    known = [name for name in inspect.signature(type(pipeline).__call__).parameters if name not in ("self", *NOT_OURS)]
+    for name in arguments:
+        if name in OURS:
+            raise UsageError(f"`call_arguments` {name}: that is a setting, `{name}`")
+        if name not in known:
+            others = ", ".join(one for one in known if one not in OURS)
+            raise UsageError(f"`call_arguments` {name}: {type(pipeline).__name__} has none; it has {others}")
+
+
+def explain_call(name: str) -> AbstractContextManager[None]:
+    """What a pipeline says of values that it cannot take, in one line."""
+    return explain_damage(f"model {name!r} cannot make this clip")
+
+
+def step_callback(pipeline: Any, request: ClipRequest) -> dict[str, Any]:
+    """The arguments by which a pipeline tells of its steps; none where nobody asks, or it cannot tell."""
+    if request.on_step is None or "callback_on_step_end" not in inspect.signature(pipeline.__call__).parameters:
         return {}
 
     def tell(_: Any, step: int, timestep: Any, arguments: dict[str, Any]) -> dict[str, Any]:

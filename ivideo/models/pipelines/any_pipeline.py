@@ -1,0 +1,166 @@
+"""Any other text-to-video pipeline of diffusers: called as it is, to generate and to compare; it cannot be trained."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ivideo.errors import IvideoError, UsageError
+from ivideo.models.contract import ClipMaker, ClipRequest
+from ivideo.models.loading import explain_damage, explain_part, import_quietly, load_part, read_index
+from ivideo.models.lora import load_lora, save_lora
+from ivideo.models.pipelines.lora_formats import load_lora_file, write_formats
+from ivideo.models.pipelines.model import as_loaded, check_call_arguments, explain_call, step_callback
+
+NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
+NETWORKS = ("transformer", "unet")  # where adapters go
+DEFAULTS = ("num_frames", "height", "width", "num_inference_steps", "guidance_scale")
+
+
+class AnyPipeline(ClipMaker):
+    """A pipeline as diffusers loads it, text encoders and all.
+
+    Attributes:
+        pipeline: of any class whose call takes a prompt and gives frames.
+    """
+
+    def __init__(self, name: str, pipeline: Any, device: torch.device) -> None:
+        """Take a loaded pipeline."""
+        self.name, self.pipeline, self.device = name, pipeline, device
+        pipeline.set_progress_bar_config(disable=True)
+        self.part = find_network(pipeline.components)
+        self.network = getattr(pipeline, self.part)
+
+    def find_prompt_problems(self, prompt: str) -> list[str]:
+        """None that are known."""
+        return []
+
+    def check_request(self, request: ClipRequest) -> None:
+        """Hold further arguments against the call; sizes are checked by the pipeline itself."""
+        check_call_arguments(self.pipeline, request.extra)
+
+    @torch.no_grad()
+    def make_clip(self, request: ClipRequest) -> Tensor:
+        """Call the pipeline with what it takes of the request."""
+        self.check_request(request)
+        values = {name: getattr(request, name) for name in ("prompt", "negative_prompt", *DEFAULTS)}
+        values |= {"frame_rate": request.fps, "fps": request.fps}
+        pipeline = copy.copy(self.pipeline)
+        pipeline.scheduler = copy.deepcopy(self.pipeline.scheduler)
+        taken = inspect.signature(pipeline.__call__).parameters
+        given = {name: value for name, value in values.items() if name in taken and value is not None}
+        given |= {"generator": torch.Generator().manual_seed(request.seed), "output_type": "pt"}
+        with as_loaded(pipeline), explain_call(self.name):
+            made = pipeline(**given, **step_callback(pipeline, request), **request.extra)
+        frames = getattr(made, "frames", None)
+        if not isinstance(frames, Tensor) or frames.ndim != 5:
+            raise IvideoError(f"model {self.name!r} makes no videos: a {type(pipeline).__name__} gives other things")
+        return (frames[0].float() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
+
+    def load_adapter(self, path: Path, scale: float = 1.0) -> None:
+        """Put an adapter into the network: a folder in PEFT's format, or a safetensors file in whoever's names."""
+        if path.is_file():
+            load_lora_file(self.network, path, type(self.pipeline).__name__, self.part, scale)
+        else:
+            load_lora(self.network, path, scale)
+        self.network.to(self.device)
+
+
+def find_network(components: Mapping[str, Any]) -> str:
+    """Which part of a pipeline adapters go into.
+
+    Raises:
+        IvideoError: it has none that is known.
+    """
+    for part in NETWORKS:
+        if components.get(part) is not None:
+            return part
+    raise IvideoError(f"a pipeline without {' or '.join(NETWORKS)} makes no videos here")
+
+
+class AnyPipelineFamily:
+    """Loads pipelines that no family knows; see `ivideo.models.contract.Family`."""
+
+    def __init__(self, kind: str) -> None:
+        """Of one class of diffusers' pipelines, by its name."""
+        self.kind = kind
+
+    def choose_preset(self, name: str, location: str) -> Mapping[str, Any]:
+        """The defaults of the pipeline's own call."""
+        parameters = inspect.signature(getattr(import_quietly("diffusers"), self.kind).__call__).parameters
+        if "prompt" not in parameters:
+            raise IvideoError(f"model {name!r} is a {self.kind}, which takes no prompt")
+        found = {one: parameters[one].default for one in DEFAULTS if one in parameters}
+        known = {one: value for one, value in found.items() if isinstance(value, int | float)}
+        renamed = {f"generation_{one}": known[one] for one in DEFAULTS[-2:] if one in known}
+        return {"height": None, "width": None, **known, **renamed}
+
+    def load_model(
+        self,
+        name: str,
+        location: str,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        texts: Sequence[str] = (),
+        options: Mapping[str, Any] = NO_OPTIONS,
+    ) -> AnyPipeline:
+        """Load every part, as `DiffusionPipeline.from_pretrained` does."""
+        if options.get("expert") is not None:
+            raise UsageError(f"`expert` {options['expert']}: {name} cannot be trained, and is taken as it is")
+        with explain_damage(f"model {name!r} cannot be loaded"):
+            kind = getattr(import_quietly("diffusers"), self.kind)
+            return AnyPipeline(name, kind.from_pretrained(location, torch_dtype=dtype).to(device), device)
+
+    def network_folder(self, name: str, location: str, options: Mapping[str, Any] = NO_OPTIONS) -> str:
+        """The folder of the network."""
+        return find_network(read_index(name, location))
+
+    def load_network(
+        self, name: str, location: str, dtype: torch.dtype | None, options: Mapping[str, Any] = NO_OPTIONS
+    ) -> nn.Module:
+        """The network alone."""
+        part = self.network_folder(name, location)
+        kind = getattr(import_quietly("diffusers"), read_index(name, location)[part][1])
+        if dtype is not None:
+            network: nn.Module = load_part(kind, name, location, part, torch_dtype=dtype)
+            return network
+        with explain_part(name, part), torch.device("meta"):
+            empty: nn.Module = kind.from_config(kind.load_config(location, subfolder=part))
+        return empty
+
+    def load_adapter(self, network: Any, path: Path, /, scale: float = 1.0) -> None:
+        """Put an adapter into such a network."""
+        if path.is_file():
+            load_lora_file(network, path, self.kind, NETWORKS[0], scale)
+        else:
+            load_lora(network, path, scale)
+
+    def save_adapter(
+        self, network: Any, folder: Path, base_model: str, options: Mapping[str, Any] = NO_OPTIONS, /
+    ) -> None:
+        """Write the adapter in PEFT's format."""
+        save_lora(network, folder, base_model)
+
+    def write_formats(self, folder: Path, options: Mapping[str, Any] = NO_OPTIONS, /) -> list[Path]:
+        """As diffusers reads it."""
+        return write_formats(folder, self.kind, NETWORKS[0])
+
+    def is_weights_file(self, path: Path) -> bool:
+        """Files are known by the families that can be trained."""
+        return False
+
+    def find_lora_rank(self, path: Path) -> int | None:
+        """None."""
+        return None
+
+    def read_adapter_notes(self, path: Path) -> dict[str, str]:
+        """None."""
+        return {}
