@@ -18,7 +18,7 @@ MODEL_SOURCES: dict[str, str] = {
     "emoji-world": str(_MODELS / "unet3d" / "emoji_world"),
     "modelscope": "damo-vilab/text-to-video-ms-1.7b",
     "zeroscope": "cerspense/zeroscope_v2_576w",
-    "animatediff": "stable-diffusion-v1-5/stable-diffusion-v1-5",  # and a motion adapter, see models/pipelines
+    "animatediff": "stable-diffusion-v1-5/stable-diffusion-v1-5",  # with motion modules
     "wan2.1-1.3b": "Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
     "wan2.1-14b": "Wan-AI/Wan2.1-T2V-14B-Diffusers",
     "wan2.2-5b": "Wan-AI/Wan2.2-TI2V-5B-Diffusers",

@@ -29,6 +29,7 @@ _PIPELINES = (
 FAMILIES: dict[str, Family] = {
     **{"TextToVideoSDPipeline": unet3d, "VideoToVideoSDPipeline": unet3d},
     **{kind.PIPELINE: PipelineFamily(kind) for kind in _PIPELINES},
+    "StableDiffusionPipeline": PipelineFamily(AnimateDiffModel),
 }
 
 

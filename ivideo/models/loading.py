@@ -137,21 +137,25 @@ def read_index(name: str, location: str) -> dict[str, Any]:
     return index
 
 
-def load_part(kind: Any, name: str, location: str, part: str, **dtype: torch.dtype) -> Any:
+def load_part(
+    kind: Any, name: str, location: str, part: str, subfolder: str | None = None, **dtype: torch.dtype
+) -> Any:
     """A network of diffusers or transformers from its folder.
 
     Args:
         kind: its class.
         name: how the user called the model, for errors.
         location: a local folder, or a hub id.
-        part: where in it.
+        part: what it is called.
+        subfolder: where it lies in the location; None: in a folder of its name.
         dtype: of the weights, by the name that the library has for it.
 
     Raises:
         IvideoError: it is damaged, or lacks weights.
     """
     with explain_part(name, part):
-        network, report = kind.from_pretrained(location, subfolder=part, output_loading_info=True, **dtype)
+        place = {"subfolder": part if subfolder is None else subfolder}
+        network, report = kind.from_pretrained(location, **place, output_loading_info=True, **dtype)
     if lacking := sorted(report["missing_keys"]):
         raise IvideoError(
             f"model {name!r}: its {part} is incomplete: {lacking[0]} is one of {len(lacking)} missing weights"

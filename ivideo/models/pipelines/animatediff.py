@@ -1,4 +1,7 @@
-"""AnimateDiff: a Stable Diffusion U-Net with motion modules; every frame is a latent of its own."""
+"""AnimateDiff: a Stable Diffusion U-Net with motion modules; every frame is a latent of its own.
+
+A folder of Stable Diffusion 1.5, or of a model tuned from it, gets the motion modules that were trained for it.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from ivideo.models.loading import import_quietly
 from ivideo.models.pipelines.model import PipelineModel
 from ivideo.models.pipelines.texts import Embeds
 from ivideo.models.unet3d.schedule import DDIMStepper
@@ -23,9 +27,21 @@ class AnimateDiffModel(PipelineModel):
     PIPELINE = "AnimateDiffPipeline"
     CLASSES: ClassVar[Mapping[str, str]] = {"unet": "", "motion_adapter": "MotionAdapter", "vae": "AutoencoderKL"}
     TEXT_CLASSES: ClassVar[Mapping[str, str]] = {"text_encoder": "CLIPTextModel", "tokenizer": ""}
+    ELSEWHERE: ClassVar[Mapping[str, str]] = {"motion_adapter": "guoyww/animatediff-motion-adapter-v1-5-3"}
     PRESET = "animatediff"
     FRAMES_PER_LATENT = 1
     SIZE = (512, 512)
+
+    @classmethod
+    def adapt_scheduler(cls, scheduler: Any, index: Mapping[str, Any]) -> Any:
+        """Of Stable Diffusion's folder the DDIM scheduler that the motion modules were trained with.
+
+        Source: diffusers' documentation of AnimateDiff.
+        """
+        if "motion_adapter" in index:
+            return scheduler
+        own = {"clip_sample": False, "timestep_spacing": "linspace", "beta_schedule": "linear", "steps_offset": 1}
+        return import_quietly("diffusers").DDIMScheduler.from_config(scheduler.config, **own)
 
     @classmethod
     def encode_text(cls, encoders: Any, text: str, dtype: torch.dtype) -> Embeds:

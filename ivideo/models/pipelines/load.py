@@ -61,11 +61,13 @@ class PipelineFamily:
                 parts[tokenizer] = self.load_tokenizer(name, location, index, tokenizer)
         for found in self.networks(index):
             own = self.kind.VAE_DTYPE or dtype if found == "vae" else dtype
-            parts[found] = load_part(getattr(diffusers, index[found][1]), name, location, found, torch_dtype=own)
+            here = _is_there(index, found)
+            network = getattr(diffusers, index[found][1] if here else self.kind.CLASSES[found])
+            place, subfolder = (location, found) if here else (self.kind.ELSEWHERE[found], "")
+            parts[found] = load_part(network, name, place, found, subfolder, torch_dtype=own)
         with explain_part(name, "scheduler"):
-            parts["scheduler"] = getattr(diffusers, index["scheduler"][1]).from_pretrained(
-                location, subfolder="scheduler"
-            )
+            scheduler = getattr(diffusers, index["scheduler"][1]).from_pretrained(location, subfolder="scheduler")
+            parts["scheduler"] = self.kind.adapt_scheduler(scheduler, index)
         if "guider" in index:
             with explain_part(name, "guider"):
                 kind = getattr(import_quietly("diffusers").guiders, index["guider"][1])
@@ -100,10 +102,10 @@ class PipelineFamily:
         """
         index = read_index(name, location)
         expected = {**self.kind.CLASSES, **self.kind.TEXT_CLASSES, "scheduler": ""}
-        if missing := [part for part in expected if not _is_there(index, part)]:
+        if missing := [part for part in expected if not _is_there(index, part) and part not in self.kind.ELSEWHERE]:
             raise IvideoError(f"model {name!r} has no {', '.join(missing)}: a {self.kind.PIPELINE} needs it")
         for part, wanted in expected.items():
-            if wanted and index[part][1] != wanted:
+            if wanted and _is_there(index, part) and index[part][1] != wanted:
                 raise IvideoError(
                     f"model {name!r} has the {part} {index[part][1]}; a {self.kind.PIPELINE} has {wanted}"
                 )

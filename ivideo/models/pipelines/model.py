@@ -69,6 +69,7 @@ class PipelineModel(TextToVideoModel):
     FRAMES_PER_LATENT: ClassVar[int] = 4
     SIZE: ClassVar[tuple[int, int]]  # height and width where nobody says them
     HAS_NEGATIVE: ClassVar[bool] = True  # guidance by a second branch
+    ELSEWHERE: ClassVar[Mapping[str, str]] = {}  # parts that a pipeline's folder may lack -> a location that has them
     ENCODERS_NEED: ClassVar[tuple[str, ...]] = ()  # networks that the pipeline asks for even to encode text
     VAE_DTYPE: ClassVar[torch.dtype | None] = None  # None: that of the network
 
@@ -103,6 +104,11 @@ class PipelineModel(TextToVideoModel):
     def choose_preset(cls, index: Mapping[str, Any]) -> str:
         """The model whose settings one takes that has none, by what its model_index.json says."""
         return cls.PRESET
+
+    @classmethod
+    def adapt_scheduler(cls, scheduler: Any, index: Mapping[str, Any]) -> Any:
+        """The scheduler of the pipeline, of what lies in its folder."""
+        return scheduler
 
     @classmethod
     @abstractmethod

@@ -13,7 +13,9 @@ from torch import Tensor
 from ivideo.core.sampler import run_chain, start_chain
 from ivideo.errors import UsageError
 from ivideo.models.contract import ClipRequest
+from ivideo.models.families import load_model
 from ivideo.models.lora import add_lora, lora_parameters, named_lora_parameters
+from ivideo.models.pipelines.animatediff import AnimateDiffModel
 from tests.models.pipelines import tiny
 from tests.models.pipelines.conftest import GUIDANCE, NEGATIVE, PROMPT, call
 
@@ -219,3 +221,42 @@ def test_text_encoders_are_loaded_for_new_prompts_alone(
         open_tiny("wan").encode_prompts(["unheard of"], NEGATIVE)
     kept = [one.texts[PROMPT]["prompt_embeds"].shape[1] for one in [open_tiny("wan")]]
     assert first.text["prompt_embeds"].shape[1] == 512 > kept[0]
+
+
+def test_stable_diffusion_gets_motion_modules(
+    open_pipeline: Any, folder_of: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from diffusers import (
+        AnimateDiffPipeline,
+        DDIMScheduler,
+        PNDMScheduler,
+        StableDiffusionPipeline,
+        UNet2DConditionModel,
+    )
+
+    parts = open_pipeline("animatediff").components
+    torch.manual_seed(0)
+    unet = tiny.stable_diffusion_unet()
+    still = {**{name: parts[name] for name in ("vae", "text_encoder", "tokenizer")}, "unet": unet}
+    scheduler = PNDMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    StableDiffusionPipeline(
+        **still, scheduler=scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+    ).save_pretrained(tmp_path / "sd")
+    motion = {"motion_adapter": str(folder_of("animatediff") / "motion_adapter")}
+    monkeypatch.setattr(AnimateDiffModel, "ELSEWHERE", motion)
+    model = load_model(str(tmp_path / "sd"), torch.device("cpu"), torch.float32, texts=[PROMPT, NEGATIVE, ""])
+    pipeline = AnimateDiffPipeline(
+        **{**still, "unet": UNet2DConditionModel.from_pretrained(tmp_path / "sd", subfolder="unet")},
+        motion_adapter=parts["motion_adapter"],
+        scheduler=DDIMScheduler(
+            beta_start=0.00085,
+            beta_end=0.012,
+            beta_schedule="linear",
+            clip_sample=False,
+            timestep_spacing="linspace",
+            steps_offset=1,
+        ),
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    theirs = call(pipeline, "animatediff", 3, "latent")
+    assert torch.allclose(model.call_pipeline(request_for("animatediff", 3), "latent"), theirs, atol=1e-5)

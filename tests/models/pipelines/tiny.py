@@ -330,12 +330,11 @@ def mochi() -> Any:
     return D.MochiPipeline(scheduler, vae, t5(len(tokenizer)), tokenizer, transformer)
 
 
-def animatediff() -> Any:
-    """AnimateDiff: a Stable Diffusion U-Net with a motion adapter."""
+def stable_diffusion_unet() -> Any:
+    """A U-Net of pictures."""
     import diffusers as D
 
-    tokenizer = clip_tokenizer()
-    unet = D.UNet2DConditionModel(
+    return D.UNet2DConditionModel(
         block_out_channels=(8, 8),
         layers_per_block=1,
         sample_size=8,
@@ -344,6 +343,14 @@ def animatediff() -> Any:
         cross_attention_dim=8,
         norm_num_groups=2,
     )
+
+
+def animatediff() -> Any:
+    """AnimateDiff: a Stable Diffusion U-Net with a motion adapter."""
+    import diffusers as D
+
+    tokenizer = clip_tokenizer()
+    unet = stable_diffusion_unet()
     motion = D.MotionAdapter(
         block_out_channels=(8, 8), motion_layers_per_block=1, motion_norm_num_groups=2, motion_num_attention_heads=4
     )
