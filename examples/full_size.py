@@ -5,7 +5,10 @@ vocabulary) and HPSv2's ViT-H-14 in their published formats, and the clip of one
 the ordinary commands run on them, and each one's seconds and peak memory are printed by phase:
 
     python -m examples.full_size build/full_size          # 7 GB of disk
+    python -m examples.full_size build/wan --model wan2.1-1.3b                             # 17 GB of disk
     python -m examples.full_size build/tiny --tiny        # the same in a minute: small networks, the bundled reward
+
+Wan 2.1 1.3B comes with UMT5-XXL and makes 17 frames of 256 x 256 here; one clip of 2 steps is also generated.
 """
 
 from __future__ import annotations
@@ -51,17 +54,41 @@ PIPELINE = {
 }
 
 
+WAN_PIPELINE = {
+    "_class_name": "WanPipeline",
+    "boundary_ratio": None,
+    "expand_timesteps": False,
+    "scheduler": ["diffusers", "UniPCMultistepScheduler"],
+    "text_encoder": ["transformers", "UMT5EncoderModel"],
+    "tokenizer": ["transformers", "T5Tokenizer"],
+    "transformer": ["diffusers", "WanTransformer3DModel"],
+    "transformer_2": [None, None],
+    "vae": ["diffusers", "AutoencoderKLWan"],
+}
+
+
 @dataclass(frozen=True)
 class Size:
-    """The networks and the clip's shape."""
+    """The networks, the clip's shape and that of its latents, and the share of the chain that is edited through."""
 
     networks: published.Networks = published.PUBLISHED
     reward: str = "hpsv2"
     num_frames: int = 16
     side: int = 256
+    latents: tuple[int, ...] = (4, 16, 32, 32)
+    strength: float = 0.6
+    wan: published.WanNetworks = published.WAN
 
 
-TINY = Size(published.TINY, reward="emoji-preference", num_frames=4, side=64)
+SIZES = {
+    "modelscope": Size(),
+    "wan2.1-1.3b": Size(num_frames=17, latents=(16, 5, 32, 32), strength=0.4),
+}
+TINY_SIZES = {
+    "modelscope": Size(published.TINY, "emoji-preference", num_frames=4, side=64, latents=(4, 4, 8, 8)),
+    "wan2.1-1.3b": Size(published.TINY, "emoji-preference", 9, 64, (16, 3, 8, 8), strength=0.4, wan=published.TINY_WAN),
+}
+TINY = TINY_SIZES["modelscope"]
 
 
 def draw_weights(network: nn.Module, seed: int, dtype: torch.dtype, device: str = "cpu") -> dict[str, Tensor]:
@@ -101,6 +128,37 @@ def write_text_to_video(folder: Path, size: Size) -> None:
     (folder / "model_index.json").write_text(json.dumps(PIPELINE, indent=2))
 
 
+def write_wan(folder: Path, size: Size) -> None:
+    """Write a folder of Wan 2.1, a part after the other; its tokenizer knows a few words."""
+    from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3DModel
+    from transformers import T5Tokenizer, UMT5Config, UMT5EncoderModel
+
+    with torch.device("meta"):
+        parts = {
+            "transformer": WanTransformer3DModel(**size.wan.transformer),
+            "vae": AutoencoderKLWan(**size.wan.vae),
+            "text_encoder": UMT5EncoderModel(UMT5Config(**size.wan.text)),
+        }
+    for seed, (name, part) in enumerate(parts.items()):
+        is_text = name == "text_encoder"
+        part.config.save_pretrained(folder / name) if is_text else part.save_config(folder / name)
+        weights = draw_weights(part, seed, DTYPE)
+        if is_text:  # the embedding is one weight under two names
+            weights.pop("encoder.embed_tokens.weight", None)
+        file = "model.safetensors" if is_text else "diffusion_pytorch_model.safetensors"
+        save_file(weights, folder / name / file, {"format": "pt"})
+        del weights
+    pieces = ["<pad>", "</s>", "<unk>", *(f"\u2581{word}" for word in PROMPT.split())]
+    T5Tokenizer(vocab=[(piece, -1.0) for piece in pieces], extra_ids=0).save_pretrained(folder / "tokenizer")
+    UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0).save_config(
+        folder / "scheduler"
+    )
+    (folder / "model_index.json").write_text(json.dumps(WAN_PIPELINE, indent=2))
+
+
+WRITERS = {"modelscope": write_text_to_video, "wan2.1-1.3b": write_wan}
+
+
 def write_tokenizer(folder: Path) -> None:
     """Write CLIP's vocabulary, which open_clip brings, in the files of transformers' tokenizer."""
     from open_clip.tokenizer import SimpleTokenizer
@@ -127,14 +185,13 @@ def write_reward_model(path: Path, config: Mapping[str, Any]) -> None:
     torch.save({"state_dict": draw_weights(network, 7, torch.float16)}, path)
 
 
-def write_earlier_run(path: Path, settings: FinetuneSettings, num_channels: int, spatial_factor: int) -> None:
+def write_earlier_run(path: Path, settings: FinetuneSettings, shape: tuple[int, ...]) -> None:
     """Write what an earlier run keeps of its base clip, here of noise."""
     run = RunFolder(prepare_folder(check_new_run(path)))
     run.config.write_text(write_toml(settings), encoding="utf-8")
     run.prompts.write_text(f"{PROMPT}\n")
     run.clips.mkdir()
-    cells = int(settings.height or 0) // spatial_factor, int(settings.width or 0) // spatial_factor
-    latents = torch.randn(num_channels, settings.num_frames, *cells, generator=torch.Generator().manual_seed(0))
+    latents = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     save_file({"latents": latents}, run.clips / "00000.safetensors", {"prompt": PROMPT})
 
 
@@ -201,13 +258,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="new or empty; models and runs go there")
     parser.add_argument("--tiny", action="store_true", help="small networks and the bundled reward model")
+    parser.add_argument("--model", choices=list(WRITERS), default="modelscope")
     arguments = parser.parse_args()
-    folder, size = arguments.folder, TINY if arguments.tiny else Size()
+    folder, size = arguments.folder, (TINY_SIZES if arguments.tiny else SIZES)[arguments.model]
     if folder.exists() and any(folder.iterdir()):
         parser.error(f"{folder} is not empty")
     started = time.monotonic()
-    model = folder / "modelscope"
-    write_text_to_video(model, size)
+    model = folder / arguments.model
+    WRITERS[arguments.model](model, size)
     if size.reward == "hpsv2":
         write_reward_model(folder / "hps" / HPS_FILE, published.REWARD)
     print(f"models written in {time.monotonic() - started:.0f} s")
@@ -215,17 +273,28 @@ def main() -> None:
     shape = {"num_frames": size.num_frames, "height": size.side, "width": size.side}
     flags = {
         **{"model": str(model), "reward": size.reward, "device": "cpu", "dtype": "bfloat16", **shape},
-        **{"strength": 0.6, "num_inference_steps": 20, "batch_size": 1, "gradient_accumulation": 1, "max_steps": 1},
+        **{
+            "strength": size.strength,
+            "num_inference_steps": 20,
+            "batch_size": 1,
+            "gradient_accumulation": 1,
+            "max_steps": 1,
+        },
     }
     settings = resolve_settings(FinetuneSettings, config=None, flags=flags, progress=Silence())
-    spatial_factor = 2 ** (len(size.networks.vae["block_out_channels"]) - 1)
-    write_earlier_run(folder / "earlier", settings, size.networks.unet["in_channels"], spatial_factor)
+    write_earlier_run(folder / "earlier", settings, size.latents)
     (folder / "prompts.txt").write_text(f"{PROMPT}\n")
     words = [word for name, value in flags.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-    environment = {**os.environ, "HPS_ROOT": str(folder / "hps"), "HF_HUB_OFFLINE": "1"}
+    own = {"HPS_ROOT": str(folder / "hps"), "IVIDEO_CACHE": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
+    environment = {**os.environ, **own}
     training = ["finetune", str(folder / "prompts.txt"), "--no-eval", *words, "--clips", str(folder / "earlier")]
     phases = run_measured([*training, "--output", str(folder / "run")], environment)
     print_phases("finetune, one step", phases)
+
+    sizes = [word for name, value in shape.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    generating = ["generate", PROMPT, "--model", str(model), *sizes, "--num-inference-steps", "2", "--device", "cpu"]
+    phases = run_measured([*generating, "--dtype", "bfloat16", "--output", str(folder / "videos")], environment)
+    print_phases("generate, two steps", phases)
 
     noise = np.random.default_rng(0).integers(0, 256, (size.num_frames, size.side, size.side, 3), dtype=np.uint8)
     video = write_video(folder / "noise.mp4", noise, 8.0, {"prompt": PROMPT})

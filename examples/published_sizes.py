@@ -90,3 +90,51 @@ TINY = Networks(
         "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
     },
 )
+
+
+@dataclass(frozen=True)
+class WanNetworks:
+    """Wan 2.1 as the arguments of its classes."""
+
+    transformer: Mapping[str, Any]
+    vae: Mapping[str, Any]
+    text: Mapping[str, Any]
+
+
+WAN = WanNetworks(
+    transformer={  # Wan-AI/Wan2.1-T2V-1.3B-Diffusers, 1.42 B parameters
+        "patch_size": (1, 2, 2),
+        "num_attention_heads": 12,
+        "attention_head_dim": 128,
+        "in_channels": 16,
+        "out_channels": 16,
+        "text_dim": 4096,
+        "freq_dim": 256,
+        "ffn_dim": 8960,
+        "num_layers": 30,
+        "cross_attn_norm": True,
+        "qk_norm": "rms_norm_across_heads",
+    },
+    vae={},  # the defaults of diffusers' class
+    text={  # google/umt5-xxl's encoder, 5.7 B parameters
+        "vocab_size": 256384,
+        "d_model": 4096,
+        "d_kv": 64,
+        "d_ff": 10240,
+        "num_layers": 24,
+        "num_heads": 64,
+        "feed_forward_proj": "gated-gelu",
+    },
+)
+TINY_WAN = WanNetworks(
+    transformer={
+        **WAN.transformer,
+        "num_attention_heads": 2,
+        "attention_head_dim": 12,
+        "text_dim": 32,
+        "ffn_dim": 32,
+        "num_layers": 2,
+    },
+    vae={"base_dim": 3, "dim_mult": [1, 1, 1, 1], "num_res_blocks": 1},
+    text={**WAN.text, "vocab_size": 300, "d_model": 32, "d_kv": 8, "d_ff": 16, "num_layers": 2, "num_heads": 4},
+)
