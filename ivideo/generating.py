@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +110,23 @@ def request_for(settings: GenerationSettings, prompt: str, seed: int) -> ClipReq
     return ClipRequest(prompt, seed, extra=read_call_arguments(settings.call_arguments), **values)
 
 
-def generate_clip(model: ClipMaker, settings: GenerationSettings, prompt: str, seed: int) -> np.ndarray:
-    """One clip, uint8 (num_frames, height, width, 3); the same seed always gives the same clip."""
-    clip: np.ndarray = model.make_clip(request_for(settings, prompt, seed)).numpy()
+def generate_clip(
+    model: ClipMaker, settings: GenerationSettings, prompt: str, seed: int, progress: Progress | None = None
+) -> np.ndarray:
+    """One clip, uint8 (num_frames, height, width, 3); the same seed always gives the same clip.
+
+    Args:
+        model: makes it.
+        settings: the model's.
+        prompt: what it should show.
+        seed: fixes it.
+        progress: is told of every step, where the model can tell.
+    """
+    request = request_for(settings, prompt, seed)
+    if progress is not None and model.tells_steps:
+        progress.start("steps", settings.num_inference_steps)
+        request = replace(request, on_step=progress.advance)
+    clip: np.ndarray = model.make_clip(request).numpy()
     return clip
 
 
@@ -230,7 +244,7 @@ def generate(
     progress.start("videos", len(planned))
     with adapter_merged(model.network):
         for prompt, seed, path in planned:
-            clip = generate_clip(model, settings, prompt, seed)
+            clip = generate_clip(model, settings, prompt, seed, progress)
             if len(clip) != settings.num_frames:
                 progress.warn(f"{model.name} made {len(clip)} frames, not {settings.num_frames}")
             write_video(path, clip, settings.fps, describe_generation(settings, prompt, seed, clip, adapter))

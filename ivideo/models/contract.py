@@ -48,7 +48,7 @@ class ClipRequest:
         fps: frames a second, for models that are told.
         guidance_batching: both branches of the guidance in one forward.
         extra: further arguments of a pipeline's call, by name.
-        on_step: is called with the number of steps that are done, where the model can tell.
+        on_step: is called after every step, where the model can tell.
     """
 
     prompt: str
@@ -62,7 +62,7 @@ class ClipRequest:
     fps: float = 8.0
     guidance_batching: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict)
-    on_step: Callable[[int], None] | None = None
+    on_step: Callable[[], None] | None = None
 
 
 class ClipMaker(ABC):
@@ -77,6 +77,7 @@ class ClipMaker(ABC):
     name: str
     device: torch.device
     network: Any
+    tells_steps: bool = False  # whether it calls `on_step`
 
     @abstractmethod
     def make_clip(self, request: ClipRequest) -> Tensor:
@@ -248,6 +249,10 @@ class TextToVideoModel(ClipMaker):
         self.latents_shape(request.num_frames, *self.fit_size(request.height, request.width))
         if request.extra:
             raise UsageError(f"`call_arguments` {', '.join(request.extra)}: {self.name} has no call to give them to")
+
+    def find_remarks(self) -> list[str]:
+        """What a training should say aloud of the model."""
+        return []
 
     def limit_decoder_gradient(self, num_latents: int) -> None:
         """Let the gradient of a frame flow through so many of the latents that it needs, the latest; frames stay exact.

@@ -82,6 +82,8 @@ def open_context(
     assert isinstance(model, TextToVideoModel)
     model.stepper(settings.num_inference_steps, latents_shape(model, generation_settings(settings)))
     introduce(model, [*training, *kept], told)
+    for remark in model.find_remarks():
+        told.say(remark)
     model.encode_once([*training, *kept], settings.negative_prompt)
     return RunContext(settings, list(training), list(kept), start, model, rewards, processes, told)
 

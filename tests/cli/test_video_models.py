@@ -44,7 +44,7 @@ def adapter_of(run: Path) -> bytes:
     return (run / "adapter" / "adapter_model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("name", tiny.MAKERS)
+@pytest.mark.parametrize("name", tiny.EVERY)
 def test_a_run_trains_and_resumes_bit_for_bit(
     name: str, ivideo: Any, folder_of: Any, prompts: Path, tmp_path: Path
 ) -> None:

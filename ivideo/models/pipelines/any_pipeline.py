@@ -17,7 +17,7 @@ from ivideo.models.contract import ClipMaker, ClipRequest
 from ivideo.models.loading import explain_damage, explain_part, import_quietly, load_part, read_index
 from ivideo.models.lora import load_lora, save_lora
 from ivideo.models.pipelines.lora_formats import load_lora_file, write_formats
-from ivideo.models.pipelines.model import as_loaded, check_call_arguments, explain_call, step_callback
+from ivideo.models.pipelines.model import as_loaded, check_call_arguments, explain_call, step_callback, tells_steps
 
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 NETWORKS = ("transformer", "unet")  # where adapters go
@@ -35,6 +35,7 @@ class AnyPipeline(ClipMaker):
         """Take a loaded pipeline."""
         self.name, self.pipeline, self.device = name, pipeline, device
         pipeline.set_progress_bar_config(disable=True)
+        self.tells_steps = tells_steps(pipeline)
         self.part = find_network(pipeline.components)
         self.network = getattr(pipeline, self.part)
 

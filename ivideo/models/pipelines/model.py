@@ -94,6 +94,7 @@ class PipelineModel(TextToVideoModel):
         """
         self.name, self.pipeline, self.texts, self.device = name, pipeline, dict(texts), device
         self.network_part, self.options = network_part, dict(options)
+        self.tells_steps = tells_steps(pipeline)
         for part in pipeline.components.values():
             if isinstance(part, torch.nn.Module):
                 part.requires_grad_(False).eval().to(device)
@@ -412,14 +413,19 @@ def explain_call(name: str) -> AbstractContextManager[None]:
     return explain_damage(f"model {name!r} cannot make this clip")
 
 
+def tells_steps(pipeline: Any) -> bool:
+    """Whether a pipeline's call takes something to call after each step."""
+    return "callback_on_step_end" in inspect.signature(pipeline.__call__).parameters
+
+
 def step_callback(pipeline: Any, request: ClipRequest) -> dict[str, Any]:
     """The arguments by which a pipeline tells of its steps; none where nobody asks, or it cannot tell."""
-    if request.on_step is None or "callback_on_step_end" not in inspect.signature(pipeline.__call__).parameters:
+    if request.on_step is None or not tells_steps(pipeline):
         return {}
 
     def tell(_: Any, step: int, timestep: Any, arguments: dict[str, Any]) -> dict[str, Any]:
         assert request.on_step is not None
-        request.on_step(step + 1)
+        request.on_step()
         return arguments
 
     return {"callback_on_step_end": tell}

@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from ivideo.errors import UsageError
 from ivideo.models.loading import explain_damage
 from ivideo.models.pipelines.model import PipelineModel
 from ivideo.models.pipelines.schedule import AffineStepper, flow_stepper
 from ivideo.models.pipelines.texts import Embeds
+from ivideo.models.pipelines.wan_decoder import stream
 
 HIGH, LOW = "transformer", "transformer_2"  # the experts of A14B, by the noise level that they see
 
@@ -126,6 +126,17 @@ class WanModel(PipelineModel):
         """Of a prompt."""
         return 512
 
+    def find_remarks(self) -> list[str]:
+        """Of two experts, the one that the adapter goes into."""
+        if self.boundary is None:
+            return []
+        limit = f"{self.boundary:g}"
+        told = {
+            HIGH: f"the high-noise expert, which is asked at timesteps from {limit} on",
+            LOW: f"the low-noise expert, which is asked at timesteps below {limit}",
+        }
+        return [f"the adapter goes into {told.get(self.network_part, 'both experts')} (`expert`)"]
+
     def limit_decoder_gradient(self, num_latents: int) -> None:
         """See `stream`."""
         self.decoder_gradient = num_latents
@@ -138,57 +149,12 @@ class WanModel(PipelineModel):
         """Decode latent after latent up to the last one needed, with a graph where a frame is drawn; see `stream`."""
         step = self.FRAMES_PER_LATENT
         places = [(index + step - 1) // step for index in indices]  # the latent that holds a frame
-        parts = self.stream(self.denormalise(latents[None]).to(self.vae.dtype), places, recompute)
+        denormalised = self.denormalise(latents[None]).to(self.vae.dtype)
+        parts = stream(self.vae, denormalised, places, recompute=recompute, reach=self.decoder_gradient)
         frames = [
             parts[place][0, :, (index - 1) % step if place else 0] for index, place in zip(indices, places, strict=True)
         ]
         return torch.stack(frames)
-
-    def stream(self, latents: Tensor, wanted: Sequence[int], recompute: bool) -> dict[int, Tensor]:
-        """The frames of some latents, exactly as `vae.decode` has them, which keeps no graph that could be recomputed.
-
-        The decoder works from latent to latent with a cache of features; here the cache goes in and out of each step,
-        so that a step can be recomputed in the backward pass. The gradient is exact, or with `decoder_gradient` N
-        flows through the N latest latents of each frame alone, which keeps fewer caches.
-
-        Args:
-            latents: (1, channels, num_latent_frames, height, width), denormalised.
-            wanted: which latents' frames.
-            recompute: each step in the backward pass.
-
-        Returns:
-            (1, 3, 1 or 4, height, width) in [-1, 1] by latent: the first one holds one frame.
-        """
-        from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
-
-        decoder, patch_size = self.vae.decoder, self.vae.config.patch_size
-        states = self.vae.post_quant_conv(latents[:, :, : max(wanted) + 1])
-        reach = self.decoder_gradient or len(latents[0, 0])
-        with_graph = {place for end in wanted for place in range(max(0, end - reach + 1), end + 1)}
-        with_graph = with_graph if torch.is_grad_enabled() else set()
-
-        def decode_one(part: Tensor, is_first: bool, *cache: Any) -> tuple[Any, ...]:
-            features = list(cache)
-            frames = decoder(part, feat_cache=features, feat_idx=[0], first_chunk=is_first)
-            return frames, *features
-
-        cache: list[Any] = [None] * self.vae._cached_conv_counts["decoder"]
-        found: dict[int, Tensor] = {}
-        for place in range(max(wanted) + 1):
-            part = states[:, :, place : place + 1]
-            if place not in with_graph:
-                with torch.no_grad():
-                    frames, *cache = decode_one(part, place == 0, *cache)
-            elif recompute:
-                frames, *cache = checkpoint(
-                    decode_one, part, place == 0, *cache, use_reentrant=False, preserve_rng_state=False
-                )
-            else:
-                frames, *cache = decode_one(part, place == 0, *cache)
-            if place in wanted:
-                whole = frames if patch_size is None else unpatchify(frames, patch_size=patch_size)
-                found[place] = whole.clamp(-1, 1)
-        return found
 
 
 def check_expert(name: str, expert: str | None, has_two: bool) -> str:

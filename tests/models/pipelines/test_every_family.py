@@ -19,8 +19,7 @@ from ivideo.models.pipelines.animatediff import AnimateDiffModel
 from tests.models.pipelines import tiny
 from tests.models.pipelines.conftest import GUIDANCE, NEGATIVE, PROMPT, call
 
-FAMILIES = list(tiny.MAKERS)
-every_family = pytest.mark.parametrize("name", FAMILIES)
+every_family = pytest.mark.parametrize("name", tiny.EVERY)
 
 
 def request_for(name: str, num_steps: int, seed: int = 7) -> ClipRequest:

@@ -14,12 +14,13 @@ from torch import Tensor
 from ivideo.errors import IvideoError
 from ivideo.models.lora import add_lora, lora_parameters, named_lora_parameters
 from ivideo.models.pipelines.lora_formats import COMFYUI_FILE, DIFFUSERS_FILE, is_lora_file
+from tests.models.pipelines import tiny
 from tests.models.pipelines.conftest import GUIDANCE, NEGATIVE, PROMPT, call
-from tests.models.pipelines.test_every_family import FAMILIES, draw_latents, request_for
+from tests.models.pipelines.test_every_family import draw_latents, request_for
 
 RANK, ALPHA = 4, 2.0  # their ratio is no 1, so that a lost alpha shows
-WITH_LOADER = [name for name in FAMILIES if name != "hunyuan-1.5"]  # diffusers has no loader for it
-WITH_NAMES = {"wan": 1, "wan-5b": 1, "wan-a14b": 1, "ltx": 1}
+WITHOUT_LOADER = "hunyuan-1.5"  # in diffusers
+WITH_NAMES = ("wan", "wan-5b", "wan-a14b", "ltx", "hunyuan")
 
 
 def train(model: Any, folder: Path) -> Path:
@@ -41,7 +42,7 @@ def predict(model: Any, name: str) -> Tensor:
         return model.denoiser(GUIDANCE, batched=False)(latents, timestep, conditioning)
 
 
-@pytest.mark.parametrize("name", WITH_LOADER)
+@pytest.mark.parametrize("name", [one for one in tiny.EVERY if one.values != (WITHOUT_LOADER,)])
 def test_diffusers_loads_its_own_file_bit_for_bit(
     name: str, open_tiny: Any, open_pipeline: Any, tmp_path: Path
 ) -> None:
@@ -55,7 +56,7 @@ def test_diffusers_loads_its_own_file_bit_for_bit(
     assert not torch.equal(adapted, base)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", tiny.EVERY)
 def test_every_format_acts_the_same_here(name: str, open_tiny: Any, tmp_path: Path) -> None:
     trained = open_tiny(name)
     base = predict(trained, name)
@@ -63,9 +64,8 @@ def test_every_format_acts_the_same_here(name: str, open_tiny: Any, tmp_path: Pa
     wanted = predict(trained, name)
     assert not torch.allclose(base, wanted, atol=1e-4)
     files = {path.name for path in folder.iterdir()} - {"adapter_config.json", "adapter_model.safetensors"}
-    expected = ({DIFFUSERS_FILE} if name in WITH_LOADER else set()) | (
-        {COMFYUI_FILE} if name in {*WITH_NAMES, "hunyuan"} else set()
-    )
+    expected = {DIFFUSERS_FILE} if name != WITHOUT_LOADER else set()
+    expected |= {COMFYUI_FILE} if name in WITH_NAMES else set()
     assert files == expected
     for path in [folder, *(folder / file for file in files)]:
         if name == "hunyuan" and path.name == COMFYUI_FILE:

@@ -65,7 +65,12 @@ def test_late_steps_ask_the_low_noise_expert(open_tiny: Any, monkeypatch: pytest
     for timestep in (875, 874):
         denoise(latents, torch.tensor(timestep), conditioning)
     assert asked == ["transformer", "transformer_2"]
-    assert open_tiny("wan-a14b", expert="high").network_part == "transformer"
+    assert model.find_remarks() == [
+        "the adapter goes into the low-noise expert, which is asked at timesteps below 875 (`expert`)"
+    ]
+    assert open_tiny("wan").find_remarks() == []
+    high = open_tiny("wan-a14b", expert="high")
+    assert (high.network_part, "from 875 on" in high.find_remarks()[0]) == ("transformer", True)
     with pytest.raises(UsageError, match=r"`expert` low: .* has one network, not two experts"):
         open_tiny("wan", expert="low")
     with pytest.raises(UsageError, match=r"`expert` low: .* has one network, not two experts"):

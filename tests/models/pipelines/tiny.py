@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 CORPUS = [
@@ -378,6 +379,9 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "mochi": mochi,
     "animatediff": animatediff,
 }
+# One of each kind; the others are slow tests, which CI runs, too.
+USUAL = ("wan", "ltx", "cogvideox-1.5", "hunyuan")
+EVERY = [pytest.param(name, marks=() if name in USUAL else pytest.mark.slow) for name in MAKERS]
 SIZES = {  # frames, height, width
     "wan": (9, 16, 16),
     "wan-a14b": (9, 16, 16),
