@@ -2,7 +2,7 @@
 
 diffusers' decoder keeps its cache of features in the autoencoder, so that no step of it can be computed again. Here the
 cache goes in and out of each step, and of each block inside a step, as arguments. Three things are recomputed in the
-backward pass: spans of steps, of which only the caches between them are kept; each step of a span; each block of a step.
+backward pass: spans of steps, of which only the caches between them are kept; each step of a span; each block of it.
 """
 
 from __future__ import annotations
