@@ -24,6 +24,7 @@ from ivideo.config.presets import PRESETS
 from ivideo.core.sampler import run_chain
 from ivideo.models.lora import add_lora, lora_parameters
 from ivideo.models.pipelines.cogvideox import CogVideoXModel
+from ivideo.models.pipelines.hunyuan import HunyuanVideoModel
 from ivideo.models.pipelines.ltx import LTXModel
 from ivideo.models.pipelines.model import PipelineModel, PromptConditioning
 from ivideo.models.pipelines.wan import WanModel
@@ -77,6 +78,13 @@ RELEASES = {
         {},
     ),
     "ltx-video": Release(LTXModel, {}, {}, {"prompt_embeds": (128, 4096), "prompt_attention_mask": (128,)}, {}),
+    "hunyuan-video": Release(
+        HunyuanVideoModel,
+        {},
+        {},
+        {"prompt_embeds": (256, 4096), "prompt_attention_mask": (256,), "pooled_prompt_embeds": (768,)},
+        {},
+    ),
 }
 
 
@@ -171,6 +179,7 @@ CLIPS: dict[str, list[tuple[int, int, int]]] = {  # of the preset, then smaller 
     "cogvideox-2b": [(49, 480, 720), (49, 320, 480), (17, 256, 384), (9, 256, 256)],
     "cogvideox-5b": [(49, 480, 720), (49, 320, 480), (17, 256, 384), (9, 256, 256)],
     "ltx-video": [(161, 512, 704), (97, 384, 512), (65, 256, 384)],
+    "hunyuan-video": [(61, 320, 512), (25, 256, 256)],
 }
 
 

@@ -78,7 +78,8 @@ def open_context(
     rewards = load_rewards(settings.rewards, choose_device(settings.device))
     if not rewards.is_differentiable:
         raise IvideoError(f"reward {rewards.name} gives no gradients and cannot be trained on")
-    model = open_model(generation_settings(settings), start, [*training, *kept])
+    with processes.main_process_first():  # the others find its prompts encoded
+        model = open_model(generation_settings(settings), start, [*training, *kept])
     assert isinstance(model, TextToVideoModel)
     model.stepper(settings.num_inference_steps, latents_shape(model, generation_settings(settings)))
     introduce(model, [*training, *kept], told)
