@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -80,10 +81,11 @@ def find_family(name: str, location: str) -> Family:
 
 
 def is_pipeline(kind: object) -> bool:
-    """Whether diffusers has a pipeline of that class."""
+    """Whether diffusers has a pipeline of that class, whose call takes a prompt."""
     diffusers = import_quietly("diffusers")
-    found = getattr(diffusers, kind, None) if isinstance(kind, str) else None
-    return isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline)
+    found: Any = getattr(diffusers, kind, None) if isinstance(kind, str) else None
+    is_one = isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline)
+    return is_one and "prompt" in inspect.signature(found.__call__).parameters
 
 
 def check_trainable(name: str) -> None:

@@ -19,6 +19,7 @@ from ivideo import generating as generation
 from ivideo.cli.app import app
 from ivideo.cli.compare import describe_change, print_results
 from ivideo.cli.options import Format, spell_command
+from ivideo.comparing import videos as video_files
 from ivideo.metrics.registry import compared
 from ivideo.video.reader import read_video
 from ivideo.video.writer import write_video
@@ -167,10 +168,10 @@ def test_models_are_loaded_one_after_the_other_and_the_base_is_one_with_its_adap
     opened: list[weakref.ref] = []
     load = generation.load_model
 
-    def load_and_count(*arguments: Any) -> Any:
+    def load_and_count(*arguments: Any, **options: Any) -> Any:
         gc.collect()
         assert [model for model in opened if model() is not None] == []
-        model = load(*arguments)
+        model = load(*arguments, **options)
         opened.append(weakref.ref(model))
         return model
 
@@ -186,13 +187,13 @@ def again(ivideo, compared, trained_run: Path, strong_run: Path, tmp_path: Path,
     """`again(*flags)` compares once more in a copy of the output: its folder, results, and the clips that were made."""
     output = shutil.copytree(compared[1], tmp_path / "again")
     made: list[tuple[str, int]] = []
-    make = generation.generate_latents
+    make = video_files.generate_clip
 
-    def make_and_count(model: Any, settings: Any, prompts: list[str], seeds: list[int]) -> Any:
-        made.append((prompts[0], seeds[0]))
-        return make(model, settings, prompts, seeds)
+    def make_and_count(model: Any, settings: Any, prompt: str, seed: int) -> Any:
+        made.append((prompt, seed))
+        return make(model, settings, prompt, seed)
 
-    monkeypatch.setattr(generation, "generate_latents", make_and_count)
+    monkeypatch.setattr(video_files, "generate_clip", make_and_count)
 
     def run(*flags: object, runs: tuple[Path, ...] = (trained_run, strong_run)) -> tuple[Path, Any, list[Any]]:
         result = ivideo("compare", "base", *runs, "--format", "json", "--output", output, *flags)

@@ -44,7 +44,9 @@ class QuickTrainer(Trainer):
             unet["to_q"].weight.zero_()
         add_lora(unet, settings.lora_rank, settings.lora_alpha, settings.seed)
         self.model: Any = SimpleNamespace(
-            network=unet, save_adapter=lambda folder: save_lora(unet, folder, settings.model)
+            network=unet,
+            save_adapter=lambda folder: save_lora(unet, folder, settings.model),
+            write_formats=lambda folder: [],
         )
         self.settings, self.prompts, self.bad_steps = settings, PROMPTS, bad_steps
         self.accelerator: Any = SimpleNamespace(num_processes=1, process_index=0, is_main_process=True)

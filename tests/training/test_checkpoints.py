@@ -141,7 +141,7 @@ def test_only_the_adapter_is_copied_and_replaces_another(trained: TrainingLoop, 
     trained.trainer.train_step(3)
     second = write_checkpoint(run, 4, trained.trainer)
     for source in (first, second, second):
-        copy_adapter(source, run.best)
+        copy_adapter(source, run.best, trained.trainer.model)
         assert sorted(file.name for file in run.best.iterdir()) == FILES[:2]
         assert all((run.best / name).read_bytes() == (source / name).read_bytes() for name in FILES[:2])
 

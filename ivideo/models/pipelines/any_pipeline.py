@@ -96,8 +96,6 @@ class AnyPipelineFamily:
     def choose_preset(self, name: str, location: str) -> Mapping[str, Any]:
         """The defaults of the pipeline's own call."""
         parameters = inspect.signature(getattr(import_quietly("diffusers"), self.kind).__call__).parameters
-        if "prompt" not in parameters:
-            raise IvideoError(f"model {name!r} is a {self.kind}, which takes no prompt")
         found = {one: parameters[one].default for one in DEFAULTS if one in parameters}
         known = {one: value for one, value in found.items() if isinstance(value, int | float)}
         renamed = {f"generation_{one}": known[one] for one in DEFAULTS[-2:] if one in known}

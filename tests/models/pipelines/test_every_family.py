@@ -254,6 +254,7 @@ def test_stable_diffusion_gets_motion_modules(
             clip_sample=False,
             timestep_spacing="linspace",
             steps_offset=1,
+            set_alpha_to_one=False,  # as PNDM's
         ),
     )
     pipeline.set_progress_bar_config(disable=True)
