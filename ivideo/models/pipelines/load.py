@@ -62,7 +62,8 @@ class PipelineFamily:
         for found in self.networks(index):
             own = self.kind.VAE_DTYPE or dtype if found == "vae" else dtype
             here = _is_there(index, found)
-            network = getattr(diffusers, index[found][1] if here else self.kind.CLASSES[found])
+            with explain_part(name, found):
+                network = getattr(diffusers, index[found][1] if here else self.kind.CLASSES[found])
             place, subfolder = (location, found) if here else (self.kind.ELSEWHERE[found], "")
             parts[found] = load_part(network, name, place, found, subfolder, torch_dtype=own)
         with explain_part(name, "scheduler"):
