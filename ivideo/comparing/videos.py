@@ -117,7 +117,7 @@ def name_folders(names: Sequence[str]) -> list[str]:
     """Each candidate's folder: its name without what file systems dislike ("mine-@0.5"), unlike the others'."""
     given: list[str] = []
     for name in names:
-        plain = "".join(c if c.isalnum() or c in "._@-" else "-" for c in name).strip(".-") or "contestant"
+        plain = "".join(c if c.isalnum() or c in "._@-" else "-" for c in name).strip(".-") or "candidate"
         shown, number = plain, 2
         while shown.lower() in {other.lower() for other in given}:
             shown, number = f"{plain}-{number}", number + 1

@@ -159,7 +159,7 @@ class RewardPlot:
     def __init__(self) -> None:
         """Begin without a curve."""
         self._curves: list[RewardCurve] = []
-        self._judge = ""
+        self._label = ""
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Take a record; one without scores of frames is left out: bad videos, and rewards of whole clips."""
@@ -169,7 +169,7 @@ class RewardPlot:
             self._curves.append(
                 RewardCurve(Path(record["path"]).name, seconds, np.array(record["frame_rewards"]), duration)
             )
-            self._judge = record["judge"]
+            self._label = record["judge"]
 
     def write(self, path: Path) -> Path:
         """Draw up to 10 videos as lines over seconds, more of them as a band over their length.
@@ -185,7 +185,7 @@ class RewardPlot:
         axes = figure.subplots()
         (_draw_lines if len(self._curves) <= MAX_LINES else _draw_band)(axes, self._curves)
         axes.set_ylabel("reward")
-        axes.set_title(fill(self._judge, 90), loc="left", fontsize=10, parse_math=False)
+        axes.set_title(fill(self._label, 90), loc="left", fontsize=10, parse_math=False)
         _tidy(axes)
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format="png")

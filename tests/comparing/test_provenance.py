@@ -91,4 +91,4 @@ def test_nobody_is_compared_with_themselves(trained_run: Path, tmp_path: Path) -
 
 def test_folders_are_named_after_candidates() -> None:
     names = ["base", "mine @0.5", "Mine-@0.5", "../x/y", "owner/model", "..", "été"]
-    assert name_folders(names) == ["base", "mine-@0.5", "Mine-@0.5-2", "x-y", "owner-model", "contestant", "été"]
+    assert name_folders(names) == ["base", "mine-@0.5", "Mine-@0.5-2", "x-y", "owner-model", "candidate", "été"]
