@@ -4,143 +4,120 @@ As `examples.memory_budget`, on torch's meta device: one step with a graph, its 
 them, the most that a draw can need), scored by HPSv2 in float32, and both halves of the backward pass. Networks have
 the released sizes, in bfloat16 but for what diffusers keeps in float32.
 
-    python -m examples.memory_video_models                       # presets and smaller clips that fit other cards
+    python -m examples.memory_video_models                       # what fits which card, and the rows behind it
     python -m examples.memory_video_models wan2.1-1.3b --clip 33 480 832 --decoder-gradient 1
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.fx.experimental import _config as meta_settings
 
 from examples.memory_budget import GIB, META, OTHER, EmptyUpdate, LiveMemory, build_reward_model, fused_attention
+from examples.released_models import RELEASES, build, make_embeds
 from ivideo.config.presets import PRESETS
 from ivideo.core.sampler import run_chain
-from ivideo.models.lora import add_lora, lora_parameters
-from ivideo.models.pipelines.cogvideox import CogVideoXModel
-from ivideo.models.pipelines.hunyuan import HunyuanVideoModel
-from ivideo.models.pipelines.ltx import LTXModel
-from ivideo.models.pipelines.model import PipelineModel, PromptConditioning
-from ivideo.models.pipelines.wan import WanModel
+from ivideo.models.lora import lora_parameters
+from ivideo.models.pipelines.model import LARGE, PromptConditioning
+from ivideo.rewards.cosine import CosineReward
 from ivideo.training.step import CutGraph
 
 NUM_DRAWN = 4
 CARDS = (16, 24, 80)
-WAN = {"patch_size": (1, 2, 2), "freq_dim": 256, "cross_attn_norm": True, "qk_norm": "rms_norm_across_heads"}
+TILE = 256 * 256  # pixels of most autoencoders' tiles
 
 
 @dataclass(frozen=True)
-class Release:
-    """A released model: its family, the arguments of its networks' classes, and the shape of its embeddings."""
+class Row:
+    """A model, a clip, and what a step of it takes.
 
-    kind: type[PipelineModel]
-    transformer: Mapping[str, Any]
-    vae: Mapping[str, Any]
-    embeds: Mapping[str, tuple[int, ...]]
-    flags: Mapping[str, Any]
+    Attributes:
+        name: of the release.
+        clip: frames, height, width.
+        vae_tiling: as the setting; None is its default.
+        gib: by part.
+    """
 
+    name: str
+    clip: tuple[int, int, int]
+    vae_tiling: bool | None
+    gib: dict[str, float]
 
-def _wan(num_heads: int, ffn_dim: int, num_layers: int, vae: Mapping[str, Any], channels: int = 16) -> Release:
-    sizes = {"num_attention_heads": num_heads, "attention_head_dim": 128, "ffn_dim": ffn_dim, "num_layers": num_layers}
-    transformer = {**WAN, **sizes, "in_channels": channels, "out_channels": channels, "text_dim": 4096}
-    flags = {"expand_timesteps": channels == 48}
-    return Release(WanModel, transformer, vae, {"prompt_embeds": (512, 4096)}, flags)
+    @property
+    def together(self) -> float:
+        """GiB of a card, with what is set aside."""
+        return self.gib["weights"] + self.gib["peak"] + OTHER
 
-
-WAN_22_VAE = {
-    "base_dim": 160,
-    "decoder_base_dim": 256,
-    "z_dim": 48,
-    "in_channels": 12,
-    "out_channels": 12,
-    "is_residual": True,
-    "patch_size": 2,
-    "latents_mean": [0.0] * 48,
-    "latents_std": [1.0] * 48,
-    "scale_factor_spatial": 16,
-}
-RELEASES = {
-    "wan2.1-1.3b": _wan(12, 8960, 30, {}),
-    "wan2.1-14b": _wan(40, 13824, 40, {}),
-    "wan2.2-5b": _wan(24, 14336, 30, WAN_22_VAE, channels=48),
-    "cogvideox-2b": Release(CogVideoXModel, {}, {}, {"prompt_embeds": (226, 4096)}, {}),
-    "cogvideox-5b": Release(
-        CogVideoXModel,
-        {"num_attention_heads": 48, "num_layers": 42, "use_rotary_positional_embeddings": True},
-        {},
-        {"prompt_embeds": (226, 4096)},
-        {},
-    ),
-    "ltx-video": Release(LTXModel, {}, {}, {"prompt_embeds": (128, 4096), "prompt_attention_mask": (128,)}, {}),
-    "hunyuan-video": Release(
-        HunyuanVideoModel,
-        {},
-        {},
-        {"prompt_embeds": (256, 4096), "prompt_attention_mask": (256,), "pooled_prompt_embeds": (768,)},
-        {},
-    ),
-}
+    @property
+    def clip_in_words(self) -> str:
+        """As frames x width x height, marked where tiles are asked for."""
+        num_frames, height, width = self.clip
+        return f"{num_frames} x {width} x {height}" + (" *" if self.vae_tiling else "")
 
 
-def build(name: str, dtype: torch.dtype) -> PipelineModel:
-    """A released model with an adapter of its preset, without content."""
-    import diffusers
-
-    release = RELEASES[name]
-    classes = {part: getattr(diffusers, kind) for part, kind in release.kind.CLASSES.items()}
-    with META:
-        network, vae = classes["transformer"](**release.transformer), classes["vae"](**release.vae)
-    nn.Module.to(network, dtype)
-    for path, weight in network.named_parameters():
-        if any(kept in path for kept in network._keep_in_fp32_modules or ()):
-            weight.data = weight.data.float()
-    nn.Module.to(vae, release.kind.VAE_DTYPE or dtype)
-    texts = dict.fromkeys(release.kind.TEXT_CLASSES)
-    scheduler = diffusers.FlowMatchEulerDiscreteScheduler()
-    if release.kind is CogVideoXModel:
-        scheduler = diffusers.CogVideoXDDIMScheduler()
-    pipeline = getattr(diffusers, release.kind.PIPELINE)(
-        **texts, transformer=network, vae=vae, scheduler=scheduler, **release.flags
-    )
-    model = release.kind(name, pipeline, {}, META, "transformer", {})
-    preset = PRESETS[name]["default"]
-    add_lora(model.network, preset["lora_rank"], preset["lora_alpha"], seed=0, targets=model.lora_targets)
-    return model
+@contextmanager
+def as_on_a_device() -> Iterator[None]:
+    """Let Mochi run on the meta device: it asks for a type there, and for the places of what a mask lets through."""
+    usual: Any = torch.autocast
+    own = lambda kind, *rest, **options: nullcontext() if kind == META.type else usual(kind, *rest, **options)  # noqa: E731
+    with patch.object(torch, "autocast", own), patch.object(meta_settings, "meta_nonzero_assume_all_nonzero", True):
+        yield
 
 
 def measure(
-    name: str, num_frames: int, height: int, width: int, decoder_gradient: int | None = None
+    name: str,
+    clip: tuple[int, int, int],
+    *,
+    decoder_gradient: int | None = None,
+    vae_tiling: bool | None = None,
+    reward_model: CosineReward | None = None,
+    num_drawn: int = NUM_DRAWN,
+    is_small: bool = False,
 ) -> dict[str, float]:
-    """GiB of weights, of the highest point of a step above them, and of what each part holds, by name."""
-    model, reward_model = build(name, torch.bfloat16), build_reward_model()
+    """GiB of weights, of the highest point of a step above them, and of what each part holds, by name.
+
+    Args:
+        name: of a release.
+        clip: frames, height and width in pixels.
+        decoder_gradient: as the setting; None for exact.
+        vae_tiling: as the setting.
+        reward_model: on the meta device; HPSv2's if it isn't given.
+        num_drawn: frames that are scored.
+        is_small: as in `build`.
+    """
+    model = build(name, META, torch.bfloat16, is_small=is_small, vae_tiling=vae_tiling)
+    reward_model = reward_model or build_reward_model()
     if decoder_gradient is not None:
         model.limit_decoder_gradient(decoder_gradient)
     model.recompute_blocks()
-    memory = LiveMemory(model.network, model.vae, reward_model.network)
+    networks = [part for part in model.pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    memory = LiveMemory(*networks, reward_model.network)
     peaks: dict[str, int] = {}
-    with fused_attention(), memory:
+    num_frames, height, width = clip
+    with as_on_a_device(), fused_attention(), memory:
         latents = torch.empty(1, *model.latents_shape(num_frames, height, width), device=META)
-        embeds = {
-            one: torch.empty(1, *shape, dtype=torch.bfloat16, device=META)
-            for one, shape in RELEASES[name].embeds.items()
-        }
+        embeds = model.to_network(make_embeds(name, META))
+        negative = embeds if model.HAS_NEGATIVE else None
         denoise = model.denoiser(PRESETS[name]["default"]["guidance_scale"], batched=False, fps=16.0)
         run: Callable[..., Tensor] = partial(run_chain, denoise, EmptyUpdate(), checkpoint=False)
         cut = CutGraph()
         with memory.phase(peaks, "network, forward"):
-            clean = run(latents, torch.tensor([1]), PromptConditioning(embeds, embeds), num_grad_steps=1)
-        drawn = torch.linspace(0, num_frames - 1, NUM_DRAWN).round().long()[None]
+            clean = run(latents, torch.tensor([1]), PromptConditioning(embeds, negative), num_grad_steps=1)
+        drawn = torch.linspace(0, num_frames - 1, num_drawn).round().long()[None]
         leaf = cut.before_decoding(clean)
         with memory.phase(peaks, "decoder, forward"):
             frames = model.decode_frames(leaf, drawn, recompute=True)
         with memory.phase(peaks, "reward model"):
-            loss = reward_model.score(frames, ["prompt"], torch.zeros(1, NUM_DRAWN)).sum()
+            loss = reward_model.score(frames, ["prompt"], torch.zeros(1, num_drawn)).sum()
         del frames
         with memory.phase(peaks, "decoder, backward"):
             (gradient,) = torch.autograd.grad(loss, leaf)
@@ -150,7 +127,7 @@ def measure(
     adapter = sum(parameter.nbytes for parameter in lora_parameters(model.network))
     weights = sum(
         weight.nbytes
-        for part in (model.network, model.vae, reward_model.network)
+        for part in (*networks, reward_model.network)
         for path, weight in part.named_parameters()
         if ".lora_" not in path
     )
@@ -161,39 +138,53 @@ def measure(
     }
 
 
-def describe(name: str, clip: tuple[int, int, int], decoder_gradient: int | None) -> list[str]:
-    """A row of the table."""
-    found = measure(name, *clip, decoder_gradient)
-    total = found["weights"] + found["peak"] + OTHER
-    fits = next((f"{card} GB" for card in CARDS if total <= card), "none of these")
-    num_frames, height, width = clip
-    reach = "exact" if decoder_gradient is None else str(decoder_gradient)
-    numbers = [f"{found[one]:.1f}" for one in ("weights", "network, backward", "decoder, backward", "peak")]
-    return [f"`{name}`", f"{num_frames} x {width} x {height}", reach, *numbers, f"{total:.1f}", fits]
+def list_rows(name: str) -> Iterator[Row]:
+    """Every clip of a release, largest first; with tiles, too, where they are smaller than it and not the default."""
+    for clip in RELEASES[name].clips:
+        asks = (None, True) if TILE < clip[1] * clip[2] <= LARGE else (None,)
+        for vae_tiling in asks:
+            yield Row(name, clip, vae_tiling, measure(name, clip, vae_tiling=vae_tiling))
 
 
-CLIPS: dict[str, list[tuple[int, int, int]]] = {  # of the preset, then smaller ones
-    "wan2.1-1.3b": [(81, 480, 832), (49, 320, 576), (33, 256, 256), (17, 256, 256)],
-    "wan2.1-14b": [(81, 480, 832), (49, 320, 576), (33, 256, 256)],
-    "wan2.2-5b": [(121, 704, 1280), (81, 480, 832), (33, 320, 576), (17, 256, 256)],
-    "cogvideox-2b": [(49, 480, 720), (49, 320, 480), (17, 256, 384), (9, 256, 256)],
-    "cogvideox-5b": [(49, 480, 720), (49, 320, 480), (17, 256, 384), (9, 256, 256)],
-    "ltx-video": [(161, 512, 704), (97, 384, 512), (65, 256, 384)],
-    "hunyuan-video": [(61, 320, 512), (25, 256, 256)],
-}
+def print_fitting(rows: Sequence[Row]) -> None:
+    """Which clip of each model fits which card: the largest, with an exact gradient where that fits, too."""
+    print(f"| model | {' | '.join(f'{card} GB' for card in CARDS)} |\n|{' --- |' * (len(CARDS) + 1)}")
+    for name in dict.fromkeys(row.name for row in rows):
+        fitting = (
+            next((row.clip_in_words for row in rows if row.name == name and row.together <= card), "none of these")
+            for card in CARDS
+        )
+        print(f"| `{name}` | {' | '.join(fitting)} |")
+
+
+def print_rows(rows: Sequence[Row]) -> None:
+    """What each clip takes."""
+    parts = ("weights", "network, backward", "decoder, backward", "peak")
+    print(f"| model | clip | {' | '.join(parts)} | together |\n|{' --- |' * (len(parts) + 3)}")
+    for row in rows:
+        numbers = " | ".join(f"{row.gib[part]:.1f}" for part in parts)
+        print(f"| `{row.name}` | {row.clip_in_words} | {numbers} | {row.together:.1f} |")
 
 
 def main() -> None:
+    """Print both tables, or one row."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", choices=list(RELEASES))
-    parser.add_argument("--clip", nargs=3, type=int, metavar=("FRAMES", "HEIGHT", "WIDTH"))
-    parser.add_argument("--decoder-gradient", type=int, metavar="N")
+    parser.add_argument("--clip", nargs=3, type=int, metavar=("FRAMES", "HEIGHT", "WIDTH"), help="of this model")
+    parser.add_argument("--decoder-gradient", type=int, metavar="N", help="with --clip")
+    parser.add_argument("--vae-tiling", action=argparse.BooleanOptionalAction, help="with --clip")
     arguments = parser.parse_args()
-    head = ["model", "clip", "decoder gradient", "weights", "network", "decoder", "peak", "together", "card"]
-    print(f"| {' | '.join(head)} |\n|{' --- |' * len(head)}")
-    for name in [arguments.model] if arguments.model else RELEASES:
-        for clip in [tuple(arguments.clip)] if arguments.clip else CLIPS[name]:
-            print(f"| {' | '.join(describe(name, clip, arguments.decoder_gradient))} |", flush=True)
+    if arguments.clip:
+        if not arguments.model:
+            parser.error("--clip: say the model, too")
+        clip = tuple(arguments.clip)
+        ways = {"decoder_gradient": arguments.decoder_gradient, "vae_tiling": arguments.vae_tiling}
+        print_rows([Row(arguments.model, clip, arguments.vae_tiling, measure(arguments.model, clip, **ways))])
+        return
+    rows = [row for name in ([arguments.model] if arguments.model else RELEASES) for row in list_rows(name)]
+    print_fitting(rows)
+    print()
+    print_rows(rows)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import pytest
 from safetensors.torch import load_file
 
 from ivideo.processes import is_first_process, is_true_anywhere, own_share, resume_command, tell_all
+from tests.models.pipelines import tiny
 
 ROOT = Path(__file__).parents[1]
 ALONE: Any = SimpleNamespace(num_processes=1, process_index=0)
@@ -60,10 +61,13 @@ def test_the_command_to_go_on_with_is_exact() -> None:
     )
 
 
-def test_two_processes_train_as_one_and_one_goes_on(ivideo, authors_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["unet", pytest.param("wan", marks=pytest.mark.slow)])
+def test_two_processes_train_as_one_and_one_goes_on(kind: str, ivideo, authors_folder: Path, tmp_path: Path) -> None:
+    model = authors_folder if kind == "unet" else tiny.write(kind, tmp_path / "model")
     (tmp_path / "reward.py").write_text("def brightness(frames, prompts):\n    return frames.mean((2, 3, 4))\n")
     (tmp_path / "p.txt").write_text("".join(f"a {word}\n" for word in ("cat", "dog", "cow", "pig", "fox", "owl")))
-    settings = {**SETTINGS, "model": authors_folder, "reward": f"{tmp_path / 'reward.py'}:brightness"}
+    size = {} if kind == "unet" else {"num_frames": tiny.SIZES[kind][0], "strength": 0.5}
+    settings = {**SETTINGS, **size, "model": model, "reward": f"{tmp_path / 'reward.py'}:brightness"}
     flags = [str(word) for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value)]
     words = ["finetune", str(tmp_path / "p.txt"), *flags]
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "-m", "ivideo"]

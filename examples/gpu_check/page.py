@@ -80,6 +80,10 @@ training without a break, the same again, and one that SIGTERM stops and `--resu
     "step_cost": """The ordinary trainer on ModelScope's networks at their published sizes (16 frames of 256 x 256, 20
 steps, strength .6, reward HPSv2's ViT-H in float32), with random weights. `predicted_gib` is what
 `examples/memory_budget.py` counts without a GPU. Phases are in seconds and come from a step of their own.""",
+    "families": """The ordinary trainer on one clip (frames x height x width) of each model's networks at their released
+sizes, in bfloat16 with random weights; the chain, the decoder's exact gradient, HPSv2's ViT-H in float32.
+`predicted_gib` is what `examples/memory_video_models.py` counts without a GPU. The smaller networks come first; what
+no time was left for is left out.""",
     "authors_step": """The authors' choices on the same weights, in turn with ours: guidance in two calls, the step and
 its blocks both recomputed, all frames decoded. A ratio below 1 means that ours takes less.""",
     "where_time_goes": """One step of ModelScope at its real size under torch's profiler; its arithmetic against a large

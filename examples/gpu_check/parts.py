@@ -33,6 +33,7 @@ PARTS = (
     Part("numerics", "Is it right?", 70),
     Part("main_job", "The README's first command", 170),
     Part("step_cost", "A training step at the paper's size", 100),
+    Part("families", "A training step of the video models of today", 150),
     Part("authors_step", "Beside the authors' way of doing the step", 40),
     Part("where_time_goes", "Where the time of a step goes", 100),
 )

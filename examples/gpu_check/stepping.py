@@ -12,6 +12,7 @@ from torch import Tensor
 from examples.gpu_check.check import Check
 from ivideo.config.settings import FinetuneSettings, generation_settings
 from ivideo.generating import latents_shape
+from ivideo.models.contract import TextToVideoModel
 from ivideo.models.unet3d.model import UNet3DModel
 from ivideo.processes import join_processes
 from ivideo.rewards.cosine import CosineReward
@@ -24,10 +25,10 @@ PROMPTS = ["a cat is surfing on a wave", "a dog is running in the snow"]
 
 
 def make_trainer(
-    model: UNet3DModel, reward: CosineReward, settings: FinetuneSettings, timer: PhaseTimer | None = None
+    model: TextToVideoModel, reward: CosineReward, settings: FinetuneSettings, timer: PhaseTimer | None = None
 ) -> Trainer:
     """The trainer that `ivideo finetune` uses, on clips of noise that lie on the CPU as ready clips do."""
-    if model.text_encoder is not None:
+    if isinstance(model, UNet3DModel) and model.text_encoder is not None:
         model.encode_once(PROMPTS, settings.negative_prompt)
     shape = latents_shape(model, generation_settings(settings))
     clips = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in range(len(PROMPTS))]
@@ -51,7 +52,7 @@ def time_steps(check: Check, trainer: Trainer) -> dict[str, Any]:
     return {"seconds": statistics.mean(seconds), "peak_gib": check.read_peak()}
 
 
-def time_phases(model: UNet3DModel, reward: CosineReward, settings: FinetuneSettings) -> dict[str, float]:
+def time_phases(model: TextToVideoModel, reward: CosineReward, settings: FinetuneSettings) -> dict[str, float]:
     """Seconds of each phase of one step, waiting for the device at every change of phase; for shapes that are warm."""
     timer = PhaseTimer(model.device, model.num_workers)
     make_trainer(model, reward, settings, timer).train_step(0)

@@ -171,6 +171,11 @@ class FamilyPart(Part):
         help="Which expert of a model with two (wan2.2-a14b) the adapter goes into; default: low, which the last steps "
         "go through.",
     )
+    vae_tiling: bool | None = shared(
+        None,
+        help="Decode and encode in tiles, as enable_tiling of diffusers: less memory, at the price of faint seams. "
+        "Default: only frames that a training draws from clips of more than 300,000 pixels a frame.",
+    )
 
     @property
     def family_options(self) -> dict[str, Any]:
@@ -193,6 +198,7 @@ class FamilyKeywords(TypedDict, total=False):
 
     unet: str | PathLike[str] | None
     expert: str | None
+    vae_tiling: bool | None
 
 
 FAMILY_SETTINGS = tuple(FamilyPart.model_fields)

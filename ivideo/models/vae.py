@@ -1,4 +1,4 @@
-"""What tells one autoencoder's encoder from another."""
+"""What autoencoders of all families share: tiles, and what tells one encoder from another."""
 
 from __future__ import annotations
 
@@ -7,6 +7,19 @@ import json
 from typing import Any
 
 import torch
+
+from ivideo.errors import UsageError
+
+
+def enable_tiling(name: str, vae: Any) -> None:
+    """Let an autoencoder work in tiles, as diffusers has them.
+
+    Raises:
+        UsageError: it has none.
+    """
+    if not hasattr(vae, "enable_tiling"):
+        raise UsageError(f"`vae_tiling`: the autoencoder of {name} has no tiles")
+    vae.enable_tiling()
 
 
 def fingerprint_encoder(vae: Any, device: torch.device) -> str:
@@ -19,6 +32,8 @@ def fingerprint_encoder(vae: Any, device: torch.device) -> str:
         device: where it encodes.
     """
     settings = {name: value for name, value in vae.config.items() if not name.startswith("_")}
+    if getattr(vae, "use_tiling", False):
+        settings["tiling"] = True
     digest = hashlib.sha256(json.dumps([device.type, settings], sort_keys=True, default=str).encode())
     for name, weight in sorted(vae.state_dict().items()):
         if name.startswith(("encoder.", "quant_conv.")):

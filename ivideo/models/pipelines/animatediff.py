@@ -11,11 +11,12 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from ivideo.models.loading import import_quietly
 from ivideo.models.pipelines.model import PipelineModel
 from ivideo.models.pipelines.texts import Embeds
+from ivideo.models.recomputing import again
+from ivideo.models.unet3d.blocks import checkpoint_blocks
 from ivideo.models.unet3d.schedule import DDIMStepper
 
 FRAMES_AT_ONCE = 8  # frames of a real clip that are encoded together
@@ -86,20 +87,21 @@ class AnimateDiffModel(PipelineModel):
         result: Tensor = 1 / self.vae.config.scaling_factor * latents
         return result
 
+    def recompute_blocks(self) -> None:
+        """Let every block recompute; diffusers' own checkpointing keeps the activations of motion modules."""
+        checkpoint_blocks(self.network)
+
     def decode_some(self, latents: Tensor, indices: Sequence[int], recompute: bool) -> Tensor:
         """Decode those frames alone, with recomputation one after the other."""
         drawn = self.denormalise(latents[:, list(indices)].transpose(0, 1)).to(self.vae.dtype)
-        decode = partial(self.vae.decode, return_dict=False)
+        decode = partial(self.vae_for_drawn(latents).decode, return_dict=False)
         if not recompute:
             return torch.cat([decode(part)[0] for part in drawn.split(FRAMES_AT_ONCE)])
-        again = partial(checkpoint, decode, use_reentrant=False, preserve_rng_state=False)
-        return torch.cat([again(part)[0] for part in drawn.split(1)])
+        return torch.cat([again(decode, part)[0] for part in drawn.split(1)])
 
-    def decode(self, latents: Tensor) -> Tensor:
+    def decode(self, vae: Any, latents: Tensor) -> Tensor:
         """The frames of a clip (1, 3, num_frames, height, width), denormalised latents given."""
-        frames = [
-            self.vae.decode(part, return_dict=False)[0] for part in latents[0].transpose(0, 1).split(FRAMES_AT_ONCE)
-        ]
+        frames = [vae.decode(part, return_dict=False)[0] for part in latents[0].transpose(0, 1).split(FRAMES_AT_ONCE)]
         return torch.cat(frames).transpose(0, 1)[None]
 
     @torch.no_grad()

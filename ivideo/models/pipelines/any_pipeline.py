@@ -18,6 +18,7 @@ from ivideo.models.loading import explain_damage, explain_part, import_quietly, 
 from ivideo.models.lora import load_lora, save_lora
 from ivideo.models.pipelines.lora_formats import load_lora_file, write_formats
 from ivideo.models.pipelines.model import as_loaded, check_call_arguments, explain_call, step_callback, tells_steps
+from ivideo.models.vae import enable_tiling
 
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 NETWORKS = ("transformer", "unet")  # where adapters go
@@ -116,7 +117,10 @@ class AnyPipelineFamily:
             raise UsageError(f"`expert` {options['expert']}: {name} cannot be trained, and is taken as it is")
         with explain_damage(f"model {name!r} cannot be loaded"):
             kind = getattr(import_quietly("diffusers"), self.kind)
-            return AnyPipeline(name, kind.from_pretrained(location, torch_dtype=dtype).to(device), device)
+            pipeline = kind.from_pretrained(location, torch_dtype=dtype).to(device)
+        if options.get("vae_tiling"):
+            enable_tiling(name, getattr(pipeline, "vae", None))
+        return AnyPipeline(name, pipeline, device)
 
     def network_folder(self, name: str, location: str, options: Mapping[str, Any] = NO_OPTIONS) -> str:
         """The folder of the network."""

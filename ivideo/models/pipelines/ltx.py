@@ -105,9 +105,9 @@ class LTXModel(PipelineModel):
         )
         return result
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """The autoencoder's video, without a timestep; it looks at all latents for every frame."""
-        video: Tensor = self.vae.decode(latents, None, return_dict=False)[0]
+    def decode(self, vae: Any, latents: Tensor) -> Tensor:
+        """An autoencoder's video, without a timestep; it looks at all latents for every frame."""
+        video: Tensor = vae.decode(latents, None, return_dict=False)[0]
         return video
 
     def call_arguments(self, request: ClipRequest) -> dict[str, Any]:

@@ -27,7 +27,10 @@ from ivideo.models.loading import explain_damage
 from ivideo.models.lora import load_lora, lora_parameters, save_lora
 from ivideo.models.pipelines.lora_formats import load_lora_file, write_formats
 from ivideo.models.pipelines.texts import Embeds, pad, stack
-from ivideo.models.vae import fingerprint_encoder
+from ivideo.models.recomputing import Recomputed
+from ivideo.models.vae import enable_tiling, fingerprint_encoder
+
+LARGE = 300_000  # pixels of a frame from which drawn frames are decoded in tiles, where nobody says
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,11 @@ class PipelineModel(TextToVideoModel):
         for part in pipeline.components.values():
             if isinstance(part, torch.nn.Module):
                 part.requires_grad_(False).eval().to(device)
+        if options.get("vae_tiling"):
+            enable_tiling(name, self.vae)
+        self.tiling_vae = copy.copy(self.vae)  # the same networks, with switches of its own
+        if options.get("vae_tiling") is None and hasattr(self.vae, "enable_tiling"):
+            self.tiling_vae.enable_tiling()
 
     # What a family says
 
@@ -200,12 +208,13 @@ class PipelineModel(TextToVideoModel):
         missing = [text for text in (*prompts, negative_prompt) if text not in self.texts]
         if missing and (missing[0] != negative_prompt or self.HAS_NEGATIVE):
             raise ValueError(f"the text encoders have gone before they saw {missing[0]!r}")
-        text = self._to_device(stack([pad(self.texts[prompt]) for prompt in prompts]))
+        text = self.to_network(stack([pad(self.texts[prompt]) for prompt in prompts]))
         if not self.HAS_NEGATIVE:
             return PromptConditioning(text, None)
-        return PromptConditioning(text, self._to_device(stack([pad(self.texts[negative_prompt])] * len(prompts))))
+        return PromptConditioning(text, self.to_network(stack([pad(self.texts[negative_prompt])] * len(prompts))))
 
-    def _to_device(self, embeds: Embeds) -> Embeds:
+    def to_network(self, embeds: Embeds) -> Embeds:
+        """Embeddings in the network's type, masks as they are, on its device."""
         dtype = self.dtype
         return {name: one.to(self.device, dtype if one.is_floating_point() else None) for name, one in embeds.items()}
 
@@ -275,21 +284,39 @@ class PipelineModel(TextToVideoModel):
             indices: of the pixel frames.
             recompute: in the backward pass, block by block of the decoder.
         """
-        if recompute and not self.vae.is_gradient_checkpointing:
-            self.vae.enable_gradient_checkpointing()
+        vae = self.vae_for_drawn(latents)
+        if recompute:
+            self.recompute_decoder(by_tile=vae.use_tiling)
         prefix = latents[None, :, : self.num_latents_for(max(indices), latents.shape[1])]
-        video = self.decode(self.denormalise(prefix).to(self.vae.dtype))
+        video = self.decode(vae, self.denormalise(prefix).to(vae.dtype))
         return video[0, :, list(indices)].transpose(0, 1)
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """The autoencoder's video (batch, 3, num_frames, height, width) of denormalised latents."""
-        video: Tensor = self.vae.decode(latents, return_dict=False)[0]
+    def vae_for_drawn(self, latents: Tensor) -> Any:
+        """The autoencoder that decodes drawn frames: in tiles where that was asked for, or a clip is large.
+
+        Args:
+            latents: with height and width last.
+        """
+        height, width = (cells * self.spatial_factor for cells in latents.shape[-2:])
+        return self.tiling_vae if height * width > LARGE else self.vae
+
+    def recompute_decoder(self, *, by_tile: bool) -> None:
+        """Let the decoder's blocks recompute in the backward pass, and each tile, of which only the latents stay."""
+        if not self.vae.is_gradient_checkpointing:
+            self.vae.enable_gradient_checkpointing()
+        decoder = self.vae.decoder
+        if by_tile and not isinstance(decoder.forward, Recomputed):
+            decoder.forward = Recomputed(decoder.forward)
+
+    def decode(self, vae: Any, latents: Tensor) -> Tensor:
+        """An autoencoder's video (batch, 3, num_frames, height, width) of denormalised latents."""
+        video: Tensor = vae.decode(latents, return_dict=False)[0]
         return video
 
     @torch.no_grad()
     def decode_clip(self, latents: Tensor) -> Tensor:
         """All frames of one clip: uint8 (num_frames, height, width, 3) on the CPU."""
-        video = self.decode(self.denormalise(latents[None]).to(self.vae.dtype))[0]
+        video = self.decode(self.vae, self.denormalise(latents[None]).to(self.vae.dtype))[0]
         pixels = (video.float() / 2 + 0.5).clamp(0, 1)
         return (pixels * 255).round().to(torch.uint8).permute(1, 2, 3, 0).cpu()
 

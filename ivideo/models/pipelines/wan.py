@@ -16,7 +16,7 @@ from ivideo.models.loading import explain_damage
 from ivideo.models.pipelines.model import PipelineModel
 from ivideo.models.pipelines.schedule import AffineStepper, flow_stepper
 from ivideo.models.pipelines.texts import Embeds
-from ivideo.models.pipelines.wan_decoder import stream
+from ivideo.models.pipelines.wan_decoder import decode_latents
 
 HIGH, LOW = "transformer", "transformer_2"  # the experts of A14B, by the noise level that they see
 
@@ -138,7 +138,7 @@ class WanModel(PipelineModel):
         return [f"the adapter goes into {told.get(self.network_part, 'both experts')} (`expert`)"]
 
     def limit_decoder_gradient(self, num_latents: int) -> None:
-        """See `stream`."""
+        """See `decode_latents`."""
         self.decoder_gradient = num_latents
 
     def note_options(self, folder: Path) -> None:
@@ -146,11 +146,12 @@ class WanModel(PipelineModel):
         write_notes(folder, self.options)
 
     def decode_some(self, latents: Tensor, indices: Sequence[int], recompute: bool) -> Tensor:
-        """Decode latent after latent up to the last one needed, with a graph where a frame is drawn; see `stream`."""
+        """Decode latent after latent up to the last one needed, with a graph where a frame is drawn."""
         step = self.FRAMES_PER_LATENT
         places = [(index + step - 1) // step for index in indices]  # the latent that holds a frame
         denormalised = self.denormalise(latents[None]).to(self.vae.dtype)
-        parts = stream(self.vae, denormalised, places, recompute=recompute, reach=self.decoder_gradient)
+        vae, reach = self.vae_for_drawn(latents), self.decoder_gradient
+        parts = decode_latents(vae, denormalised, places, recompute=recompute, reach=reach)
         frames = [
             parts[place][0, :, (index - 1) % step if place else 0] for index, place in zip(indices, places, strict=True)
         ]

@@ -1,8 +1,9 @@
 """Wan's decoder, latent by latent: the frames that are wanted, exactly, in the memory of a small part at a time.
 
 diffusers' decoder keeps its cache of features in the autoencoder, so that no step of it can be computed again. Here the
-cache goes in and out of each step, and of each block inside a step, as arguments. Three things are recomputed in the
-backward pass: spans of steps, of which only the caches between them are kept; each step of a span; each block of it.
+cache goes in and out of each step, and of each block inside a step, as arguments. Recomputed in the backward pass are:
+tiles, if there are several; spans of steps, of which only the caches between them are kept; each step of a span; each
+block of it.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
+from ivideo.models.recomputing import again
+
 BLOCKS = ("WanResidualBlock", "WanResample")  # of diffusers, those that use the cache
 
 
@@ -51,16 +52,16 @@ def recompute_blocks(decoder: nn.Module) -> None:
             block.forward = RecomputedBlock(block.forward)
 
 
-def stream(
+def decode_latents(
     vae: Any, latents: Tensor, wanted: Sequence[int], *, recompute: bool, reach: int | None = None
 ) -> dict[int, Tensor]:
-    """The frames of some latents, exactly as `vae.decode` has them.
+    """The frames of some latents, exactly as `vae.decode` has them, in tiles where the autoencoder is set to them.
 
     Args:
         vae: an AutoencoderKLWan.
         latents: (1, channels, num_latent_frames, height, width), denormalised.
         wanted: which latents' frames.
-        recompute: in the backward pass, see above; of n caches about 2 sqrt(n) are kept at a time.
+        recompute: in the backward pass, see above.
         reach: the gradient flows through so many of the latents that a frame needs, the latest; None: all.
 
     Returns:
@@ -68,9 +69,61 @@ def stream(
     """
     from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
 
+    decode = partial(stream, vae, wanted=wanted, recompute=recompute, reach=reach)
+    ratio, patch_size = vae.spatial_compression_ratio, vae.config.patch_size
+    height, width = vae.tile_sample_min_height // ratio, vae.tile_sample_min_width // ratio
+    if not vae.use_tiling or (latents.shape[-2] <= height and latents.shape[-1] <= width):
+        found = decode(latents)
+    else:
+        strides = vae.tile_sample_stride_height, vae.tile_sample_stride_width
+        decode_tile = partial(again, decode) if recompute else decode
+        rows = [
+            [decode_tile(part[..., left : left + width]) for left in range(0, latents.shape[-1], strides[1] // ratio)]
+            for top in range(0, latents.shape[-2], strides[0] // ratio)
+            for part in [latents[..., top : top + height, :]]
+        ]
+        scale = patch_size or 1
+        size = [cells * ratio // scale for cells in latents.shape[-2:]]
+        overlaps = vae.tile_sample_min_height - strides[0], vae.tile_sample_min_width - strides[1]
+        join = partial(join_tiles, vae, [one // scale for one in strides], [one // scale for one in overlaps], size)
+        found = {place: join([[tile[place] for tile in row] for row in rows]) for place in rows[0][0]}
+    if patch_size is not None:
+        found = {place: unpatchify(frames, patch_size=patch_size) for place, frames in found.items()}
+    return {place: frames.clamp(-1, 1) for place, frames in found.items()}
+
+
+def join_tiles(
+    vae: Any, strides: Sequence[int], overlaps: Sequence[int], size: Sequence[int], rows: Sequence[Sequence[Tensor]]
+) -> Tensor:
+    """Frames of rows of tiles, each blended into the one above it and then the one to its left, as diffusers does it.
+
+    Args:
+        vae: has the blends, which change a tile in place.
+        strides: from a tile to the next, along height and width.
+        overlaps: what two of them share.
+        size: height and width of the frames.
+        rows: (1, channels, num_frames, height, width) each.
+    """
+    joined = []
+    for above, row in zip([None, *rows], rows, strict=False):
+        for place, tile in enumerate(row):
+            if above is not None:
+                vae.blend_v(above[place], tile, overlaps[0])
+            if place:
+                vae.blend_h(row[place - 1], tile, overlaps[1])
+        joined.append(torch.cat([tile[..., : strides[0], : strides[1]] for tile in row], dim=-1))
+    return torch.cat(joined, dim=-2)[..., : size[0], : size[1]]
+
+
+def stream(
+    vae: Any, latents: Tensor, *, wanted: Sequence[int], recompute: bool, reach: int | None = None
+) -> dict[int, Tensor]:
+    """What the decoder makes of one tile's latents, a latent after the other; see `decode_latents`.
+
+    With recomputation about 2 sqrt(n) of n caches are kept at a time.
+    """
     if recompute:
         recompute_blocks(vae.decoder)
-    patch_size = vae.config.patch_size
     states = vae.post_quant_conv(latents[:, :, : max(wanted) + 1])
     num_latents = states.shape[2]
     with_graph = {place for end in wanted for place in range(max(0, end - (reach or num_latents) + 1), end + 1)}
@@ -100,7 +153,5 @@ def stream(
         given = (partial(again, decode_span) if length > 1 else decode_span)(parts, first, *cache)
         places = [place for place in range(first, first + parts.shape[2]) if place in wanted]
         cache = list(given[len(places) :])
-        for place, frames in zip(places, given, strict=False):
-            whole = frames if patch_size is None else unpatchify(frames, patch_size=patch_size)
-            found[place] = whole.clamp(-1, 1)
+        found |= zip(places, given, strict=False)
     return found

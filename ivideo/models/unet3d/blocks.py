@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-
-class Recomputed:
-    """A module's forward that keeps only its inputs while a graph is built, and is the forward itself otherwise.
-
-    Nothing here is random (dropout is off), so that no state of random generators is kept.
-    """
-
-    def __init__(self, forward: Callable[..., Any]) -> None:
-        """Wrap a bound `forward`."""
-        self.forward = forward
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """What the forward gives."""
-        if not torch.is_grad_enabled():
-            return self.forward(*args, **kwargs)
-        return checkpoint(self.forward, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
+from ivideo.models.recomputing import Recomputed
 
 
 def checkpoint_blocks(unet: nn.Module) -> None:
@@ -41,8 +25,8 @@ def checkpoint_blocks(unet: nn.Module) -> None:
 
 
 def find_blocks(unet: Any) -> Iterator[nn.Module]:
-    """The parts of a UNet3DConditionModel between which its activations pass, in no particular order."""
-    yield unet.transformer_in
+    """The parts of a U-Net of clips between which its activations pass, in no particular order."""
+    yield from filter(None, [getattr(unet, "transformer_in", None)])
     for stage in [*unet.down_blocks, unet.mid_block, *unet.up_blocks]:
         for blocks in stage.children():
             yield from blocks

@@ -114,6 +114,8 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
     """
     if options.get("expert") is not None:
         raise UsageError(f"`expert` {options['expert']}: {name} has one network, not two experts")
+    if options.get("vae_tiling"):
+        raise UsageError(f"`vae_tiling`: {name} decodes a frame at a time, which needs no tiles")
 
 
 def network_folder(name: str, location: str, options: Mapping[str, Any] = NO_OPTIONS) -> str:

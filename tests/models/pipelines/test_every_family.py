@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def test_drawn_frames_are_those_of_the_whole_decode(name: str, open_tiny: Any) -
     model = open_tiny(name)
     latents = draw_latents(model, name)
     with torch.no_grad():
-        whole = model.decode(model.denormalise(latents).to(model.vae.dtype))
+        whole = model.decode(model.vae, model.denormalise(latents).to(model.vae.dtype))
     whole = (whole.float() / 2 + 0.5).clamp(0, 1)[0].transpose(0, 1)
     num_frames = tiny.SIZES[name][0]
     assert len(whole) == num_frames
@@ -105,6 +106,48 @@ def test_drawn_frames_are_those_of_the_whole_decode(name: str, open_tiny: Any) -
             assert torch.allclose(drawn, whole[index], atol=2e-6), (index, recompute)
     several = model.decode_frames(latents.repeat(2, 1, 1, 1, 1), torch.tensor([[0, 3], [2, 1]]))
     assert torch.allclose(several, whole[torch.tensor([[0, 3], [2, 1]])], atol=2e-6)
+
+
+def shrink_tiles(vae: Any, factor: int) -> None:
+    """Tiles of 2 x 2 latents, one latent apart, in every autoencoder's words."""
+    size = {"tile_sample_min_height": 2 * factor, "tile_sample_min_width": 2 * factor}
+    known = inspect.signature(vae.enable_tiling).parameters
+    latent = {"tile_latent_min_height": 2, "tile_latent_min_width": 2}
+    strides = {"tile_sample_stride_height": factor, "tile_sample_stride_width": factor}
+    overlaps = dict.fromkeys((f"tile_overlap_factor{one}" for one in ("", "_height", "_width")), 0.5)
+    told = {**size, **latent, **strides, **overlaps}
+    vae.enable_tiling(**{one: value for one, value in told.items() if one in known})
+    vae.tile_latent_min_size, vae.tile_sample_min_size, vae.tile_overlap_factor = 2, 2 * factor, 0.5  # of pictures
+
+
+@every_family
+def test_drawn_frames_and_gradient_of_tiles_are_those_of_the_autoencoders_own_tiles(name: str, open_tiny: Any) -> None:
+    model = open_tiny(name, vae_tiling=True)
+    assert model.vae.use_tiling
+    for vae in (model.vae, model.tiling_vae):
+        shrink_tiles(vae, model.spatial_factor)
+    shape = (1, *draw_latents(model, name).shape[1:3], 4, 3)
+    latents = torch.randn(shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    indices = [3, 0]
+    whole = (model.decode(model.vae, model.denormalise(latents)).float() / 2 + 0.5).clamp(0, 1)
+    whole = whole[0].transpose(0, 1)[indices]
+    (wanted,) = torch.autograd.grad(whole.square().sum(), latents)
+    model.vae.use_tiling = False
+    assert not torch.allclose(model.decode_frames(latents, torch.tensor([indices]))[0], whole, atol=1e-4)  # seams
+    model.vae.use_tiling = True
+    for recompute in (False, True):
+        drawn = model.decode_frames(latents, torch.tensor([indices]), recompute=recompute)[0]
+        assert torch.allclose(drawn, whole, atol=2e-6), recompute
+        (gradient,) = torch.autograd.grad(drawn.square().sum(), latents)
+        assert torch.allclose(gradient, wanted, rtol=1e-3, atol=1e-4 * float(wanted.abs().max())), recompute
+
+
+def test_drawn_frames_of_a_large_clip_are_decoded_in_tiles_unless_told_otherwise(open_tiny: Any) -> None:
+    large, small = torch.empty(16, 3, 60, 104), torch.empty(16, 3, 40, 72)
+    for setting, tiled in ((None, [True, False]), (True, [True, True]), (False, [False, False])):
+        model = open_tiny("wan", vae_tiling=setting)
+        assert [model.vae_for_drawn(latents).use_tiling for latents in (large, small)] == tiled
+        assert model.vae.use_tiling is (setting is True)  # of whole clips
 
 
 @every_family
@@ -171,7 +214,7 @@ def test_the_gradient_is_that_of_the_chain_with_the_real_scheduler(
     level = noisy
     for timestep in scheduler.timesteps[-2:]:
         level = scheduler.step(denoise(level, timestep, conditioning), timestep, level, return_dict=False)[0].double()
-    video = model.decode(model.denormalise(level))
+    video = model.decode(model.vae, model.denormalise(level))
     frames = (video / 2 + 0.5).clamp(0, 1)[:, :, drawn[0]].transpose(1, 2)
     theirs = torch.autograd.grad(lose(frames), parameters)
     for name_, mine, own in zip(named_lora_parameters(model.network), ours, theirs, strict=True):
