@@ -83,6 +83,12 @@ RELEASES = {
     "wan2.2-a14b": Release(WanModel, UMT5, OF_480P, {HIGH: WAN_14B, LOW: WAN_14B}, {"boundary_ratio": 0.875}, LOW),
     "cogvideox-2b": Release(CogVideoXModel, T5, OF_COGVIDEOX),
     "cogvideox-5b": Release(CogVideoXModel, T5, OF_COGVIDEOX, {"transformer": COGVIDEOX_5B}),
+    "cogvideox-1.5": Release(
+        CogVideoXModel,
+        T5,
+        [(81, 768, 1360), (81, 480, 720), (17, 256, 384), (9, 256, 256)],
+        {"transformer": {**COGVIDEOX_5B, "patch_size_t": 2, "patch_bias": False, "ofs_embed_dim": None}},
+    ),
     "ltx-video": Release(
         LTXModel,
         {"prompt_embeds": (128, 4096), "prompt_attention_mask": (128,)},

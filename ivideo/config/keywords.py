@@ -23,6 +23,7 @@ class GenerationKeywords(Keywords, total=False):
 
     unet: str | None
     expert: Literal["high", "low", "both"] | None
+    vae_tiling: bool | None
     num_frames: int | None
     height: int | None
     width: int | None

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ivideo.errors import UsageError
+from ivideo.models.loading import explain_part, import_quietly
 from ivideo.models.pipelines.model import PipelineModel
 from ivideo.models.pipelines.schedule import AffineStepper, v_stepper
 from ivideo.models.pipelines.texts import Embeds
@@ -27,6 +28,21 @@ class CogVideoXModel(PipelineModel):
     TEXT_CLASSES: ClassVar[Mapping[str, str]] = {"text_encoder": "T5EncoderModel", "tokenizer": ""}
     PRESET = "cogvideox-2b"
     SIZE = (480, 720)
+
+    @classmethod
+    def choose_preset(cls, name: str, location: str) -> str:
+        """That of the version whose network joins two latents, has rotary positions, or neither."""
+        kind = import_quietly("diffusers").CogVideoXTransformer3DModel
+        with explain_part(name, "transformer"):
+            config = kind.load_config(location, subfolder="transformer")
+        if config.get("patch_size_t") is not None:
+            return "cogvideox-1.5"
+        return "cogvideox-5b" if config.get("use_rotary_positional_embeddings") else cls.PRESET
+
+    @property
+    def own_size(self) -> tuple[int, int]:
+        """Height and width where nobody says them."""
+        return (768, 1360) if self.num_padded else self.SIZE
 
     @classmethod
     def encode_text(cls, encoders: Any, text: str, dtype: torch.dtype) -> Embeds:

@@ -33,7 +33,7 @@ class PipelineFamily:
 
     def choose_preset(self, name: str, location: str) -> str:
         """The model whose settings one of the family takes that has none of its own."""
-        return self.kind.choose_preset(read_index(name, location))
+        return self.kind.choose_preset(name, location)
 
     def load_model(
         self,

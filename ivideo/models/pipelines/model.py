@@ -110,8 +110,8 @@ class PipelineModel(TextToVideoModel):
     # What a family says
 
     @classmethod
-    def choose_preset(cls, index: Mapping[str, Any]) -> str:
-        """The model whose settings one takes that has none, by what its model_index.json says."""
+    def choose_preset(cls, name: str, location: str) -> str:
+        """The model whose settings one takes that has none of its own."""
         return cls.PRESET
 
     @classmethod
@@ -173,6 +173,11 @@ class PipelineModel(TextToVideoModel):
         return int(self.pipeline.vae_scale_factor_spatial)
 
     @property
+    def own_size(self) -> tuple[int, int]:
+        """Height and width where nobody says them."""
+        return self.SIZE
+
+    @property
     def size_multiple(self) -> int:
         """Height and width must be multiples of this, in pixels."""
         return self.spatial_factor * 2
@@ -184,7 +189,7 @@ class PipelineModel(TextToVideoModel):
 
     def fit_size(self, height: int | None, width: int | None) -> tuple[int, int]:
         """Height and width in pixels, the family's own where None."""
-        size = tuple(given or own for given, own in zip((height, width), self.SIZE, strict=True))
+        size = tuple(given or own for given, own in zip((height, width), self.own_size, strict=True))
         for name, value in zip(("height", "width"), size, strict=True):
             if value % self.size_multiple:
                 raise UsageError(f"`{name}` {value}: {self.name} needs a multiple of {self.size_multiple}")

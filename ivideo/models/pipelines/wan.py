@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ivideo.errors import UsageError
-from ivideo.models.loading import explain_damage
+from ivideo.models.loading import explain_damage, read_index
 from ivideo.models.pipelines.model import PipelineModel
 from ivideo.models.pipelines.schedule import AffineStepper, flow_stepper
 from ivideo.models.pipelines.texts import Embeds
@@ -57,8 +57,9 @@ class WanModel(PipelineModel):
     decoder_gradient: int | None = None  # latents that the gradient reaches through the decoder; None: all
 
     @classmethod
-    def choose_preset(cls, index: Mapping[str, Any]) -> str:
+    def choose_preset(cls, name: str, location: str) -> str:
         """That of the version that has a boundary, a timestep a token, or neither."""
+        index = read_index(name, location)
         if index.get("boundary_ratio") is not None:
             return "wan2.2-a14b"
         return "wan2.2-5b" if index.get("expand_timesteps") else cls.PRESET

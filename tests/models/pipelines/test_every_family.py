@@ -14,7 +14,7 @@ from torch import Tensor
 from ivideo.core.sampler import run_chain, start_chain
 from ivideo.errors import UsageError
 from ivideo.models.contract import ClipRequest
-from ivideo.models.families import load_model
+from ivideo.models.families import find_preset, load_model
 from ivideo.models.lora import add_lora, lora_parameters, named_lora_parameters
 from ivideo.models.pipelines.animatediff import AnimateDiffModel
 from tests.models.pipelines import tiny
@@ -43,6 +43,13 @@ def first_order(pipeline: Any, name: str, num_steps: int) -> Any:
     scheduler = copy.deepcopy(pipeline.scheduler)
     scheduler._step_index = scheduler._begin_index = None
     return scheduler
+
+
+@every_family
+def test_a_folder_takes_the_settings_of_its_release(name: str, folder_of: Any) -> None:
+    told = {"wan": "wan2.1-1.3b", "wan-a14b": "wan2.2-a14b", "wan-5b": "wan2.2-5b", "ltx": "ltx-video"}
+    told |= {"hunyuan": "hunyuan-video", "hunyuan-1.5": "hunyuan-video-1.5"}
+    assert find_preset(str(folder_of(name))) == told.get(name, name)
 
 
 @every_family
