@@ -7,6 +7,7 @@ The fields are in `ivideo/config/parts.py` and `ivideo/config/settings.py`.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -115,7 +116,7 @@ def render_values(setting: Setting) -> str:
 
 
 def render_default(setting: Setting, kind: type[Settings]) -> str:
-    """The default, by model where models differ."""
+    """The default, by model where models differ; the most frequent one last."""
     if not is_by_model(kind, setting.name):
         return show_value(setting.default)
     presets = {model: named["default"] for model, named in PRESETS.items()}
@@ -124,7 +125,8 @@ def render_default(setting: Setting, kind: type[Settings]) -> str:
     values = {model: show_value(preset.get(setting.name, setting.default)) for model, preset in presets.items()}
     if len(set(values.values())) == 1:
         return values["modelscope"]
-    return ", ".join(f"{model}: {value}" for model, value in values.items())
+    usual = statistics.mode(values.values())
+    return ", ".join([*(f"{model}: {value}" for model, value in values.items() if value != usual), f"others: {usual}"])
 
 
 if __name__ == "__main__":
