@@ -59,7 +59,9 @@ class ModelPart(Part):
     model: str = shared(min_length=1, help=MODELS_HELP, metavar="NAME", flags=("--model", "-m"), resume=Resume.CLIPS)
     seed: int = shared(0, ge=0, lt=2**63, help="Fixes every draw.")
     device: str = shared("auto", help="auto, cpu, cuda, cuda:1, mps.", metavar="NAME", resume=Resume.FREE)
-    dtype: DtypeName = shared("auto", help="Type of the network; auto is half where the processor computes in it, else float32.")
+    dtype: DtypeName = shared(
+        "auto", help="Type of the network; auto is half where the processor computes in it, else float32."
+    )
 
 
 class RewardPart(Part):

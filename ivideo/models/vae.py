@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ivideo.errors import UsageError
 
@@ -20,6 +21,14 @@ def enable_tiling(name: str, vae: Any) -> None:
     if not hasattr(vae, "enable_tiling"):
         raise UsageError(f"`vae_tiling`: the autoencoder of {name} has no tiles")
     vae.enable_tiling()
+
+
+def channel_statistics(vae: Any, latents: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of an autoencoder's channels, to go with latents (batch, channels, ...) of 5 axes."""
+    config, num_channels = vae.config, latents.shape[1]
+    mean = torch.tensor(config.latents_mean or [0.0] * num_channels).view(1, -1, 1, 1, 1)
+    std = torch.tensor(config.latents_std or [1.0] * num_channels).view(1, -1, 1, 1, 1)
+    return mean.to(latents), std.to(latents)
 
 
 def fingerprint_encoder(vae: Any, device: torch.device) -> str:

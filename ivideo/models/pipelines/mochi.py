@@ -12,6 +12,7 @@ from torch import Tensor
 from ivideo.models.pipelines.model import PipelineModel
 from ivideo.models.pipelines.schedule import AffineStepper, flow_stepper
 from ivideo.models.pipelines.texts import Embeds
+from ivideo.models.vae import channel_statistics
 
 THRESHOLD = 0.025  # noise where the schedule turns from linear to quadratic, as in the pipeline
 
@@ -60,21 +61,15 @@ class MochiModel(PipelineModel):
 
     def normalise(self, latents: Tensor) -> Tensor:
         """(z - mean) * scaling factor / std, by channel."""
-        mean, std = self._statistics(latents)
+        mean, std = channel_statistics(self.vae, latents)
         result: Tensor = (latents - mean) * self.vae.config.scaling_factor / std
         return result
 
     def denormalise(self, latents: Tensor) -> Tensor:
         """Z * std / scaling factor + mean."""
-        mean, std = self._statistics(latents)
+        mean, std = channel_statistics(self.vae, latents)
         result: Tensor = latents * std / self.vae.config.scaling_factor + mean
         return result
-
-    def _statistics(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        config, channels = self.vae.config, latents.shape[1]
-        mean = torch.tensor(config.latents_mean or [0.0] * channels).view(1, -1, 1, 1, 1)
-        std = torch.tensor(config.latents_std or [1.0] * channels).view(1, -1, 1, 1, 1)
-        return mean.to(latents), std.to(latents)
 
     def num_latents_for(self, frame: int, num_latents: int) -> int:
         """Up to the one that holds the frame: the decoder looks at no later ones."""

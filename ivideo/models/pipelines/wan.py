@@ -17,6 +17,7 @@ from ivideo.models.pipelines.model import PipelineModel
 from ivideo.models.pipelines.schedule import AffineStepper, flow_stepper
 from ivideo.models.pipelines.texts import Embeds
 from ivideo.models.pipelines.wan_decoder import decode_latents
+from ivideo.models.vae import channel_statistics
 
 HIGH, LOW = "transformer", "transformer_2"  # the experts of A14B, by the noise level that they see
 
@@ -109,18 +110,13 @@ class WanModel(PipelineModel):
 
     def normalise(self, latents: Tensor) -> Tensor:
         """(z - mean) / std, by channel."""
-        mean, std = self._statistics(latents)
+        mean, std = channel_statistics(self.vae, latents)
         return (latents - mean) / std
 
     def denormalise(self, latents: Tensor) -> Tensor:
         """Z * std + mean, rounded as the pipeline rounds it."""
-        mean, std = self._statistics(latents)
+        mean, std = channel_statistics(self.vae, latents)
         return latents / (1.0 / std) + mean
-
-    def _statistics(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        config = self.vae.config
-        mean, std = (torch.tensor(one).view(1, -1, 1, 1, 1) for one in (config.latents_mean, config.latents_std))
-        return mean.to(latents), std.to(latents)
 
     @property
     def max_tokens(self) -> int:
