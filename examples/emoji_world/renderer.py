@@ -62,9 +62,9 @@ def sprite(subject: str) -> Image.Image:
     return drawn.resize((round(drawn.width * scale), round(drawn.height * scale)), Image.Resampling.LANCZOS)
 
 
-def poses(motion: str, rng: np.random.Generator) -> list[Pose]:
+def poses(motion: str, rng: np.random.Generator, num_frames: int = NUM_FRAMES) -> list[Pose]:
     """The subject's pose in each of the clip's frames."""
-    times = np.linspace(0.0, 1.0, NUM_FRAMES)
+    times = np.linspace(0.0, 1.0, num_frames)
     jitter_x, jitter_y = rng.uniform(-2, 2, 2)
     phase = rng.uniform(0, 2 * math.pi)
     centre = SIZE / 2
@@ -230,13 +230,14 @@ def _subject(scene: Scene, size: float) -> Image.Image:
     return Image.alpha_composite(joined.convert("RGBA"), layer.convert("RGBA")).convert("RGBa")
 
 
-def render(scene: Scene, seed: int, frame_indices: list[int] | None = None) -> np.ndarray:
+def render(scene: Scene, seed: int, frame_indices: list[int] | None = None, num_frames: int = NUM_FRAMES) -> np.ndarray:
     """One clip of a scene.
 
     Args:
         scene: what to show.
         seed: fixes background, size and trajectory.
-        frame_indices: the frames to draw; all 16 when None.
+        frame_indices: the frames to draw; all when None.
+        num_frames: of the clip, which shows the same movement at any number.
 
     Returns:
         uint8 array (num_frames, 64, 64, 3), RGB.
@@ -244,9 +245,9 @@ def render(scene: Scene, seed: int, frame_indices: list[int] | None = None) -> n
     rng = np.random.default_rng([seed, *scene.caption().encode()])
     backdrop = background(scene.place, rng).convert("RGBA")
     size = rng.uniform(37, 42) * SUPERSAMPLING
-    track = poses(scene.motion, rng)
+    track = poses(scene.motion, rng, num_frames)
     frames = []
-    for index in range(NUM_FRAMES) if frame_indices is None else frame_indices:
+    for index in range(num_frames) if frame_indices is None else frame_indices:
         pose = track[index]
         subject = _subject(scene, size * pose.scale)
         if pose.squash != 1.0:
