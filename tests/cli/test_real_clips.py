@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import ivideo as package
-from ivideo.inputs.prompts import read_source
+from ivideo.inputs.clip_lists import read_source
 from ivideo.training.step import Trainer
 from ivideo.video.reader import open_video
 from ivideo.video.sampling import read_clip

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ivideo.errors import IvideoError, UsageError
-from ivideo.inputs.prompts import gather_source, read_source
+from ivideo.inputs.clip_lists import gather_source, read_source
 
 LISTS = {
     "list.txt": "# mine\ncats/1.mp4|||a cat\n\n  dogs/2.webm ||| a dog, running \r\n",

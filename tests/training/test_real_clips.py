@@ -21,7 +21,7 @@ from ivideo.errors import IvideoError
 from ivideo.files.cache import hash_content
 from ivideo.files.run_folder import RunFolder
 from ivideo.generating import open_model
-from ivideo.inputs.prompts import ListedClip
+from ivideo.inputs.clip_lists import ListedClip
 from ivideo.models.unet3d.model import UNet3DModel
 from ivideo.progress import Silence
 from ivideo.training.real_clips import RealClips, recall_clips, split_source, write_records
