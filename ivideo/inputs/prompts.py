@@ -65,6 +65,11 @@ def identify(prompt: str) -> str:
     return json.dumps(record_of(prompt))
 
 
+def are_same(some: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether two lists have the same prompts in the same order."""
+    return [*map(identify, some)] == [*map(identify, others)]
+
+
 def unique_prompts(prompts: Iterable[str]) -> list[str]:
     """Each prompt once, in order; texts with different negative prompts or seeds are different prompts."""
     found: dict[str, str] = {}

@@ -218,7 +218,7 @@ def drop_empty(clips: Sequence[ListedClip]) -> Sequence[ListedClip]:
 
 
 def split_source(source: Source) -> tuple[list[list[str]], list[ListedClip]]:
-    """The prompts of what is trained on, all captions of a clip together, and the clips; none where the base makes them.
+    """The prompts of what is trained on, all captions of a clip together, and the clips; none where the base does.
 
     Raises:
         IvideoError: more than a tenth of the clips have no caption or no file.

@@ -18,7 +18,7 @@ from ivideo.files.atomic import remove_folder, sweep_temporaries
 from ivideo.files.records import read_json_lines, write_json_lines
 from ivideo.files.run_folder import RunFolder, open_run_folder
 from ivideo.inputs.clip_lists import Source
-from ivideo.inputs.prompts import identify, read_prompts, unique_prompts
+from ivideo.inputs.prompts import are_same, read_prompts, unique_prompts
 from ivideo.inputs.settings import shown
 from ivideo.models.loading import explain_damage
 from ivideo.progress import Progress
@@ -174,24 +174,24 @@ def check_same_prompts(
     """
     training, kept = read_run_prompts(run)
     prompts = None if source is None else split_source(source)[0]
-    if prompts is not None and [*map(identify, training)] not in [
-        [*map(identify, given)]
+    if prompts is not None and not any(
+        are_same(training, given)
         for given in (unique_prompts(chain(*prompts)), split_heldout(prompts, settings, heldout)[0])
-    ]:
+    ):
         raise UsageError(f"`resume` {run.root}: `prompts` are not those in {run.prompts}: leave them out")
-    if heldout is not None and [*map(identify, split_heldout(training, settings, heldout)[1])] != [
-        *map(identify, kept)
-    ]:
+    if heldout is not None and not are_same(split_heldout(training, settings, heldout)[1], kept):
         raise UsageError(f"`resume` {run.root}: the held-out prompts are not those in {run.heldout}: leave them out")
 
 
-def open_checkpoint(found: Resumable, settings: FinetuneSettings, prompts: Sequence[str]) -> Checkpoint | None:
+def open_checkpoint(
+    found: Resumable, settings: FinetuneSettings, prompts: Sequence[str | Sequence[str]]
+) -> Checkpoint | None:
     """The checkpoint to go on from; None if the run was cut off before its first one.
 
     Args:
         found: the run, and the checkpoint that was named.
         settings: of the run as it goes on.
-        prompts: that it trains on, one a clip where clips are real.
+        prompts: that it trains on, those of each clip where clips are real.
 
     Raises:
         IvideoError: it is missing, damaged, or does not belong to the run's settings and prompts.
