@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from ivideo.errors import IvideoError, UsageError
 from ivideo.inputs.prompts import Prompt, identify, make_prompt, own_of, read_prompts_of
 from ivideo.inputs.tables import Row, Table, is_json, parse_table, read_table
-from ivideo.inputs.texts import find_lines, join_lines, name_source, read_text
+from ivideo.inputs.texts import find_lines, name_source, read_text
 from ivideo.progress import Progress, Silence
 from ivideo.video.folders import READABLE_SUFFIXES, list_folder
 
@@ -179,7 +179,7 @@ def read_captions(path: Path, kind: CaptionKind, progress: Progress) -> list[str
         return [line for _, line in lines.kept]
     if text.lstrip().startswith(("[", "{")) and is_json(text):
         raise IvideoError(f"{name} is JSON, not a caption: `captions` json reads it")
-    return [join_lines(text)]
+    return [text]
 
 
 def gather_source(
@@ -207,7 +207,7 @@ def gather_source(
     if len(texts) == len(items):
         if videos is not None:
             raise UsageError("`videos` goes with a list of videos, not of prompts")
-        return texts
+        return [Prompt(text.strip(), **own_of(text)) for text in texts]
     if texts or not all(isinstance(item, tuple | list) and len(item) in (2, len(ListedClip._fields)) for item in items):
         raise UsageError("a list to train on holds either prompts or pairs (video, prompt)")
     folder = videos or Path()

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from ivideo.errors import IvideoError, UsageError
 from ivideo.inputs.tables import LIST_SUFFIXES, Row, Table, check_line, parse_table, read_table
-from ivideo.inputs.texts import escape_line, join_lines
+from ivideo.inputs.texts import escape_line
 from ivideo.progress import Progress, Silence
 
 MAX_SEED = 2**63 - 1
@@ -126,7 +126,7 @@ def make_prompts(name: str, rows: Sequence[Row]) -> list[str]:
 
 
 def make_prompt(row: Row, text: Any) -> Prompt:
-    """A prompt, or caption, of a row; of several lines it becomes one.
+    """A prompt, or caption, of a row, without white space around it.
 
     Raises:
         IvideoError: it is no text, or its seed is no number.
@@ -137,7 +137,7 @@ def make_prompt(row: Row, text: Any) -> Prompt:
             raise IvideoError(f"{row.place}: {name} {json.dumps(value)[:60]} must be text")
         if value and not is_unicode(value):
             raise IvideoError(f"{row.place}: {name} has half of a character (a lone surrogate) in it")
-    return Prompt(join_lines(text or ""), join_lines(negative or "") or None, read_seed(row))
+    return Prompt((text or "").strip(), (negative or "").strip() or None, read_seed(row))
 
 
 def read_seed(row: Row) -> int | None:
@@ -178,8 +178,8 @@ def read_argument(text: str, advice: str = FILE_ADVICE) -> str:
         UsageError: it is no UTF-8, the name of a file, or a piece of a list.
     """
     if not is_unicode(text):
-        shown = os.fsencode(text).decode("utf-8", "backslashreplace") if _is_bytes(text) else ascii(text)
-        raise UsageError(f"prompt {shown!r} is no UTF-8 text: check the terminal's encoding")
+        shown = os.fsencode(text).decode("utf-8", "backslashreplace") if _is_bytes(text) else ascii(text)[1:-1]
+        raise UsageError(f"prompt '{shown}' is no UTF-8 text: check the terminal's encoding")
     text = text.strip()
     try:
         is_file = Path(text).is_file() or (os.sep in text and Path(text).is_dir())

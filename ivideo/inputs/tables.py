@@ -26,6 +26,7 @@ COLUMNS = {
 }  # each column's names in other lists, the first that a row has counts
 NAMES = {column: names.split() for column, names in COLUMNS.items()}
 FOR_ALL = {*GenerationPart.model_fields} - {*COLUMNS}  # settings that a prompt cannot have of its own
+AROUND = ("prompts", "captions", "data", "items", "videos", "samples", "rows", "annotations")  # what arrays are called
 SEPARATOR = "|||"
 PLAIN, BARS, OBJECT = "plain text", "video|||prompt", "a JSON object"  # kinds of lines
 DELIMITERS = (",", "\t", ";")
@@ -245,14 +246,13 @@ def _list_items(content: Any) -> Iterable[Any]:
         return content
     if not isinstance(content, dict):
         return [content]
-    arrays = [key for key, value in content.items() if isinstance(value, list)]
-    others = {_fold(key) for key in content if key not in arrays}
-    known = {name for names in NAMES.values() for name in names}
-    if len(arrays) == 1 and not others & known:
-        items: list[Any] = content[arrays[0]]
-        return items
     if content and all(Path(key).suffix.lower() in READABLE_SUFFIXES for key in content):
         return [{"video": key, "prompt": value} for key, value in content.items()]
+    around = [key for key, value in content.items() if isinstance(value, list) and _fold(key) in AROUND]
+    others = {_fold(key) for key in content if key not in around}
+    if len(around) == 1 and not others & {name for names in NAMES.values() for name in names}:
+        items: list[Any] = content[around[0]]
+        return items
     return [content]
 
 

@@ -109,13 +109,8 @@ def find_lines(name: str, text: str) -> Lines:
 
 
 def escape_line(line: str) -> str:
-    """The line as `find_lines` reads it."""
-    return f"\\{line}" if line.startswith(("#", "\\#")) else line
-
-
-def join_lines(text: str) -> str:
-    """A text of several lines as one."""
-    return " ".join(filter(None, (line.strip() for line in re.split(r"[\r\n]+", text))))
+    """A line that `find_lines` reads as the text, unless that begins with what is read as something else."""
+    return f"\\{line}" if line.startswith("#") else line
 
 
 def _number_lines(text: str) -> Iterator[tuple[int, str]]:
