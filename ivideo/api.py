@@ -16,7 +16,7 @@ from ivideo.config.presets import PresetName
 from ivideo.config.settings import FinetuneSettings, GenerationSettings, ScoreSettings
 from ivideo.errors import UsageError
 from ivideo.inputs.adapters import Adapter, adapter_of_weights_file, find_adapter
-from ivideo.inputs.prompts import Prompt, read_argument, read_prompts
+from ivideo.inputs.prompts import Prompt, own_of, read_argument, read_prompts
 from ivideo.inputs.settings import resolve_settings
 from ivideo.progress import Progress, Silence
 
@@ -312,7 +312,9 @@ def _settings_of(adapter: Adapter, model: str | None, weights: FamilyKeywords) -
 def _prompts(given: Sequence[str] | str | Path | None, progress: Progress) -> Sequence[str] | None:
     if isinstance(given, Path):
         return read_prompts(given, progress)
-    return [read_argument(given)] if isinstance(given, str) and not isinstance(given, Prompt) else given
+    if isinstance(given, str):
+        return [Prompt(read_argument(given, "give its `Path`"), **own_of(given))]
+    return given
 
 
 def _path(value: PathLike | None) -> Path | None:
