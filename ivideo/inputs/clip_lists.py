@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ivideo.errors import IvideoError, UsageError
+from ivideo.inputs.columns import Row, Table
 from ivideo.inputs.prompts import Prompt, identify, make_prompt, own_of, read_prompts_of
-from ivideo.inputs.tables import Row, Table, is_json, parse_table, read_table
+from ivideo.inputs.tables import is_json, parse_table, read_table
 from ivideo.inputs.texts import find_lines, name_source, read_text
 from ivideo.progress import Progress, Silence
 from ivideo.video.folders import READABLE_SUFFIXES, list_folder

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from ivideo.errors import IvideoError, UsageError
-from ivideo.inputs.tables import LIST_SUFFIXES, Row, Table, check_line, parse_table, read_table
+from ivideo.inputs.columns import Row, Table
+from ivideo.inputs.tables import LIST_SUFFIXES, check_line, parse_table, read_table
 from ivideo.inputs.texts import escape_line
 from ivideo.progress import Progress, Silence
 

@@ -6,26 +6,16 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from ivideo.config.parts import GenerationPart
 from ivideo.errors import IvideoError
 from ivideo.files.atomic import explain_os_error
+from ivideo.inputs.columns import NAMES, Table, check_columns, column_of, fold_name
 from ivideo.inputs.texts import COMMENT, Lines, find_lines, read_text
-from ivideo.progress import Progress
 from ivideo.video.folders import READABLE_SUFFIXES
 
-COLUMNS = {
-    "video": "video video_path file_name filename file_path filepath file path video_file clip_path",
-    "prompt": "prompt text caption prompts captions description prompt_en positive_prompt positive sentence cap",
-    "negative_prompt": "negative_prompt negative neg_prompt n_prompt negativeprompt negative_prompt_en",
-    "seed": "seed",
-}  # each column's names in other lists, the first that a row has counts
-NAMES = {column: names.split() for column, names in COLUMNS.items()}
-FOR_ALL = {*GenerationPart.model_fields} - {*COLUMNS}  # settings that a prompt cannot have of its own
 AROUND = ("prompts", "captions", "data", "items", "videos", "samples", "rows", "annotations")  # what arrays are called
 SEPARATOR = "|||"
 PLAIN, BARS, OBJECT = "plain text", "video|||prompt", "a JSON object"  # kinds of lines
@@ -36,57 +26,6 @@ PARQUET = ".parquet"
 LIST_SUFFIXES = (".txt", *TABLE_SUFFIXES, *JSON_SUFFIXES, PARQUET)
 WORD = re.compile(r"\w[\w-]*")
 JSON_PIECE = re.compile(r'[\[\]{}]+,?|[\[{]\s*["\'].*|"(?:[^"\\]|\\.)*"\s*:.*|["\'\]}].*["\'\]}],')
-
-
-class Row(NamedTuple):
-    """A row of a list.
-
-    Attributes:
-        place: where it stands, for messages.
-        values: by the keys of `COLUMNS`, as they were written; what the row does not have is left out.
-    """
-
-    place: str
-    values: Mapping[str, Any]
-
-
-@dataclass
-class Table:
-    """A list of prompts, or of videos with captions.
-
-    Attributes:
-        name: what messages call it.
-        rows: in their order.
-        has_videos: whether its rows name videos.
-        lines: where it is written in lines, those that count.
-        others: columns that may have been meant to count, and do not.
-    """
-
-    name: str
-    rows: list[Row] = field(default_factory=list)
-    has_videos: bool = False
-    lines: Lines | None = None
-    others: dict[str, None] = field(default_factory=dict)
-
-    def add(self, place: str, record: Mapping[str, Any]) -> None:
-        """Add a row of any columns; names of columns are the same whatever their case, spaces and dashes."""
-        values: dict[str, Any] = {}
-        named = {_fold(name): value for name, value in record.items() if value is not None}
-        for column, names in NAMES.items():
-            found = [name for name in names if name in named]
-            if found:
-                values[column] = named[found[0]]
-                self.others |= dict.fromkeys(name for name in found[1:] if named[name] != named[found[0]])
-        if "video" not in values:
-            self.others |= dict.fromkeys(name for name in named if name in FOR_ALL)
-        self.rows.append(Row(place, values))
-
-    def tell(self, progress: Progress) -> None:
-        """Say what of the list does not count."""
-        if self.lines:
-            self.lines.tell(progress)
-        if self.others:
-            progress.say(f"{self.name}: not looked at: {', '.join(self.others)}")
 
 
 def read_table(source: Path | str) -> Table:
@@ -149,7 +88,7 @@ def check_line(place: str, line: str, *, is_first: bool = False) -> None:
     """
     if looks_like_json(line):
         raise IvideoError(f"{place} looks like JSON, not like a prompt: {line[:60]}")
-    if find_delimiter(line) or (is_first and _fold(line) in NAMES["prompt"]):
+    if find_delimiter(line) or (is_first and fold_name(line) in NAMES["prompt"]):
         raise IvideoError(f"{place} looks like the header of a table, not like a prompt: {line[:60]}")
 
 
@@ -167,7 +106,7 @@ def find_delimiter(line: str) -> str | None:
     """What separates the names of columns in a line; None for a line that is no header with a prompt among them."""
     for delimiter in DELIMITERS:
         cells = [cell.strip().strip('"') for cell in line.split(delimiter)]
-        if len(cells) > 1 and all(map(WORD.fullmatch, cells)) and {*map(_fold, cells)} & {*NAMES["prompt"]}:
+        if len(cells) > 1 and all(map(WORD.fullmatch, cells)) and {*map(fold_name, cells)} & {*NAMES["prompt"]}:
             return delimiter
     return None
 
@@ -182,14 +121,15 @@ def _parse_csv(name: str, text: str, delimiter: str) -> Table:
     above = 0
     while above < len(lines) and (not lines[above].strip() or COMMENT.match(lines[above].strip())):
         lines[above], above = "\r" if lines[above].endswith("\r") else "", above + 1
-    delimiter = find_delimiter(lines[above].strip()) or delimiter if above < len(lines) else delimiter
+    delimiter = _choose_delimiter(lines[above] if above < len(lines) else "", delimiter)
     rows = csv.reader(io.StringIO("\n".join(lines), newline=""), delimiter=delimiter, strict=True)
     table = Table(name, lines=Lines(name, [], sum("#" in line for line in text.split("\n")[:above]), []))
     try:
         header = [cell.strip() for cell in next(filter(None, rows), [])]
         place = f"{name}, line {rows.line_num or 1}"
         table.has_videos = check_columns(header, place)
-        if twice := [column for column in NAMES if [_fold(cell) for cell in header].count(column) > 1]:
+        known = [fold_name(cell) for cell in header if column_of(cell)]
+        if twice := [cell for cell in known if known.count(cell) > 1]:
             raise IvideoError(f"{place}: two columns are called {twice[0]}")
         for row in filter(None, rows):
             if len(row) != len(header):
@@ -201,16 +141,11 @@ def _parse_csv(name: str, text: str, delimiter: str) -> Table:
     return table
 
 
-def check_columns(found: Sequence[str], place: str) -> bool:
-    """Whether columns name videos.
-
-    Raises:
-        IvideoError: none of them is of prompts.
-    """
-    columns = {column for column, names in NAMES.items() if {*map(_fold, found)} & {*names}}
-    if "prompt" not in columns:
-        raise IvideoError(f"{place}: no prompt (or text, caption) among its columns ({', '.join(found)[:80]})")
-    return "video" in columns
+def _choose_delimiter(header: str, usual: str) -> str:
+    """The usual one, unless another one separates a column of prompts."""
+    cells = {one: header.split(one) for one in (usual, *DELIMITERS)}
+    found = [one for one, names in cells.items() if len(names) > 1 and "prompt" in map(column_of, names)]
+    return next(iter(found), usual)
 
 
 def _parse_json(name: str, text: str) -> Table:
@@ -248,8 +183,8 @@ def _list_items(content: Any) -> Iterable[Any]:
         return [content]
     if content and all(Path(key).suffix.lower() in READABLE_SUFFIXES for key in content):
         return [{"video": key, "prompt": value} for key, value in content.items()]
-    around = [key for key, value in content.items() if isinstance(value, list) and _fold(key) in AROUND]
-    others = {_fold(key) for key in content if key not in around}
+    around = [key for key, value in content.items() if isinstance(value, list) and fold_name(key) in AROUND]
+    others = {fold_name(key) for key in content if key not in around}
     if len(around) == 1 and not others & {name for names in NAMES.values() for name in names}:
         items: list[Any] = content[around[0]]
         return items
@@ -295,7 +230,7 @@ def _read_parquet(path: Path) -> Table:
         raise IvideoError(f"{path}: parquet is read by pyarrow, which is not installed; pip install pyarrow") from None
     try:
         with parquet.ParquetFile(path) as file:
-            columns = [name for name in file.schema_arrow.names if _column_of(name)]
+            columns = [name for name in file.schema_arrow.names if column_of(name)]
             has_videos = check_columns(file.schema_arrow.names, str(path))
             records = file.read(columns=columns).to_pylist()
     except FileNotFoundError:
@@ -308,12 +243,3 @@ def _read_parquet(path: Path) -> Table:
     for number, record in enumerate(records, 1):
         table.add(f"{path}, row {number}", record)
     return table
-
-
-def _column_of(name: str) -> str | None:
-    return next((column for column, names in NAMES.items() if _fold(name) in names), None)
-
-
-def _fold(name: str) -> str:
-    """The name of a column without what differs from list to list."""
-    return re.sub(r"[\s-]+", "_", name.strip().strip('"')).casefold()

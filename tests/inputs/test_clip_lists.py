@@ -10,8 +10,8 @@ import pytest
 
 from ivideo.errors import IvideoError, UsageError
 from ivideo.inputs.clip_lists import captions_of, gather_source, read_source
+from ivideo.inputs.columns import NAMES
 from ivideo.inputs.prompts import own_of
-from ivideo.inputs.tables import NAMES
 from ivideo.progress import Silence
 
 LISTS = {
