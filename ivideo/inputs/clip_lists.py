@@ -82,7 +82,6 @@ def read_clips_of(table: Table, folder: Path, progress: Progress) -> list[Listed
     Raises:
         IvideoError: there is none, or a row without a video or with a caption that is no text.
     """
-    table.tell(progress)
     clips = []
     for row in table.rows:
         video = row.values.get("video")
@@ -92,9 +91,11 @@ def read_clips_of(table: Table, folder: Path, progress: Progress) -> list[Listed
             raise IvideoError(f"{row.place} names no video")
         path = folder / Path(video.strip()).expanduser()
         clips += [ListedClip(path, caption, row.place) for caption in _captions_of(row)]
+    united = unite_clips(clips, table.name)
+    table.tell(progress)
     if any("seed" in row.values for row in table.rows):
         progress.say(f"{table.name}: seeds are not looked at: real videos have none")
-    return unite_clips(clips, table.name)
+    return united
 
 
 def _captions_of(row: Row) -> list[Prompt]:

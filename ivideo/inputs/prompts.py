@@ -94,16 +94,15 @@ def read_prompts(source: Path | str, progress: Progress | None = None) -> list[s
     Raises:
         IvideoError: the file is missing, a folder, unreadable, not UTF-8 text, damaged or has no prompt in it.
     """
-    table = read_table(source)
-    if table.has_videos and progress:
-        progress.say(f"{table.name}: its videos are not looked at, only their captions")
-    return read_prompts_of(table, progress or Silence())
+    return read_prompts_of(read_table(source), progress or Silence())
 
 
 def read_prompts_of(table: Table, progress: Progress) -> list[str]:
     """The prompts of a list, each once; see `read_prompts`."""
-    table.tell(progress)
     prompts = make_prompts(table.name, table.rows)
+    table.tell(progress)
+    if table.has_videos:
+        progress.say(f"{table.name}: its videos are not looked at, only their captions")
     found = unique_prompts(prompts)
     if repeats := len(prompts) - len(found):
         progress.say(f"{table.name}: {repeats} repeated prompt{'s'[: repeats > 1]} kept once")
