@@ -106,7 +106,7 @@ def measure(
     with as_on_a_device(), fused_attention(), memory:
         latents = torch.empty(1, *model.latents_shape(num_frames, height, width), device=META)
         embeds = model.to_network(make_embeds(name, META))
-        negative = embeds if model.HAS_NEGATIVE else None
+        negative = embeds if model.has_negative else None
         denoise = model.denoiser(PRESETS[name]["default"]["guidance_scale"], batched=False, fps=16.0)
         run: Callable[..., Tensor] = partial(run_chain, denoise, EmptyUpdate(), checkpoint=False)
         cut = CutGraph()

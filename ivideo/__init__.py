@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ivideo.api import compare, finetune, generate, merge_adapter, save_adapter, score
     from ivideo.errors import IvideoError, UsageError
+    from ivideo.inputs.prompts import Prompt
 
 __version__ = "0.2.0"  # pyproject.toml reads it here
 __all__ = [
     "IvideoError",
+    "Prompt",
     "UsageError",
     "__version__",
     "compare",

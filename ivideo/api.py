@@ -16,13 +16,14 @@ from ivideo.config.presets import PresetName
 from ivideo.config.settings import FinetuneSettings, GenerationSettings, ScoreSettings
 from ivideo.errors import UsageError
 from ivideo.inputs.adapters import Adapter, adapter_of_weights_file, find_adapter
+from ivideo.inputs.prompts import Prompt, own_of, read_argument, read_prompts
 from ivideo.inputs.settings import resolve_settings
 from ivideo.progress import Progress, Silence
 
 # Each function imports its own workflow: making a video does not wait for the plots of a training.
 if TYPE_CHECKING:
     from ivideo.generating import GeneratedVideo
-    from ivideo.inputs.prompts import Source
+    from ivideo.inputs.clip_lists import CaptionKind, Source
 
 PathLike = str | Path
 ScorePath = PathLike | tuple[PathLike, str | None]
@@ -34,8 +35,9 @@ def finetune(
     output: PathLike | None = None,
     *,
     videos: PathLike | None = None,
+    captions: CaptionKind = "whole",
     resume: PathLike | None = None,
-    heldout: Sequence[str] | None = None,
+    heldout: Sequence[str] | Path | None = None,
     clips: PathLike | None = None,
     preset: PresetName | None = None,
     config: PathLike | None = None,
@@ -49,9 +51,12 @@ def finetune(
             or the path of a list of either, in any form that the command takes. A resumed run knows its own.
         output: folder of the run, new or empty; default: runs/DATE_TIME, or that of the resumed run.
         videos: folder that the videos' paths start at; default: that of the list, for pairs the current one.
+        captions: how the file beside a video in a folder is read: `whole`, `lines` (a caption each) or `json` (one, or
+            a list); of several captions each step draws one.
         resume: the run to go on with (or one of its checkpoints), or `auto`: the one in `output`, else the unfinished
             one under runs/ that was started last, else a new one.
-        heldout: prompts of the before / after; default: those that a bundled model brings, else a tenth of `prompts`.
+        heldout: prompts of the before / after, or the `Path` of a file with them; default: those that a bundled model
+            brings, else a tenth of `prompts`.
         clips: an earlier run whose base clips are taken over where prompts and settings agree.
         preset: which of the model's defaults; `quick` is shorter.
         config: TOML file of settings.
@@ -66,13 +71,14 @@ def finetune(
         IvideoError: bad input; its message is one line.
         Interrupted: SIGINT or SIGTERM came; the run can be resumed.
     """
-    from ivideo.inputs.prompts import gather_source
+    from ivideo.inputs.clip_lists import gather_source
     from ivideo.training import resume as resumable
     from ivideo.training import run as workflow
 
     progress = progress or Silence()
+    heldout = _prompts(heldout, progress)
     flags = {**settings, "preset": preset}
-    source = None if prompts is None else gather_source(prompts, _path(videos))
+    source = None if prompts is None else gather_source(prompts, _path(videos), captions, progress)
     found = resumable.find_resumable(resume, _path(output), progress) if resume is not None else None
     if found is not None:
         own = resumable.resumed_settings(found.run, flags, _path(config))
@@ -86,7 +92,7 @@ def finetune(
 
 
 def generate(
-    prompts: Sequence[str] | str,
+    prompts: Sequence[str] | str | Path,
     output: PathLike = "videos",
     *,
     lora: PathLike | None = None,
@@ -101,7 +107,8 @@ def generate(
     """Make videos of prompts and give their files, in order.
 
     Args:
-        prompts: one prompt or several.
+        prompts: one prompt or several, or the `Path` of a file with them. A `Prompt` may bring a negative prompt and a
+            seed of its own.
         output: a folder, or a .mp4 / .gif for a single video.
         lora: run folder, PEFT adapter folder, or file of the authors; default: the one that a file of weights brings.
         lora_scale: multiplies the adapter's effect, 1 by default; 0 is the base model.
@@ -125,7 +132,8 @@ def generate(
     adapter = adapter or adapter_of_weights_file(resolved, _scale(lora_scale))
     if adapter is None and lora_scale is not None:
         raise UsageError("`lora_scale` without `lora`: there is no adapter to scale")
-    texts = [prompts] if isinstance(prompts, str) else prompts
+    texts = _prompts(prompts, progress)
+    assert texts is not None
     videos = workflow.generate(
         texts, Path(output), resolved, adapter=adapter, num_videos=num_videos, with_score=with_score, progress=progress
     )
@@ -175,6 +183,7 @@ def iterate_scores(
     from ivideo.scoring import videos as workflow
 
     progress = progress or Silence()
+    prompt = None if prompt is None else read_argument(prompt, "say the words, or list (path, prompt) pairs")
     several = [paths] if isinstance(paths, str | Path) else paths
     given = [(Path(path[0]), path[1]) if isinstance(path, tuple) else Path(path) for path in several]
     videos = workflow.list_videos(given, prompt)
@@ -186,7 +195,7 @@ def iterate_scores(
 
 def compare(
     *candidates: PathLike,
-    prompts: Sequence[str] | None = None,
+    prompts: Sequence[str] | Path | None = None,
     num_seeds: int | None = None,
     output: PathLike | None = None,
     lora_scale: float | Sequence[float] | None = None,
@@ -201,7 +210,7 @@ def compare(
 
     Args:
         candidates: two or more, the one to beat first.
-        prompts: what to generate; default: the run's held-out prompts.
+        prompts: what to generate, or the `Path` of a file with it; default: the run's held-out prompts.
         num_seeds: clips a prompt, 1 by default; they count as one observation.
         output: folder for videos, pictures, results and report; videos that lie there already are not made again.
         lora_scale: multiplies the effect of adapters, 1 by default; with several each adapter takes part once a scale.
@@ -228,7 +237,7 @@ def compare(
     return workflow.compare(
         found,
         settle_settings(found, config=_path(config), flags=settings, progress=progress),
-        prompts=prompts,
+        prompts=_prompts(prompts, progress),
         num_seeds=num_seeds,
         output=_path(output),
         with_rating_page=with_rating_page,
@@ -298,6 +307,14 @@ def merge_adapter(
 def _settings_of(adapter: Adapter, model: str | None, weights: FamilyKeywords) -> GenerationSettings:
     flags = {"model": model, **{name: None if file is None else str(file) for name, file in weights.items()}}
     return resolve_settings(GenerationSettings, config=None, flags=flags, progress=Silence(), adapter=adapter)
+
+
+def _prompts(given: Sequence[str] | str | Path | None, progress: Progress) -> Sequence[str] | None:
+    if isinstance(given, Path):
+        return read_prompts(given, progress)
+    if isinstance(given, str):
+        return [Prompt(read_argument(given, "give its `Path`"), **own_of(given))]
+    return given
 
 
 def _path(value: PathLike | None) -> Path | None:

@@ -20,7 +20,7 @@ from ivideo.core.sampler import run_chain
 from ivideo.errors import UsageError
 from ivideo.files.atomic import check_folder
 from ivideo.inputs.adapters import Adapter
-from ivideo.inputs.prompts import check_prompts
+from ivideo.inputs.prompts import check_prompts, negative_of, seed_of
 from ivideo.models.contract import ClipMaker, ClipRequest, TextToVideoModel
 from ivideo.models.devices import choose_device, choose_dtype
 from ivideo.models.families import find_preset, load_model
@@ -51,7 +51,8 @@ def open_model(settings: GenerationSettings, adapter: Adapter | None = None, pro
         IvideoError: the model or the adapter cannot be loaded.
     """
     device = choose_device(settings.device)
-    dtype, texts = choose_dtype(settings.dtype, device), [*prompts, settings.negative_prompt]
+    negatives = [negative_of(prompt, settings.negative_prompt) for prompt in prompts]
+    dtype, texts = choose_dtype(settings.dtype, device), [*prompts, settings.negative_prompt, *negatives]
     model = load_model(settings.model, device, dtype, texts=texts, options=settings.family_options)
     model.check_request(request_for(settings, "", 0))
     if adapter is not None:
@@ -79,6 +80,18 @@ def introduce(model: ClipMaker, prompts: Sequence[str], progress: Progress) -> N
             progress.warn(f"prompt {prompt!r}: {problem}")
 
 
+def tell_of_negatives(
+    model: ClipMaker, prompts: Sequence[str], settings: GenerationSettings, progress: Progress
+) -> None:
+    """Say where prompts have negative prompts that change nothing: the model takes none, or guidance is off."""
+    several = [prompt for prompt in prompts if negative_of(prompt, settings.negative_prompt)]
+    reason = "" if model.has_negative else f"{model.name} takes none"
+    if settings.guidance_scale == 1:
+        reason = "`guidance_scale` 1 is no guidance"
+    if several and reason:
+        progress.warn(f"negative prompts of {len(several)} of {len(prompts)} prompts change nothing: {reason}")
+
+
 def tell_of_gifs(progress: Progress) -> None:
     """Say that videos without a given name become GIFs, on a machine where they do."""
     if not can_write_mp4():
@@ -98,15 +111,17 @@ def generate_latents(
     shape = latents_shape(model, settings)
     stepper = model.stepper(settings.num_inference_steps, shape)
     noise = draw_initial_noise(shape, seeds).to(model.device)
-    conditioning = model.encode_prompts(prompts, settings.negative_prompt)
+    negatives = [negative_of(prompt, settings.negative_prompt) for prompt in prompts]
+    conditioning = model.encode_prompts(prompts, negatives)
     denoise = model.denoiser(settings.guidance_scale, batched=settings.guidance_batching, fps=settings.fps)
     return run_chain(denoise, stepper, noise, stepper.timesteps, conditioning)
 
 
 def request_for(settings: GenerationSettings, prompt: str, seed: int) -> ClipRequest:
     """The clip of a prompt and a seed that settings ask for."""
-    names = ("num_frames", "height", "width", "num_inference_steps", "guidance_scale", "negative_prompt", "fps")
-    values = {name: getattr(settings, name) for name in (*names, "guidance_batching")}
+    names = ("num_frames", "height", "width", "num_inference_steps", "guidance_scale", "fps", "guidance_batching")
+    values = {name: getattr(settings, name) for name in names}
+    values["negative_prompt"] = negative_of(prompt, settings.negative_prompt)
     return ClipRequest(prompt, seed, extra=read_call_arguments(settings.call_arguments), **values)
 
 
@@ -142,7 +157,7 @@ def describe_generation(
         **settings.told_options,
         "adapter": str(adapter.path) if adapter else None,
         "lora_scale": adapter.scale if adapter else None,
-        "negative_prompt": settings.negative_prompt,
+        "negative_prompt": negative_of(prompt, settings.negative_prompt),
         "num_frames": num_frames,
         "height": height,
         "width": width,
@@ -183,6 +198,8 @@ def plan_files(
 ) -> list[tuple[str, int, Path]]:
     """Which clip goes where: (prompt, seed, path) for each prompt and seed, no path twice.
 
+    A prompt with a seed of its own has as many from there on.
+
     Raises:
         UsageError: an output file for several clips, or one that is no video.
     """
@@ -192,12 +209,12 @@ def plan_files(
         count = len(prompts) * len(seeds)
         if count != 1:
             raise UsageError(f"`output` {output} is one file for {count} videos; give a folder")
-        return [(prompts[0], seeds[0], output)]
+        return [(prompts[0], seed_of(prompts[0], seeds[0]), output)]
     planned: list[tuple[str, int, Path]] = []
     suffix = default_suffix()
     taken: set[Path] = set()
     for prompt in prompts:
-        for seed in seeds:
+        for seed in (seed_of(prompt, seeds[0]) + place for place in range(len(seeds))):
             stem = "_".join(filter(None, (file_stem(prompt), f"seed{seed}", adapter_name)))
             path, number = output / f"{stem}{suffix}", 2
             while path in taken:
@@ -241,6 +258,7 @@ def generate(
     rewards = load_rewards(settings.rewards, choose_device(settings.device)) if with_score else None
     model = open_model(settings, adapter, prompts)
     introduce(model, prompts, progress)
+    tell_of_negatives(model, prompts, settings, progress)
     progress.start("videos", len(planned))
     with adapter_merged(model.network):
         for prompt, seed, path in planned:

@@ -38,7 +38,7 @@ def compare_cli(
         typer.Option(
             "--prompts",
             metavar="FILE",
-            help="Text file, a prompt a line; - is stdin. Default: the run's held-out ones.",
+            help="A prompt a line, JSON, CSV, ...; - is stdin. Default: the run's held-out ones.",
         ),
     ] = None,
     num_seeds: Annotated[
@@ -89,10 +89,10 @@ def compare_cli(
     """
     from ivideo.inputs.prompts import read_prompts
 
-    texts = read_prompts(prompts) if prompts else None
-    from ivideo.api import compare
-
     with Reporter(quiet, context) as reporter:
+        texts = read_prompts(prompts, reporter) if prompts else None
+        from ivideo.api import compare
+
         results = compare(
             *candidates,
             prompts=texts,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Unpack
 
@@ -15,6 +16,14 @@ from ivideo.config.keywords import FinetuneKeywords
 from ivideo.config.parts import REWARDS_HELP
 from ivideo.config.presets import PresetName
 from ivideo.config.settings import FinetuneSettings
+
+
+class Captions(StrEnum):
+    """How the file beside a video is read."""
+
+    whole = "whole"
+    lines = "lines"
+    json = "json"
 
 
 @known_errors
@@ -30,15 +39,19 @@ def finetune_cli(
         str | None,
         typer.Argument(
             metavar="PROMPTS",
-            help="Text file, a prompt a line (# comments); - is stdin. Or real videos with captions: lines "
-            "video|||prompt, CSV or JSONL with video and prompt, or a folder of videos with a .txt beside each. "
-            "--resume needs none.",
+            help="A prompt a line (# comments), JSON, JSONL, CSV or TSV; - is stdin. Or real videos with captions: "
+            "lines video|||prompt, a table with video and prompt, or a folder of videos with a .txt beside each or a "
+            "metadata.csv. --resume needs none.",
         ),
     ] = None,
     videos: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder that a list's paths of videos start at. Default: the list's own."),
     ] = None,
+    captions: Annotated[
+        Captions,
+        typer.Option(help="How a file beside a video is read: whole; lines or a JSON list: several, one drawn a step."),
+    ] = Captions.whole,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Run folder, new or empty. Default: runs/DATE_TIME."),
@@ -78,14 +91,15 @@ def finetune_cli(
     The base model makes each prompt's clip once, or real videos are given; training edits the clips and scores the
     result. Prints the run folder. Example: ivideo finetune examples/prompts.txt --model emoji-world
     """
-    from ivideo.inputs.prompts import read_prompts, read_source
-
-    source = read_source(prompts, videos) if prompts is not None else None
-    kept = read_prompts(heldout) if heldout else None
-    from ivideo.api import finetune
+    from ivideo.inputs.clip_lists import read_source
+    from ivideo.inputs.prompts import read_prompts
     from ivideo.processes import is_first_process
 
     with Reporter(quiet or not is_first_process(), context) as reporter:
+        source = read_source(prompts, videos, captions.value, reporter) if prompts is not None else None
+        kept = read_prompts(heldout, reporter) if heldout else None
+        from ivideo.api import finetune
+
         run = finetune(
             source,
             output,

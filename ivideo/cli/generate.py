@@ -14,6 +14,7 @@ from ivideo.config.keywords import GenerationKeywords
 from ivideo.config.parts import REWARDS_HELP
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import UsageError
+from ivideo.progress import Progress
 
 if TYPE_CHECKING:
     from ivideo.generating import GeneratedVideo
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
 def generate_cli(
     context: typer.Context,
     prompts: Annotated[
-        list[str] | None, typer.Argument(metavar="PROMPT", help="What to show; - reads prompts from stdin, one a line.")
+        list[str] | None, typer.Argument(metavar="PROMPT", help="What to show; - reads prompts from stdin.")
     ] = None,
     prompts_file: Annotated[
-        Path | None, typer.Option("--prompts", metavar="FILE", help="Text file, a prompt a line; - is stdin.")
+        Path | None, typer.Option("--prompts", metavar="FILE", help="A prompt a line, JSON, CSV, ...; - is stdin.")
     ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="PATH", help="Folder, or a .mp4 / .gif for a single video.")
@@ -59,12 +60,12 @@ def generate_cli(
 
     Example: ivideo generate "a cat surfing" --lora runs/mine | ivideo score -
     """
-    texts = collect_prompts(prompts or [], prompts_file)
-    from ivideo.api import generate
-
     with_score = "reward" in settings
     columns = ("path", "prompt", "seed", *(("reward", "rewards", "judge") if with_score else ()))
     with Reporter(quiet, context) as reporter, Records(format, columns, bare="path") as records:
+        texts = collect_prompts(prompts or [], prompts_file, reporter)
+        from ivideo.api import generate
+
         generate(
             texts,
             output,
@@ -88,19 +89,19 @@ def describe_video(video: GeneratedVideo) -> dict[str, Any]:
     return {**record, "reward": video.score.reward, "rewards": video.score.rewards, **labels}
 
 
-def collect_prompts(arguments: list[str], file: Path | None) -> list[str]:
+def collect_prompts(arguments: list[str], file: Path | None, progress: Progress) -> list[str]:
     """The prompts of arguments, file and stdin, in that order.
 
     Raises:
-        UsageError: none, or an empty one.
+        UsageError: none, an empty one, or one that is the name of a file.
     """
-    from ivideo.inputs.prompts import check_prompts, read_prompts
+    from ivideo.inputs.prompts import check_prompts, read_argument, read_prompts
 
     texts = []
     for argument in arguments:
-        texts += read_prompts("-") if argument == "-" else [argument.strip()]
+        texts += read_prompts("-", progress) if argument == "-" else [read_argument(argument)]
     if file is not None:
-        texts += read_prompts(file)
+        texts += read_prompts(file, progress)
     if not texts:
         raise UsageError('no prompt: give one, as in ivideo generate "a cat surfing", or a file by --prompts')
     check_prompts(texts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable
 from enum import StrEnum
@@ -147,7 +148,8 @@ def collect_paths(arguments: Iterable[str]) -> list[Path | tuple[Path, str | Non
     paths: list[Path | tuple[Path, str | None]] = []
     for argument in arguments:
         if argument == "-":
-            paths += [read_line(line.strip()) for line in sys.stdin.read().splitlines() if line.strip()]
+            lines = os.fsdecode(sys.stdin.buffer.read()).split("\n")
+            paths += [read_line(line.strip()) for line in lines if line.strip()]
         else:
             paths.append(Path(argument))
     return paths

@@ -17,7 +17,7 @@ from ivideo.errors import IvideoError, UsageError
 from ivideo.files.atomic import check_folder, copy_file
 from ivideo.files.records import write_csv, write_json
 from ivideo.generating import tell_of_gifs
-from ivideo.inputs.prompts import check_prompts
+from ivideo.inputs.prompts import check_prompts, unique_prompts
 from ivideo.metrics.registry import METRICS
 from ivideo.models.devices import choose_device
 from ivideo.progress import Progress, Silence
@@ -179,7 +179,7 @@ def find_rows(
     if folders:
         names = {i: candidates[i].name for i in folders}
         return match_folders(folders, names, by_name=len(folders) == len(candidates))
-    prompts = list(dict.fromkeys(prompts or default_prompts(candidates, scoring.model)))
+    prompts = unique_prompts(prompts or default_prompts(candidates, scoring.model))
     return plan_rows(plan_clips(prompts, num_seeds, scoring.seed))
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ivideo.comparing.candidates import list_videos
-from ivideo.errors import IvideoError
+from ivideo.errors import IvideoError, UsageError
 from ivideo.generating import file_stem
+from ivideo.inputs.prompts import identify, own_of, seed_of
 from ivideo.video.reader import open_video
 
 Key = tuple[str, int]
@@ -49,8 +50,10 @@ def plan_clips(prompts: Sequence[str], num_seeds: int, seed: int) -> list[Key]:
     """Prompt and seed of each clip, no seed twice: clip k of prompt i has seed + k * len(prompts) + i.
 
     More seeds leave the clips of fewer as they are: 2 of "a", "b" from 0 on are ("a", 0), ("a", 2), ("b", 1), ("b", 3).
+    A prompt with a seed of its own has that one in place of seed + i.
     """
-    return [(prompt, seed + k * len(prompts) + i) for i, prompt in enumerate(prompts) for k in range(num_seeds)]
+    keys = [(p, seed_of(p, seed + i) + k * len(prompts)) for i, p in enumerate(prompts) for k in range(num_seeds)]
+    return list({(identify(prompt), number): (prompt, number) for prompt, number in keys}.values())
 
 
 def plan_rows(keys: Sequence[tuple[str, int | None]], ready: Sequence[Mapping[int, Path]] | None = None) -> list[Row]:
@@ -80,13 +83,25 @@ def read_folder(folder: Path, prompts: Sequence[str] | None) -> list[ReadyVideo]
         prompt, seed = reader.metadata.get("prompt"), reader.metadata.get("seed")
         known_prompt = prompt if isinstance(prompt, str) and prompt.strip() else None
         known_seed = seed if isinstance(seed, int) else None
-        if prompts is None or known_prompt in prompts:
+        if prompts is None or (known_prompt := find_listed(known_prompt, known_seed, prompts)) is not None:
             if not reader.count():
                 raise IvideoError(f"{path} has no frames")
             videos.append(ReadyVideo(path, known_prompt, known_seed))
     if not videos:
         raise IvideoError(f"{folder} has no video of the given prompts")
     return videos
+
+
+def find_listed(prompt: str | None, seed: int | None, prompts: Sequence[str]) -> str | None:
+    """The listed prompt, with the negative prompt that it brings, that a video says; one with a seed is of that seed.
+
+    Raises:
+        UsageError: it is listed with different negative prompts, which a video and its seed do not tell apart.
+    """
+    found = [listed for listed in prompts if listed == prompt and own_of(listed).get("seed", seed) == seed]
+    if len({identify(listed) for listed in found}) > 1:
+        raise UsageError(f"`prompts` has {prompt!r} several times, and videos of a folder are found by prompt and seed")
+    return next(iter(found), None)
 
 
 def match_folders(folders: Mapping[int, Sequence[ReadyVideo]], names: Mapping[int, str], by_name: bool) -> list[Row]:

@@ -13,7 +13,8 @@ from ivideo.comparing.pairs import Row
 from ivideo.comparing.results import ScoredRow
 from ivideo.config.settings import GenerationSettings, Settings
 from ivideo.errors import IvideoError
-from ivideo.generating import describe_generation, generate_clip, introduce, open_model
+from ivideo.generating import describe_generation, generate_clip, introduce, open_model, tell_of_negatives
+from ivideo.inputs.prompts import negative_of, unique_prompts
 from ivideo.models.contract import ClipMaker
 from ivideo.models.lora import adapter_merged, adapter_off
 from ivideo.progress import Progress
@@ -56,8 +57,9 @@ class VideoMaker:
             said = open_video(self.path_of(row)).metadata
         except IvideoError:
             return False
-        made = said.get("prompt"), said.get("seed"), said.get("recipe")
-        return made == (row.prompt, row.seed, self.provenance.digest)
+        made = said.get("prompt"), said.get("seed"), said.get("negative_prompt"), said.get("recipe")
+        negative = negative_of(row.prompt, self.settings.negative_prompt)
+        return made == (row.prompt, row.seed, negative, self.provenance.digest)
 
     def make(self, row: Row, model: ClipMaker) -> Path:
         """Make a row's video and write it, with what it says of itself."""
@@ -88,7 +90,7 @@ def make_videos(makers: Sequence[VideoMaker], rows: Sequence[Row], progress: Pro
     for maker in makers:
         if kept := len(rows) - len(missing[maker.folder]):
             progress.say(f"videos of {maker.candidate.name}: {kept} of {len(rows)} are there already")
-    prompts = list(dict.fromkeys(row.prompt for row in rows))
+    prompts = unique_prompts(row.prompt for row in rows)
     model: ClipMaker | None = None
     opened: tuple[object, ...] = ()
     for maker in _order([maker for maker in makers if missing[maker.folder]]):
@@ -106,7 +108,9 @@ def _order(makers: Sequence[VideoMaker]) -> list[VideoMaker]:
 
 
 def _make_rows(maker: VideoMaker, rows: Sequence[Row], model: ClipMaker, progress: Progress) -> None:
-    introduce(model, list(dict.fromkeys(row.prompt for row in rows)), progress)
+    prompts = unique_prompts(row.prompt for row in rows)
+    introduce(model, prompts, progress)
+    tell_of_negatives(model, prompts, maker.settings, progress)
     progress.start(f"videos of {maker.candidate.name}", len(rows))
     for row in rows:
         maker.make(row, model)

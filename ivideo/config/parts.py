@@ -12,7 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 from ivideo.config.fields import Resume, clips, method, setting, shared
 from ivideo.config.presets import MODELS_HELP
@@ -40,6 +40,15 @@ def several_or_none(value: object) -> object:
     if not all(isinstance(one, str) and "=" in one.strip("=") for one in several):
         raise ValueError("give name=value")
     return several or None
+
+
+def readable_text(value: str) -> str:
+    """The text, unless it has what the command line could not read."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("no UTF-8 text: check the terminal's encoding") from None
+    return value
 
 
 def rate_or_none(value: object) -> object:
@@ -120,7 +129,9 @@ class GenerationPart(Part):
     fps: float = clips(gt=0, le=240, help="Frames a second.", unit="frames a second")
     num_inference_steps: int = clips(ge=1, le=1000, help="Steps of a full chain.", unit="steps")
     guidance_scale: float = clips(ge=0, help="Classifier-free guidance; 1 is none.")
-    negative_prompt: str = clips("", help="What clips should not show.", metavar="TEXT", resume=Resume.CLIPS)
+    negative_prompt: Annotated[str, AfterValidator(readable_text)] = clips(
+        "", help="What clips should not show.", metavar="TEXT", resume=Resume.CLIPS
+    )
     call_arguments: Annotated[
         tuple[str, ...] | None, BeforeValidator(several_or_none, json_schema_input_type=str | Sequence[str])
     ] = clips(

@@ -70,8 +70,10 @@ class RunFolder:
 
     root: Path
     config = _Inside("config.toml")  # resolved settings, TOML; the keyword `config` takes it
-    prompts = _Inside("prompts.txt")  # prompts that were trained on, a line each
-    heldout = _Inside("heldout.txt")  # prompts of the before / after, a line each
+    prompts = _Inside(
+        "prompts.txt"
+    )  # prompts that were trained on, a line each, JSON where they bring more than a text
+    heldout = _Inside("heldout.txt")  # prompts of the before / after, likewise
     clips = _Inside("clips")  # latents of the base model's clips, a file a prompt
     clip_records = _Inside("clips.jsonl")  # real clips, a JSON line each; without it the base model made the clips
     metrics = _Inside("metrics.jsonl")  # one JSON line a training step

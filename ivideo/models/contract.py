@@ -78,6 +78,7 @@ class ClipMaker(ABC):
     device: torch.device
     network: Any
     tells_steps: bool = False  # whether it calls `on_step`
+    has_negative: bool = True  # whether it takes a negative prompt
 
     @abstractmethod
     def make_clip(self, request: ClipRequest) -> Tensor:
@@ -150,20 +151,23 @@ class TextToVideoModel(ClipMaker):
     # Text
 
     @abstractmethod
-    def encode_prompts(self, prompts: Sequence[str], negative_prompt: str = "") -> Conditioning:
+    def encode_prompts(self, prompts: Sequence[str], negative_prompt: str | Sequence[str] = "") -> Conditioning:
         """What `denoiser` needs of the prompts, and of the negative prompt for each of them.
 
         Args:
             prompts: one a clip.
-            negative_prompt: what none of the clips should show.
+            negative_prompt: what none of the clips should show, or what each should not.
 
         Raises:
             ValueError: the text encoders were dropped before they saw one of them.
         """
 
     @abstractmethod
-    def encode_once(self, prompts: Sequence[str], negative_prompt: str = "") -> None:
-        """Encode all prompts that will ever be needed, each as for a clip of its own, and drop the text encoders."""
+    def encode_once(self, prompts: Sequence[str], negative_prompt: str | Sequence[str] = "") -> None:
+        """Encode all prompts that will ever be needed, each as for a clip of its own, and drop the text encoders.
+
+        Arguments are those of `encode_prompts`.
+        """
 
     # Denoising
 
@@ -273,6 +277,11 @@ class TextToVideoModel(ClipMaker):
             The files; none for families that no other program reads.
         """
         return []
+
+
+def one_each(negative_prompt: str | Sequence[str], prompts: Sequence[str]) -> list[str]:
+    """The negative prompt of each prompt, of one for all or of one each."""
+    return [negative_prompt] * len(prompts) if isinstance(negative_prompt, str) else list(negative_prompt)
 
 
 class Family(Protocol):

@@ -20,6 +20,7 @@ from ivideo.config.settings import FinetuneSettings
 from ivideo.errors import IvideoError
 from ivideo.files.atomic import atomic_folder, remove_folder
 from ivideo.files.run_folder import RunFolder
+from ivideo.inputs.prompts import record_of
 from ivideo.models.contract import TextToVideoModel
 from ivideo.models.loading import explain_damage
 from ivideo.models.lora import restore_lora
@@ -59,9 +60,11 @@ def binding_settings(settings: FinetuneSettings) -> dict[str, Any]:
     return {name: value for name, value in settings.model_dump(mode="json").items() if name not in free}
 
 
-def digest_prompts(prompts: Sequence[str]) -> str:
-    """What tells one list of prompts from another."""
-    return _digest(json.dumps(list(prompts)).encode())
+def digest_prompts(prompts: Sequence[str | Sequence[str]]) -> str:
+    """What tells one list of prompts, or of several captions an item, from another."""
+    several = [[one] if isinstance(one, str) else one for one in prompts]
+    records = [[record_of(prompt) for prompt in captions] for captions in several]
+    return _digest(json.dumps([one[0] if len(one) == 1 else one for one in records]).encode())
 
 
 def checkpoint_path(run: RunFolder, step: int) -> Path:
@@ -101,7 +104,7 @@ def write_checkpoint(run: RunFolder, step: int, trainer: Trainer) -> Path:
             "step": step,
             "counters": counters,
             "settings": binding_settings(settings),
-            "prompts": digest_prompts(trainer.prompts),
+            "prompts": digest_prompts(trainer.captions),
             "files": {file.name: _digest(file.read_bytes()) for file in sorted(folder.iterdir())},
         }
         text = json.dumps({"state": state, "digest": _digest(_canonical(state))}, indent=1, allow_nan=False)

@@ -22,7 +22,8 @@ from ivideo.errors import IvideoError, UsageError
 from ivideo.files.atomic import atomic_path
 from ivideo.files.run_folder import RunFolder, open_run_folder
 from ivideo.generating import generate_latents, latents_shape
-from ivideo.inputs.prompts import ListedClip
+from ivideo.inputs.clip_lists import ListedClip
+from ivideo.inputs.prompts import Prompt, identify, own_of, seed_of
 from ivideo.models.contract import TextToVideoModel
 from ivideo.models.devices import map_on_cores
 from ivideo.models.loading import explain_damage
@@ -61,18 +62,24 @@ class ClipCache:
         """Generate one prompt's clip (full chain of the edit's steps) unless it is there already."""
         if self.path_of(item).is_file():
             return
-        seed = generator_for(self.seed, 0, item, "clip").initial_seed()
-        latents = generate_latents(self.model, self.generation, [self.prompts[item]], [seed])[0]
+        prompt = self.prompts[item]
+        seed = seed_of(prompt, generator_for(self.seed, 0, item, "clip").initial_seed())
+        latents = generate_latents(self.model, self.generation, [prompt], [seed])[0]
+        notes = {"prompt": str(prompt), **{name: str(value) for name, value in own_of(prompt).items()}}
         with atomic_path(self.path_of(item)) as path:
-            save_file({"latents": latents.float().cpu().contiguous()}, path, {"prompt": self.prompts[item]})
+            save_file({"latents": latents.float().cpu().contiguous()}, path, notes)
 
     def copy_from(self, clips: Mapping[str, Path]) -> int:
         """Take over ready clips (`find_clips`) of this run's prompts; gives how many.
 
+        Args:
+            clips: by `identify` of their prompts.
+
         Raises:
             IvideoError: one is damaged or of another size.
         """
-        taken = [(item, clips[prompt]) for item, prompt in enumerate(self.prompts) if prompt in clips]
+        keys = [identify(prompt) for prompt in self.prompts]
+        taken = [(item, clips[key]) for item, key in enumerate(keys) if key in clips]
         for item, source in taken:
             check_clip(source, latents_shape(self.model, self.generation))
             with atomic_path(self.path_of(item)) as path:
@@ -85,7 +92,7 @@ class ClipCache:
 
 
 def find_clips(path: Path, prompts: Sequence[str], settings: FinetuneSettings) -> dict[str, Path]:
-    """The clips of an earlier run, by prompt.
+    """The clips of an earlier run, by `identify` of their prompts.
 
     Args:
         path: the run's folder.
@@ -100,16 +107,18 @@ def find_clips(path: Path, prompts: Sequence[str], settings: FinetuneSettings) -
     names = names_by_resume(type(settings), Resume.CLIPS)
     if other := [f"{name} {theirs[name]!r}, not {own[name]!r}" for name in names if theirs[name] != own[name]]:
         raise IvideoError(f"`clips` {path}: its clips have {'; '.join(other)}")
-    found = {read_prompt(clip): clip for clip in sorted(run.clips.glob("*.safetensors"))}
-    if not found.keys() & {*prompts}:
+    found = {identify(read_prompt(clip)): clip for clip in sorted(run.clips.glob("*.safetensors"))}
+    if not found.keys() & {*map(identify, prompts)}:
         raise IvideoError(f"`clips` {path} has no clip of these prompts")
     return found
 
 
-def read_prompt(clip: Path) -> str:
+def read_prompt(clip: Path) -> Prompt:
     """The prompt that a clip's file names; empty if it names none."""
     with _explain_clip(clip), safe_open(clip, framework="pt") as file:
-        return str((file.metadata() or {}).get("prompt", ""))
+        notes = file.metadata() or {}
+        seed = int(notes["seed"]) if "seed" in notes else None
+        return Prompt(notes.get("prompt", ""), notes.get("negative_prompt"), seed)
 
 
 def check_clip(clip: Path, shape: tuple[int, ...]) -> None:

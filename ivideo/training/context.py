@@ -9,8 +9,9 @@ from accelerate import Accelerator
 
 from ivideo.config.settings import FinetuneSettings, generation_settings
 from ivideo.errors import IvideoError, UsageError
-from ivideo.generating import introduce, latents_shape, open_model
+from ivideo.generating import introduce, latents_shape, open_model, tell_of_negatives
 from ivideo.inputs.adapters import Adapter, adapter_of_weights_file
+from ivideo.inputs.prompts import negative_of, own_of
 from ivideo.models.contract import TextToVideoModel
 from ivideo.models.devices import choose_device
 from ivideo.models.families import check_trainable, find_lora_rank
@@ -83,9 +84,14 @@ def open_context(
     assert isinstance(model, TextToVideoModel)
     model.stepper(settings.num_inference_steps, latents_shape(model, generation_settings(settings)))
     introduce(model, [*training, *kept], told)
+    if settings.start == "noise" and any("seed" in own_of(prompt) for prompt in training):
+        told.say("`start` noise makes no clips: seeds of prompts count for held-out ones alone")
+    tell_of_negatives(model, training, settings, told)
+    tell_of_negatives(model, kept, generation_settings(settings), told)
     for remark in model.find_remarks():
         told.say(remark)
-    model.encode_once([*training, *kept], settings.negative_prompt)
+    prompts = [*training, *kept]
+    model.encode_once(prompts, [negative_of(prompt, settings.negative_prompt) for prompt in prompts])
     return RunContext(settings, list(training), list(kept), start, model, rewards, processes, told)
 
 

@@ -46,6 +46,20 @@ def samples_of_step(step: int, batch_size: int, num_items: int, seed: int) -> li
     return [Sample(item_at(p, num_items, seed), p // num_items, p) for p in positions]
 
 
+def draw_caption(sample: Sample, captions: Sequence[int], seed: int) -> int:
+    """One of a clip's captions, the only one of one; it depends on the sample only.
+
+    Args:
+        sample: of the clip.
+        captions: what they are called, at least one.
+        seed: of the run.
+    """
+    if len(captions) == 1:
+        return captions[0]
+    generator = generator_for(seed, sample.epoch, sample.position, "caption")
+    return captions[int(torch.randint(len(captions), (), generator=generator, device="cpu"))]
+
+
 def draw_noise(samples: Sequence[Sample], shape: tuple[int, ...], settings: FinetuneSettings) -> Tensor:
     """The noise that chains start from, (len(samples), *shape); each row depends on its sample only.
 

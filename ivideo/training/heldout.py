@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from ivideo.errors import IvideoError
 from ivideo.files.run_folder import RunFolder
 from ivideo.generating import describe_generation, file_stem, generate_clip, tell_of_gifs
 from ivideo.inputs.adapters import Adapter
-from ivideo.inputs.prompts import read_prompts
+from ivideo.inputs.prompts import read_prompts, seed_of, unique_prompts
 from ivideo.metrics.registry import compared
 from ivideo.models.contract import TextToVideoModel
 from ivideo.models.devices import map_on_cores
@@ -171,12 +172,15 @@ class Evaluation:
 
 
 def split_heldout(
-    prompts: Sequence[str], settings: FinetuneSettings, heldout: Sequence[str] | None
+    prompts: Sequence[str | Sequence[str]], settings: FinetuneSettings, heldout: Sequence[str] | None
 ) -> tuple[list[str], list[str]]:
     """Which prompts are trained on, and which are kept for the before / after.
 
+    A clip with several captions is held out by its first one, and none of them is then trained on for it; a caption
+    that is held out is trained on for no other clip, either.
+
     Args:
-        prompts: the list to train on.
+        prompts: the list to train on, of a clip with several captions all of them.
         settings: whether and on how many prompts the run is evaluated, and its model.
         heldout: those to keep, but for those that are trained on; None: those that a bundled model brings, else every
             tenth prompt of the list, which is then not trained on.
@@ -184,20 +188,23 @@ def split_heldout(
     Raises:
         IvideoError: nothing would be left to evaluate on.
     """
-    training = list(dict.fromkeys(prompts))
+    clips = [[one] if isinstance(one, str) else one for one in prompts]
+    training = unique_prompts(chain(*clips))
     if not settings.evaluate:
         return training, []
     own = heldout_prompts_path(settings.model)
     if heldout is None and own is not None:
         heldout = read_prompts(own)
     if heldout is None:
-        if len(training) < 2:
+        firsts = list(dict.fromkeys(captions[0] for captions in clips))
+        if len(firsts) < 2:
             raise IvideoError(
                 "one prompt cannot be trained on and held out: add prompts, `heldout` or `evaluate` False"
             )
-        heldout = training[::10]
-        training = [prompt for prompt in training if prompt not in set(heldout)]
-    kept = [prompt for prompt in dict.fromkeys(heldout) if prompt not in set(training)]
+        heldout = firsts[::10]
+        left = [captions for captions in clips if captions[0] not in set(heldout)]
+        training = [prompt for prompt in unique_prompts(chain(*left)) if prompt not in set(heldout)]
+    kept = [prompt for prompt in unique_prompts(heldout) if prompt not in set(training)]
     if not kept:
         raise IvideoError("every held-out prompt is also trained on: give others by `heldout`, or use `evaluate` False")
     return training, spread(kept, settings.num_eval_prompts)
@@ -238,7 +245,7 @@ def evaluate_heldout(
     watched_only: bool = False,
     known: Evaluation | None = None,
 ) -> Evaluation:
-    """Generate and score one clip a held-out prompt; prompt i uses seed + i, at every step alike.
+    """Generate and score one clip a held-out prompt; prompt i uses its own seed, else seed + i, at every step alike.
 
     Nothing of the training changes by it: the clips' draws are their own.
 
@@ -259,7 +266,7 @@ def evaluate_heldout(
     missing = [index for index in indices if index not in found]
 
     def make(index: int) -> tuple[np.ndarray, ClipScore]:
-        clip = generate_clip(model, generation, prompts[index], settings.seed + index)
+        clip = generate_clip(model, generation, prompts[index], seed_of(prompts[index], settings.seed + index))
         return clip, score_clip(rewards, clip, prompts[index], generation, fps=generation.fps)
 
     if missing:
@@ -304,7 +311,7 @@ def write_before_after(
     generation = generation_settings(settings)
     suffix, joined_paths = default_suffix(), []
     for index, prompt in list(enumerate(prompts))[:NUM_SHOWN]:
-        seed = settings.seed + index
+        seed = seed_of(prompt, settings.seed + index)
         stem = f"{index:02d}_{file_stem(prompt)}"
         panels = []
         for moment, side in (("before", before), ("after", after)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,7 +18,8 @@ from ivideo.files.atomic import atomic_path, check_folder, write_text
 from ivideo.files.cache import ContentHashes, find_cache_folder
 from ivideo.files.run_folder import RunFolder
 from ivideo.generating import latents_shape
-from ivideo.inputs.prompts import ListedClip, Source
+from ivideo.inputs.clip_lists import ListedClip, Source, group_by_video
+from ivideo.inputs.prompts import Prompt, own_of
 from ivideo.models.contract import TextToVideoModel
 from ivideo.models.loading import explain_damage
 from ivideo.progress import Progress
@@ -36,19 +37,26 @@ NUM_NAMED = 3  # faults in the error of too many
 
 @dataclass(frozen=True)
 class ClipRecord:
-    """A line of clips.jsonl: one clip that a run trains on.
+    """A line of clips.jsonl: one clip that a run trains on, or one of its captions.
 
     Attributes:
-        prompt: its caption.
+        prompt: the caption.
         video: whole path of the file or folder.
         sha256: of its content (`ContentHashes`).
         key: of its latents in the cache.
+        negative_prompt: that the list gives to the caption; None for the run's.
     """
 
     prompt: str
     video: str
     sha256: str
     key: str
+    negative_prompt: str | None = None
+
+    @property
+    def caption(self) -> Prompt:
+        """The caption with its negative prompt."""
+        return Prompt(self.prompt, self.negative_prompt)
 
 
 class RealClips:
@@ -69,17 +77,18 @@ class RealClips:
         Args:
             model: whose autoencoder encodes them.
             listed: the whole list.
-            training: captions that are trained on; clips of others, which are held out, are left alone.
+            training: captions that are trained on; others are held out: clips whose first caption is one of them are
+                left alone.
             settings: of the run; frames, size and rate matter.
 
         Raises:
             IvideoError: the cache folder cannot be used.
         """
-        self.model, self.listed, self.settings = model, list(listed), settings
+        self.model, self.listed, self.settings = model, group_by_video(listed), settings
         self.training = {*training, ""}  # a clip without a caption is one that cannot be used
         self.shape = latents_shape(model, generation_settings(settings))
         self.size = model.fit_size(settings.height, settings.width)
-        self.records: list[ClipRecord] = []
+        self.items: list[list[ClipRecord]] = []
         self.folder = find_cache_folder()
         try:
             check_folder(self.folder)
@@ -88,9 +97,19 @@ class RealClips:
         self.hashes = ContentHashes(self.folder / "hashes", list_content)
 
     @property
+    def records(self) -> list[ClipRecord]:
+        """A line a caption, of the clips that can be used, in the order of the list."""
+        return [record for records in self.items for record in records]
+
+    @property
+    def captions(self) -> list[list[str]]:
+        """The captions of each item; most have one."""
+        return [[record.caption for record in records] for records in self.items]
+
+    @property
     def prompts(self) -> list[str]:
-        """The caption of each item: the clips that can be used, in the order of the list."""
-        return [record.prompt for record in self.records]
+        """The caption of each record."""
+        return [record.caption for record in self.records]
 
     def prepare(self, progress: Progress) -> None:
         """Encode the clips that the cache does not have; those that cannot be used are named and left out.
@@ -101,9 +120,9 @@ class RealClips:
         """
         encoder = self.model.fingerprint_encoder()
         num_encoded, faults = 0, []
-        wanted = [clip for clip in self.listed if clip.prompt in self.training]
+        wanted = [clips for clips in map(drop_empty, self.listed) if clips[0].prompt in self.training]
         progress.start("real clips", len(wanted))
-        for clip in wanted:
+        for clip, *others in wanted:
             try:
                 record = self.describe(clip, encoder)
                 latents = None if self._is_ready(record) else self.encode(clip.video, record.sha256)
@@ -116,14 +135,17 @@ class RealClips:
                 if latents is not None:
                     self._keep(record, latents)
                     num_encoded += 1
-                self.records.append(record)
+                captions = [one.prompt for one in (clip, *others) if one.prompt in self.training]
+                self.items.append([make_record(record, caption) for caption in captions])
             progress.advance()
-        if not self.records:
+        if not self.items:
             raise IvideoError(f"no clip is left to train on: {_name_first(faults)}")
         for fault in faults:
             progress.warn(f"left out: {fault}")
-        num_ready = len(self.records) - num_encoded
-        progress.say(f"{len(self.records)} real clips: {num_ready} from the cache, {num_encoded} encoded")
+        several = sum(len(records) > 1 for records in self.items)
+        drawn = f"; {several} with several captions, one drawn each time" if several else ""
+        num_ready = len(self.items) - num_encoded
+        progress.say(f"{len(self.items)} real clips: {num_ready} from the cache, {num_encoded} encoded{drawn}")
 
     def describe(self, clip: ListedClip, encoder: str) -> ClipRecord:
         """What is known of a clip before it is decoded.
@@ -167,7 +189,7 @@ class RealClips:
         Raises:
             IvideoError: the cache has lost them.
         """
-        return read_latents(self.path_of(self.records[item]))
+        return read_latents(self.path_of(self.items[item][0]))
 
     def path_of(self, record: ClipRecord) -> Path:
         """The file of a clip's latents in the cache."""
@@ -185,22 +207,34 @@ class RealClips:
             save_file({"latents": latents}, path, {"sha256": record.sha256})
 
 
-def split_source(source: Source) -> tuple[list[str], list[ListedClip]]:
-    """The prompts of what is trained on, and its clips; none where the base model is to make them.
+def make_record(record: ClipRecord, caption: str) -> ClipRecord:
+    """The record of a clip with another caption."""
+    return replace(record, prompt=str(caption), negative_prompt=own_of(caption).get("negative_prompt"))
+
+
+def drop_empty(clips: Sequence[ListedClip]) -> Sequence[ListedClip]:
+    """Those of a video's entries that have a caption; all where none has."""
+    return [clip for clip in clips if clip.prompt] or clips
+
+
+def split_source(source: Source) -> tuple[list[list[str]], list[ListedClip]]:
+    """The prompts of what is trained on, all captions of a clip together, and the clips; none where the base does.
 
     Raises:
         IvideoError: more than a tenth of the clips have no caption or no file.
     """
     listed = [item for item in source if isinstance(item, ListedClip)]
     faults = []
-    for clip in listed:  # what can be seen without reading a video
+    videos = [drop_empty(clips) for clips in group_by_video(listed)]
+    for clip, *_ in videos:  # what can be seen without reading a video
         if not clip.prompt:
             faults.append(f"{clip.video} has no caption ({clip.place})")
         elif not clip.video.exists():
             faults.append(f"video {clip.video} does not exist ({clip.place})")
-    refuse_many(faults, len(listed))
-    prompts = [item.prompt if isinstance(item, ListedClip) else item for item in source]
-    return [prompt for prompt in prompts if prompt or not listed], listed
+    refuse_many(faults, len(videos))
+    if not listed:
+        return [[item] for item in source if isinstance(item, str)], []
+    return [[clip.prompt for clip in clips] for clips in videos if clips[0].prompt], listed
 
 
 def refuse_many(faults: Sequence[str], num_clips: int) -> None:
@@ -219,7 +253,8 @@ def refuse_many(faults: Sequence[str], num_clips: int) -> None:
 
 def write_records(run: RunFolder, records: Sequence[ClipRecord]) -> None:
     """Let a run remember its clips, in the order of the items."""
-    write_text(run.clip_records, "".join(f"{json.dumps(asdict(record))}\n" for record in records))
+    lines = [{name: value for name, value in asdict(record).items() if value is not None} for record in records]
+    write_text(run.clip_records, "".join(f"{json.dumps(line)}\n" for line in lines))
 
 
 def recall_clips(run: RunFolder) -> list[ListedClip]:
@@ -239,7 +274,7 @@ def recall_clips(run: RunFolder) -> list[ListedClip]:
             raise IvideoError(
                 f"{video} has changed since the run {run.root} started: put the old one back, or start anew"
             )
-        listed.append(ListedClip(video, record.prompt, str(run.clip_records)))
+        listed.append(ListedClip(video, record.caption, str(run.clip_records)))
     return listed
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from ivideo.errors import IvideoError, UsageError
 from ivideo.files.atomic import remove_folder, sweep_temporaries
 from ivideo.files.records import read_json_lines, write_json_lines
 from ivideo.files.run_folder import RunFolder, open_run_folder
-from ivideo.inputs.prompts import Source
+from ivideo.inputs.clip_lists import Source
+from ivideo.inputs.prompts import are_same, read_prompts, unique_prompts
 from ivideo.inputs.settings import shown
 from ivideo.models.loading import explain_damage
 from ivideo.progress import Progress
@@ -152,8 +154,7 @@ def read_run_prompts(run: RunFolder) -> tuple[list[str], list[str]]:
         IvideoError: they cannot be read.
     """
     with explain_damage(f"the prompts of {run.root} cannot be read"):
-        texts = [path.read_text(encoding="utf-8") for path in (run.prompts, run.heldout)]
-    training, kept = (text.removesuffix("\n").split("\n") if text else [] for text in texts)
+        training, kept = (read_prompts(path) if path.stat().st_size else [] for path in (run.prompts, run.heldout))
     return training, kept
 
 
@@ -173,22 +174,24 @@ def check_same_prompts(
     """
     training, kept = read_run_prompts(run)
     prompts = None if source is None else split_source(source)[0]
-    if prompts is not None and training not in (
-        list(dict.fromkeys(prompts)),
-        split_heldout(prompts, settings, heldout)[0],
+    if prompts is not None and not any(
+        are_same(training, given)
+        for given in (unique_prompts(chain(*prompts)), split_heldout(prompts, settings, heldout)[0])
     ):
         raise UsageError(f"`resume` {run.root}: `prompts` are not those in {run.prompts}: leave them out")
-    if heldout is not None and split_heldout(training, settings, heldout)[1] != kept:
+    if heldout is not None and not are_same(split_heldout(training, settings, heldout)[1], kept):
         raise UsageError(f"`resume` {run.root}: the held-out prompts are not those in {run.heldout}: leave them out")
 
 
-def open_checkpoint(found: Resumable, settings: FinetuneSettings, prompts: Sequence[str]) -> Checkpoint | None:
+def open_checkpoint(
+    found: Resumable, settings: FinetuneSettings, prompts: Sequence[str | Sequence[str]]
+) -> Checkpoint | None:
     """The checkpoint to go on from; None if the run was cut off before its first one.
 
     Args:
         found: the run, and the checkpoint that was named.
         settings: of the run as it goes on.
-        prompts: that it trains on, one a clip where clips are real.
+        prompts: that it trains on, those of each clip where clips are real.
 
     Raises:
         IvideoError: it is missing, damaged, or does not belong to the run's settings and prompts.

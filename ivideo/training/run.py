@@ -19,7 +19,8 @@ from ivideo.errors import Interrupted, IvideoError
 from ivideo.files.atomic import atomic_folder, write_text
 from ivideo.files.records import write_json
 from ivideo.files.run_folder import RunFolder, check_new_run, lock_folder
-from ivideo.inputs.prompts import Source, check_prompts
+from ivideo.inputs.clip_lists import Source, captions_of
+from ivideo.inputs.prompts import check_prompts, format_prompts, unique_prompts
 from ivideo.models.devices import compile_network
 from ivideo.models.lora import add_lora, restore_lora
 from ivideo.processes import StopRequested, StopSignals, explain_out_of_memory, join_processes, resume_command, tell_all
@@ -67,7 +68,7 @@ def finetune(
     started = time.monotonic()
     check_tracker(settings.tracker)
     texts, listed = split_source(prompts)
-    check_prompts(texts)
+    check_prompts([prompt for captions in texts for prompt in captions])
     find_location(settings.model)
     find_start(settings)
     training, kept = split_heldout(texts, settings, heldout)
@@ -108,7 +109,7 @@ def go_on(found: Resumable, settings: FinetuneSettings, *, progress: Progress | 
         training, kept = read_run_prompts(run)
         check_videos(run, kept, settings, progress or Silence())
         listed = recall_clips(run) if run.clip_records.is_file() else []
-        checkpoint = open_checkpoint(found, settings, [clip.prompt for clip in listed] or training)
+        checkpoint = open_checkpoint(found, settings, captions_of(listed) or training)
         processes.wait_for_everyone()
         if processes.is_main_process:
             cut_back(run, settings, checkpoint.step if checkpoint else 0)
@@ -131,16 +132,16 @@ def start_run(
         context: what it is worked on with.
         real: real clips to train on; None where the base model makes them.
         clips: the earlier run that base clips come from, as it was named.
-        ready_clips: those clips, by prompt.
+        ready_clips: those clips, by `identify` of their prompts.
     """
     with atomic_folder(check_new_run(run.root)) as folder:
         new = RunFolder(folder)
         write_text(new.config, write_toml(context.settings))
-        training = dict.fromkeys(real.prompts) if real else context.training
-        write_text(new.prompts, "".join(f"{prompt}\n" for prompt in training))
+        training = unique_prompts(real.prompts) if real else context.training
+        write_text(new.prompts, format_prompts(training))
         if real:
             write_records(new, real.records)
-        write_text(new.heldout, "".join(f"{prompt}\n" for prompt in context.kept))
+        write_text(new.heldout, format_prompts(context.kept))
         if ready_clips:
             taken = ClipCache(new.clips, context.model, context.training, context.settings).copy_from(ready_clips)
             context.progress.say(f"{taken} of {len(context.training)} base clips: from {clips}")
@@ -203,7 +204,7 @@ def prepare_trainer(
     if context.start is None:
         add_lora(model.network, settings.lora_rank, settings.lora_alpha, settings.seed, model.lora_targets)
     timer = PhaseTimer(model.device, model.num_workers) if settings.profile else None
-    prompts = real.prompts if real else context.training
+    prompts = real.captions if real else context.training
     trainer = Trainer(model, context.rewards.trained, prompts, clip_of, settings, context.processes, timer)
     if settings.compile:
         compile_network_of(trainer, context.progress)
@@ -216,7 +217,7 @@ def compile_network_of(trainer: Trainer, progress: Progress) -> None:
     """Compile the network in a first gradient that is thrown away; where the compiler fails it stays as it is."""
     settings, num_processes = trainer.settings, trainer.accelerator.num_processes
     part = -(-settings.batch_size // (settings.gradient_accumulation * num_processes))
-    samples = samples_of_step(0, part, len(trainer.prompts), settings.seed)
+    samples = samples_of_step(0, part, len(trainer.captions), settings.seed)
     reason = compile_network(
         trainer.model.network, lambda: torch.autograd.grad(trainer.evaluate(samples).loss, trainer.parameters)
     )

@@ -17,6 +17,7 @@ from ivideo.config.settings import FinetuneSettings, generation_settings
 from ivideo.core.objective import DecodeFrames, Objective, editing_objective
 from ivideo.errors import UsageError
 from ivideo.generating import latents_shape
+from ivideo.inputs.prompts import negative_of
 from ivideo.models.contract import TextToVideoModel
 from ivideo.models.devices import map_on_cores
 from ivideo.models.lora import named_lora_parameters
@@ -27,6 +28,7 @@ from ivideo.training.draws import (
     Sample,
     add_whole_clips,
     choose_run,
+    draw_caption,
     draw_frames,
     draw_noise,
     samples_of_step,
@@ -119,7 +121,7 @@ class Trainer:
         self,
         model: TextToVideoModel,
         rewards: Rewards,
-        prompts: Sequence[str],
+        prompts: Sequence[str | Sequence[str]],
         clip_of: ClipOf | None,
         settings: FinetuneSettings,
         accelerator: Accelerator,
@@ -130,7 +132,7 @@ class Trainer:
         Args:
             model: has the adapter that is trained.
             rewards: all score every step; the first is maximised.
-            prompts: one an item.
+            prompts: one an item, or several, of which every sample draws one.
             clip_of: loads an item's clip; None where chains start from noise.
             settings: of the run.
             accelerator: the processes that share each batch.
@@ -141,10 +143,15 @@ class Trainer:
         """
         if settings.batch_size < accelerator.num_processes:
             raise UsageError(f"`batch_size` {settings.batch_size} is less than {accelerator.num_processes} processes")
-        self.model, self.rewards, self.prompts = model, rewards, list(prompts)
+        self.model, self.rewards = model, rewards
+        self.captions = [[one] if isinstance(one, str) else list(one) for one in prompts]  # of each item
+        self.prompts = [prompt for captions in self.captions for prompt in captions]
+        places = iter(range(len(self.prompts)))
+        self.places = [[next(places) for _ in captions] for captions in self.captions]  # among all prompts
         self.clip_of, self.settings, self.accelerator = clip_of, settings, accelerator
         self.reward_names = list(rewards.labels)
-        self.conditioning = model.encode_prompts(self.prompts, settings.negative_prompt)
+        negatives = [negative_of(prompt, settings.negative_prompt) for prompt in self.prompts]
+        self.conditioning = model.encode_prompts(self.prompts, negatives)
         self.timer = timer or Untimed()
         denoise = model.denoiser(settings.guidance_scale, batched=settings.guidance_batching, fps=settings.fps)
         if settings.decoder_gradient is not None:
@@ -169,7 +176,7 @@ class Trainer:
         """One optimiser step over the whole batch, in `gradient_accumulation` parts."""
         started = time.perf_counter()
         settings, accelerator = self.settings, self.accelerator
-        samples = samples_of_step(step, settings.batch_size, len(self.prompts), settings.seed)
+        samples = samples_of_step(step, settings.batch_size, len(self.captions), settings.seed)
         own = own_share(samples, accelerator)
         totals = torch.zeros(1 + len(self.reward_names), device=self.model.device)
         size = -(-len(own) // settings.gradient_accumulation)
@@ -286,18 +293,18 @@ class Trainer:
             cut: where the graph is cut, so that it is differentiated in two parts.
         """
         settings, model = self.settings, self.model
-        items = [sample.item for sample in samples]
+        rows = [draw_caption(sample, self.places[sample.item], settings.seed) for sample in samples]
         latents = None
         if self.clip_of is not None:
-            latents = torch.stack([self.clip_of(item) for item in items]).to(model.device, non_blocking=True)
+            latents = torch.stack([self.clip_of(sample.item) for sample in samples]).to(model.device, non_blocking=True)
         shape = latents_shape(model, generation_settings(settings)) if latents is None else tuple(latents.shape[1:])
-        prompts = [self.prompts[item] for item in items]
+        prompts = [self.prompts[row] for row in rows]
         scorer = BatchScorer(self.rewards, prompts, draw_frames(samples, settings), settings, model.device)
         objective = editing_objective(
             latents=latents,
             noise=draw_noise(samples, shape, settings).to(model.device, non_blocking=True),
             frame_indices=scorer.drawn,
-            conditioning=self.conditioning.pick(items),
+            conditioning=self.conditioning.pick(rows),
             denoise=self.denoise,
             stepper=self.stepper,
             decode_frames=lambda clean_latents, _: self.decode_frames(

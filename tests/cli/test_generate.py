@@ -65,15 +65,24 @@ def test_gif_has_a_sidecar(ivideo, small, tmp_path: Path) -> None:
 
 
 def test_prompts_come_from_arguments_file_and_stdin(ivideo, small, tmp_path: Path) -> None:
-    (tmp_path / "p.txt").write_text("# pets\na dog\n\n")
-    result = ivideo(
-        "generate", "a cat", "-", "--prompts", tmp_path / "p.txt", *MODEL, *small, "-o", tmp_path, input="a cow\n"
-    )
-    assert [Path(line).name for line in result.stdout.split()] == [
-        "a-cat_seed0.mp4",
-        "a-cow_seed0.mp4",
-        "a-dog_seed0.mp4",
-    ]
+    path = tmp_path / "p.jsonl"
+    path.write_text('# pets\n{"prompt": "a dog", "negative_prompt": "fog", "seed": 4}\n{"prompt": "a dog"}\n')
+    result = ivideo("generate", "a cat", "-", "--prompts", path, *MODEL, *small, "-o", tmp_path, input="a cow\n")
+    paths = [Path(line) for line in result.stdout.split()]
+    assert [path.stem for path in paths] == ["a-cat_seed0", "a-cow_seed0", "a-dog_seed4", "a-dog_seed0"]
+    assert [read_video(path).metadata["negative_prompt"] for path in paths] == ["", "", "fog", ""]
+    assert result.stderr.startswith(f"{path}: 1 comment line left out\n")
+
+
+def test_a_prompt_that_is_a_file_s_name_is_refused(ivideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("eight.txt").write_text("a cat\n")
+    result = ivideo("generate", "eight.txt", *MODEL)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: prompt 'eight.txt' is the name of a file: give it by --prompts; ")
+    result = ivideo("score", "a.mp4", "--prompt", "eight.txt", *MODEL)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: prompt 'eight.txt' is the name of a file: say the words")
 
 
 def test_prompts_with_one_slug_get_files_of_their_own(ivideo, small, tmp_path: Path) -> None:

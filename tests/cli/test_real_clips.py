@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import ivideo as package
-from ivideo.inputs.prompts import read_source
+from ivideo.inputs.clip_lists import read_source
 from ivideo.training.step import Trainer
 from ivideo.video.reader import open_video
 from ivideo.video.sampling import read_clip
@@ -106,8 +106,10 @@ def test_training_sees_the_videos_and_not_what_the_model_makes(
 def test_a_run_goes_on_with_its_clips_and_only_with_them(ivideo, lists, videos: Path, small_training, tmp_path) -> None:
     flags = (*SHORT, *small_training, "--lr-schedule", "constant", "--num-warmup-steps", 0)
     run, whole = tmp_path / "run", tmp_path / "whole"
+    with lists["csv"][0].open("a") as file:  # two captions of a video
+        file.writelines(f"videos/{number}.mp4,another {number}\n" for number in range(len(CAPTIONS)))
     ivideo("finetune", *lists["csv"], *flags, "-o", run)
-    ivideo("finetune", videos, *flags, "--max-steps", 2, "-o", whole)
+    ivideo("finetune", *lists["csv"], *flags, "--max-steps", 2, "-o", whole)
     result = ivideo("finetune", "--resume", run, "--max-steps", 2)
     assert result.exit_code == 0, result.stderr
     for name in ("adapter/adapter_model.safetensors", "clips.jsonl", "prompts.txt"):

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from ivideo.comparing import pairs as pairing
-from ivideo.comparing.pairs import ReadyVideo, Row, match_folders, plan_clips, plan_rows, read_folder
-from ivideo.errors import IvideoError
+from ivideo.comparing.pairs import ReadyVideo, Row, find_listed, match_folders, plan_clips, plan_rows, read_folder
+from ivideo.errors import IvideoError, UsageError
+from ivideo.inputs.prompts import Prompt, own_of
 
 
 def make_video(path: str, prompt: str | None = None, seed: int | None = None) -> ReadyVideo:
@@ -25,6 +26,19 @@ def test_no_two_clips_share_a_seed_and_more_seeds_keep_those_of_fewer() -> None:
     many = plan_clips(["a", "b", "c"], 3, 10)
     assert sorted(seed for _, seed in many) == list(range(10, 19))
     assert {*plan_clips(["a", "b", "c"], 2, 10)} < {*many}
+    assert plan_clips(["a", Prompt("b", seed=7)], 2, 0) == [("a", 0), ("a", 2), ("b", 7), ("b", 9)]
+
+
+def test_a_listed_prompt_with_a_seed_is_of_the_videos_with_that_seed() -> None:
+    listed = ["a", Prompt("b", "fog", 3), Prompt("b", seed=4)]
+    assert [find_listed("a", seed, listed) for seed in (0, None)] == ["a", "a"]
+    assert [own_of(find_listed("b", seed, listed)) for seed in (3, 4)] == [
+        {"negative_prompt": "fog", "seed": 3},
+        {"seed": 4},
+    ]
+    assert [find_listed(*key, listed) for key in (("b", 5), ("c", 0), (None, 0))] == [None, None, None]
+    with pytest.raises(UsageError, match=r"^`prompts` has 'a' several times, and videos of a folder are found by"):
+        find_listed("a", 0, ["a", Prompt("a", "fog")])
 
 
 def test_rows_have_names_of_their_own() -> None:

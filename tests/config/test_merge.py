@@ -52,6 +52,11 @@ def test_none_switches_attenuation_off(word):
         ({}, {"attenuation_rate": "-1"}, "`attenuation_rate` '-1': input should be greater than or equal to 0"),
         ({}, {"seed": -1}, "`seed` -1: input should be greater than or equal to 0"),
         ({}, {"height": 60}, "`height` 60: input should be a multiple of 8"),
+        (
+            {},
+            {"negative_prompt": "caf\udce9"},
+            "`negative_prompt` 'caf\\udce9': no UTF-8 text: check the terminal's encoding",
+        ),
         ({}, {"model": ""}, "`model` '': string should have at least 1 character"),
         ({"dtype": "int8"}, {}, "dtype 'int8': input should be 'auto', 'float32', 'bfloat16' or 'float16'"),
         ({"seed": 1.5}, {}, "seed 1.5: input should be a valid integer, got a number with a fractional part"),

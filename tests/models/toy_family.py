@@ -89,10 +89,10 @@ class ToyModel(TextToVideoModel):
             raise UsageError(f"`num_frames` {num_frames}: {self.name} makes an even number")
         return CHANNELS, num_frames // 2, height // 4, width // 4
 
-    def encode_prompts(self, prompts: Sequence[str], negative_prompt: str = "") -> Text:
+    def encode_prompts(self, prompts: Sequence[str], negative_prompt: str | Sequence[str] = "") -> Text:
         return Text(torch.tensor([[len(prompt) / 10.0] * CHANNELS for prompt in prompts], device=self.device))
 
-    def encode_once(self, prompts: Sequence[str], negative_prompt: str = "") -> None:
+    def encode_once(self, prompts: Sequence[str], negative_prompt: str | Sequence[str] = "") -> None:
         pass
 
     def find_prompt_problems(self, prompt: str) -> list[str]:

@@ -48,7 +48,7 @@ class QuickTrainer(Trainer):
             save_adapter=lambda folder: save_lora(unet, folder, settings.model),
             write_formats=lambda folder: [],
         )
-        self.settings, self.prompts, self.bad_steps = settings, PROMPTS, bad_steps
+        self.settings, self.captions, self.bad_steps = settings, [[prompt] for prompt in PROMPTS], bad_steps
         self.accelerator: Any = SimpleNamespace(num_processes=1, process_index=0, is_main_process=True)
         self.named_parameters = named_lora_parameters(unet)
         self.parameters = list(self.named_parameters.values())

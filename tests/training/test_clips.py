@@ -14,6 +14,7 @@ from ivideo.config.merge import read_run_settings
 from ivideo.config.settings import FinetuneSettings
 from ivideo.errors import IvideoError
 from ivideo.files.run_folder import RunFolder
+from ivideo.inputs.prompts import Prompt, identify
 from ivideo.training.clips import find_clips, read_latents
 
 PROMPTS = ["a dog running", "an owl", "a cat surfing"]
@@ -32,11 +33,11 @@ def broken_run(trained_run: Path, tmp_path: Path) -> Path:
 
 def test_clips_are_found_by_prompt(trained_run: Path, settings: FinetuneSettings) -> None:
     found = find_clips(trained_run, PROMPTS, settings.model_copy(update={"seed": 7, "learning_rate": 1.0}))
-    assert {prompt: path.stem for prompt, path in found.items()} == {
-        "a cat surfing": "00000",
-        "a dog running": "00001",
-        "a cow": "00002",
+    assert {key: path.stem for key, path in found.items()} == {
+        identify(prompt): f"{place:05d}" for place, prompt in enumerate(("a cat surfing", "a dog running", "a cow"))
     }
+    with pytest.raises(IvideoError, match=r"has no clip of these prompts$"):
+        find_clips(trained_run, [Prompt(prompt, "fog") for prompt in PROMPTS], settings)
 
 
 def test_other_settings_are_named(trained_run: Path, settings: FinetuneSettings) -> None:

@@ -12,6 +12,7 @@ import torch
 from ivideo.config.presets import PRESETS
 from ivideo.config.settings import FinetuneSettings
 from ivideo.errors import IvideoError
+from ivideo.inputs.prompts import Prompt
 from ivideo.metrics.registry import compared
 from ivideo.progress import Silence
 from ivideo.scoring.clips import ClipScore
@@ -29,6 +30,15 @@ def test_a_tenth_is_kept_from_training() -> None:
     training, kept = split_heldout(PROMPTS, make_settings(), None)
     assert kept == ["prompt 0", "prompt 10", "prompt 20"]
     assert sorted([*training, *kept]) == sorted(PROMPTS)
+
+
+def test_a_clip_of_several_captions_is_held_out_by_its_first() -> None:
+    clips = [["held", "a calf"], ["a dog"], ["a calf", "held"], ["a pig", Prompt("a pig", "fog")]]
+    training, kept = split_heldout(clips, make_settings(), None)
+    assert kept == ["held"]
+    assert training == ["a dog", "a calf", "a pig", "a pig"]
+    training, kept = split_heldout(clips, make_settings(), ["a calf", Prompt("new", seed=3)])
+    assert (len(training), kept, kept[0].seed) == (5, ["new"], 3)
 
 
 def test_given_prompts_are_taken_but_for_those_that_are_trained_on() -> None:

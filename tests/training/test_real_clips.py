@@ -21,7 +21,8 @@ from ivideo.errors import IvideoError
 from ivideo.files.cache import hash_content
 from ivideo.files.run_folder import RunFolder
 from ivideo.generating import open_model
-from ivideo.inputs.prompts import ListedClip
+from ivideo.inputs.clip_lists import ListedClip
+from ivideo.inputs.prompts import Prompt, own_of
 from ivideo.models.unet3d.model import UNet3DModel
 from ivideo.progress import Silence
 from ivideo.training.real_clips import RealClips, recall_clips, split_source, write_records
@@ -199,9 +200,9 @@ def test_more_than_a_tenth_is_an_error_with_the_first_few(prepare, listed: list[
 
 
 def test_what_can_be_seen_without_reading_is_seen_first(listed: list[ListedClip]) -> None:
-    assert split_source(["a cat", "a dog"]) == (["a cat", "a dog"], [])
+    assert split_source(["a cat", "a dog"]) == ([["a cat"], ["a dog"]], [])
     missing = [clip._replace(video=Path("nowhere") / clip.video.name) for clip in listed[:1]] + listed[1:]
-    assert split_source(missing) == ([clip.prompt for clip in listed], missing)
+    assert split_source(missing) == ([[clip.prompt] for clip in listed], missing)
     with pytest.raises(IvideoError) as caught:
         split_source([clip._replace(video=Path("nowhere") / clip.video.name) for clip in listed])
     assert str(caught.value) == (
@@ -216,6 +217,26 @@ def test_clips_of_held_out_captions_are_left_alone(model, listed: list[ListedCli
     clips.prepare(notes := Notes())
     assert clips.prompts == [f"{number} dogs" for number in range(2, 9)]
     assert notes.lines[0] == f"warning: left out: {listed[9].video} has no caption (list, line 10)"
+
+
+def test_a_clip_with_several_captions_is_one_item(prepare, listed: list[ListedClip], tmp_path: Path) -> None:
+    others = [listed[3]._replace(prompt=Prompt("a calf", "fog")), listed[4]._replace(prompt="")]
+    clips, notes = prepare([*listed, *others])
+    assert notes == ["10 real clips: 0 from the cache, 10 encoded; 1 with several captions, one drawn each time"]
+    assert clips.captions[3:5] == [["3 dogs", "a calf"], ["4 dogs"]]
+    assert torch.equal(clips.load(4), prepare(listed)[0].load(4))
+    run = RunFolder(tmp_path / "run")
+    write_records(run, clips.records)
+    again = prepare(recall_clips(run))[0]
+    assert again.records == clips.records
+    assert own_of(again.captions[3][1]) == {"negative_prompt": "fog"}
+
+
+def test_held_out_captions_are_not_trained_on_beside_others(model, listed: list[ListedClip]) -> None:
+    several = [*listed[2:5], listed[2]._replace(prompt="3 dogs"), listed[4]._replace(prompt="2 dogs")]
+    clips = RealClips(model, several, ["3 dogs", "4 dogs"], SETTINGS)  # the first one's first is held out
+    clips.prepare(Silence())
+    assert clips.captions == [["3 dogs"], ["4 dogs"]]
 
 
 def test_a_run_without_a_clip_is_an_error(model, listed: list[ListedClip]) -> None:

@@ -11,7 +11,7 @@ from ivideo.config.presets import PRESETS
 from ivideo.config.settings import FinetuneSettings
 from ivideo.core.gradients import run_detached, run_renoised, run_to_guess
 from ivideo.core.sampler import run_chain
-from ivideo.training.draws import Sample, choose_run, draw_frames, draw_noise, samples_of_step
+from ivideo.training.draws import Sample, choose_run, draw_caption, draw_frames, draw_noise, samples_of_step
 
 SHAPE = (4, 4, 8, 8)
 CPU = torch.device("cpu")
@@ -42,6 +42,15 @@ def test_draws_do_not_depend_on_the_batch_size() -> None:
     noise, _, anew = drawn[1]
     assert anew.shape == (3, 6, *SHAPE)
     assert len({row.sum().item() for row in (*noise, *anew.flatten(0, 1))}) == 24
+
+
+def test_each_sample_draws_one_of_its_captions() -> None:
+    samples = [sample for step in range(40) for sample in samples_of_step(step, 2, 1, seed=0)]
+    drawn = [draw_caption(sample, (4, 5, 6), seed=0) for sample in samples]
+    assert {*drawn} == {4, 5, 6}
+    assert drawn[7:] == [draw_caption(sample, (4, 5, 6), seed=0) for sample in samples[7:]]
+    assert drawn != [draw_caption(sample, (4, 5, 6), seed=1) for sample in samples]
+    assert draw_caption(samples[0], (4,), seed=0) == 4
 
 
 def test_noise_has_temporal_offset_noise() -> None:

@@ -39,6 +39,7 @@ class AnyPipeline(ClipMaker):
         self.tells_steps = tells_steps(pipeline)
         self.part = find_network(pipeline.components)
         self.network = getattr(pipeline, self.part)
+        self.has_negative = "negative_prompt" in inspect.signature(pipeline.__call__).parameters
 
     def find_prompt_problems(self, prompt: str) -> list[str]:
         """None that are known."""

@@ -34,7 +34,7 @@ class HunyuanVideoModel(PipelineModel):
     }
     PRESET = "hunyuan-video"
     SIZE = (544, 960)
-    HAS_NEGATIVE = False
+    has_negative = False  # guidance by an embedding
     # Not those of the token refiner, which no other program's adapters have.
     lora_targets = r".*transformer_blocks\.\d+\.attn\.(to_q|to_k|to_v|to_out\.0)"
 
@@ -103,7 +103,7 @@ class HunyuanVideo15Model(HunyuanVideoModel):
     PRESET = "hunyuan-video-1.5"
     ENCODERS_NEED = ("vae",)
     SIZE = (480, 848)
-    HAS_NEGATIVE = True
+    has_negative = True
 
     @classmethod
     def encode_text(cls, encoders: Any, text: str, dtype: torch.dtype) -> Embeds:

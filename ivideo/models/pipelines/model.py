@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ivideo.core.sampler import Denoise
 from ivideo.errors import UsageError
-from ivideo.models.contract import ClipRequest, TextToVideoModel
+from ivideo.models.contract import ClipRequest, TextToVideoModel, one_each
 from ivideo.models.loading import explain_damage
 from ivideo.models.lora import load_lora, lora_parameters, save_lora
 from ivideo.models.pipelines.lora_formats import load_lora_file, write_formats
@@ -71,7 +71,6 @@ class PipelineModel(TextToVideoModel):
     }  # a pipeline's name of an embedding -> the network's
     FRAMES_PER_LATENT: ClassVar[int] = 4
     SIZE: ClassVar[tuple[int, int]]  # height and width where nobody says them
-    HAS_NEGATIVE: ClassVar[bool] = True  # guidance by a second branch
     ELSEWHERE: ClassVar[Mapping[str, str]] = {}  # parts that a pipeline's folder may lack -> a location that has them
     ENCODERS_NEED: ClassVar[tuple[str, ...]] = ()  # networks that the pipeline asks for even to encode text
     VAE_DTYPE: ClassVar[torch.dtype | None] = None  # None: that of the network
@@ -208,22 +207,22 @@ class PipelineModel(TextToVideoModel):
 
     # Text
 
-    def encode_prompts(self, prompts: Sequence[str], negative_prompt: str = "") -> PromptConditioning:
+    def encode_prompts(self, prompts: Sequence[str], negative_prompt: str | Sequence[str] = "") -> PromptConditioning:
         """Their embeddings, padded to the same length, in the network's type and on its device."""
-        missing = [text for text in (*prompts, negative_prompt) if text not in self.texts]
-        if missing and (missing[0] != negative_prompt or self.HAS_NEGATIVE):
+        negatives = one_each(negative_prompt, prompts) if self.has_negative else []
+        if missing := [text for text in (*prompts, *negatives) if text not in self.texts]:
             raise ValueError(f"the text encoders have gone before they saw {missing[0]!r}")
         text = self.to_network(stack([pad(self.texts[prompt]) for prompt in prompts]))
-        if not self.HAS_NEGATIVE:
+        if not self.has_negative:
             return PromptConditioning(text, None)
-        return PromptConditioning(text, self.to_network(stack([pad(self.texts[negative_prompt])] * len(prompts))))
+        return PromptConditioning(text, self.to_network(stack([pad(self.texts[negative]) for negative in negatives])))
 
     def to_network(self, embeds: Embeds) -> Embeds:
         """Embeddings in the network's type, masks as they are, on its device."""
         dtype = self.dtype
         return {name: one.to(self.device, dtype if one.is_floating_point() else None) for name, one in embeds.items()}
 
-    def encode_once(self, prompts: Sequence[str], negative_prompt: str = "") -> None:
+    def encode_once(self, prompts: Sequence[str], negative_prompt: str | Sequence[str] = "") -> None:
         """Nothing is left to do: they were encoded before the network was loaded."""
 
     def find_prompt_problems(self, prompt: str) -> list[str]:

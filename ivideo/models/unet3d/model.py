@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint as checkpoint_call
 
 from ivideo.errors import UsageError
-from ivideo.models.contract import TextToVideoModel
+from ivideo.models.contract import TextToVideoModel, one_each
 from ivideo.models.unet3d.authors_weights import load_adapter, save_adapter
 from ivideo.models.unet3d.blocks import checkpoint_blocks
 from ivideo.models.unet3d.schedule import DDIMStepper
@@ -108,19 +108,20 @@ class UNet3DModel(TextToVideoModel):
         """DDIM over the model's own betas and spacing."""
         return DDIMStepper(self.scheduler, num_inference_steps)
 
-    def encode_once(self, prompts: Sequence[str], negative_prompt: str = "") -> None:
+    def encode_once(self, prompts: Sequence[str], negative_prompt: str | Sequence[str] = "") -> None:
         """Drop the text encoder, a quarter of ModelScope's weights; from then on `encode_prompts` looks prompts up."""
-        for prompt in dict.fromkeys(prompts):
-            self._known_embeds[prompt], self._known_embeds[negative_prompt] = self._encode_text(
-                [prompt, negative_prompt]
-            )
+        for prompt, negative in dict.fromkeys(zip(prompts, one_each(negative_prompt, prompts), strict=True)):
+            self._known_embeds[prompt], self._known_embeds[negative] = self._encode_text([prompt, negative])
         self.text_encoder = None
 
-    def encode_prompts(self, prompts: Sequence[str], negative_prompt: str = "") -> Conditioning:
-        """Text embeddings; those of the negative prompt are the same for all."""
-        embeds = self._encode_text([*prompts, negative_prompt])
-        negative = embeds[-1:].expand(len(prompts), -1, -1)
-        return Conditioning(embeds[:-1], negative)
+    def encode_prompts(self, prompts: Sequence[str], negative_prompt: str | Sequence[str] = "") -> Conditioning:
+        """Text embeddings; a negative prompt that several share is encoded once."""
+        negatives = one_each(negative_prompt, prompts)
+        places = {text: len(prompts) + place for place, text in enumerate(dict.fromkeys(negatives))}
+        embeds = self._encode_text([*prompts, *places])
+        if len(places) == 1:
+            return Conditioning(embeds[:-1], embeds[-1:].expand(len(prompts), -1, -1))
+        return Conditioning(embeds[: len(prompts)], embeds[[places[text] for text in negatives]])
 
     @torch.no_grad()
     def _encode_text(self, texts: list[str]) -> Tensor:

@@ -17,7 +17,7 @@ from examples.study.rendered_clips import render_clips
 from examples.study.trainings import Workspace, spell_command, train_and_describe
 from ivideo.errors import IvideoError
 from ivideo.files.records import read_json_lines
-from ivideo.inputs.prompts import read_source
+from ivideo.inputs.clip_lists import read_source
 from ivideo.progress import Silence
 from ivideo.rewards.registry import load_rewards
 

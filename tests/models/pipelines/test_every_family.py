@@ -234,7 +234,7 @@ def test_guidance_in_one_forward_or_two_is_the_same(name: str, open_tiny: Any) -
     model = open_tiny(name)
     latents, conditioning = (
         draw_latents(model, name).repeat(2, 1, 1, 1, 1),
-        model.encode_prompts([PROMPT, "two birds"], NEGATIVE),
+        model.encode_prompts([PROMPT, "two birds"], [NEGATIVE, PROMPT]),
     )
     timestep = model.stepper(4, tuple(latents.shape[1:])).timesteps[1]
     with torch.no_grad():

@@ -93,12 +93,15 @@ def test_prompts_are_encoded_one_by_one_as_in_a_batch(tiny):
         torch.testing.assert_close(together.prompt_embeds[row], alone.prompt_embeds[0])
     negative = tiny.encode_prompts(["an owl"]).prompt_embeds[0]
     torch.testing.assert_close(together.negative_prompt_embeds, negative.expand(2, -1, -1))
+    own = tiny.encode_prompts([*PROMPTS, "a cow"], ["an owl", "", "an owl"]).negative_prompt_embeds
+    for row, expected in zip(own, (negative, tiny.encode_prompts([""]).prompt_embeds[0], negative), strict=True):
+        torch.testing.assert_close(row, expected)
     assert not together.prompt_embeds.requires_grad
 
 
 def test_prompts_that_are_encoded_once_need_no_text_encoder(tiny):
     first, second = (tiny.encode_prompts([prompt], "an owl") for prompt in PROMPTS)
-    tiny.encode_once(PROMPTS, "an owl")
+    tiny.encode_once(PROMPTS, ["an owl"] * 2)
     assert tiny.text_encoder is None
     for prompt, expected in zip(PROMPTS, (first, second), strict=True):
         found = tiny.encode_prompts([prompt], "an owl")
