@@ -23,7 +23,7 @@ def test_the_streams_gradient_is_that_of_the_whole_decode(name: str, open_tiny: 
         model.decode_frames(leaf, drawn, recompute=recompute).double().square().sum().backward()
         gradients.append(leaf.grad)
     leaf = latents.clone().requires_grad_()
-    video = (model.decode(model.denormalise(leaf)) / 2 + 0.5).clamp(0, 1)
+    video = (model.decode(model.vae, model.denormalise(leaf)) / 2 + 0.5).clamp(0, 1)
     video[:, :, drawn[0]].float().double().square().sum().backward()
     for gradient in gradients:
         assert torch.allclose(gradient, leaf.grad, rtol=1e-4, atol=1e-5)
