@@ -20,7 +20,7 @@ COLUMNS = (
     "win_share sign_p sign_p_corrected wilcoxon_p wilcoxon_p_corrected effect_size judge"
 ).split()
 CHANGES = ("change", "95 % interval", "w/t/l", "p sign", "p rank", "d_z")
-KINDS = {"both good": "both_good", "same": "same", "both bad": "both_bad"}
+KINDS = ("both_good", "same", "both_bad")
 PAIRS = inspect.Parameter(
     "pairs",
     inspect.Parameter.KEYWORD_ONLY,
@@ -210,6 +210,7 @@ def print_preference(preference: Mapping[str, Any], names: Sequence[str]) -> Non
     """What people liked better: each pair's shares, and everyone's strength where there are three or more."""
     for pair in preference["pairs"]:
         print_pair(pair, names, preference["num_raters"])
+    typer.echo("g/s/b: ties because both are good, both are the same, both are bad\n")
     fitted = {name: strengths for name, strengths in preference["strengths"].items() if strengths}
     if len(names) > 2:
         lines = {name: [show_strength(one[i]) for one in fitted.values()] for i, name in enumerate(names)}
@@ -223,14 +224,14 @@ def print_pair(pair: Mapping[str, Any], names: Sequence[str], num_raters: int) -
     lines = {
         name: [
             *(show_share(question["shares"][side], question["ci"][side]) for side in ("b", "tie", "a")),
-            "/".join(str(question["counts"][kind]) for kind in KINDS.values()),
+            "/".join(str(question["counts"][kind]) for kind in KINDS),
             str(question["num_votes"]),
             "" if question["agreement"]["alpha"] is None else f"{question['agreement']['alpha']:.2f}",
         ]
         for name, question in pair["questions"].items()
         if question
     }
-    columns = [b, "tie", a, "/".join(KINDS), "votes", "alpha"]
+    columns = [b, "tie", a, "g/s/b", "votes", "alpha"]
     print_block(f"{b} against {a}, by {num_raters} people", columns, lines, head="question")
 
 

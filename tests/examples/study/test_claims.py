@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from examples.study.claims import FAILS, HOLDS, MISSING, OPEN, all_of, check_claims, is_above, is_below
+from examples.study.claims import FAILS, HOLDS, MISSING, OPEN, all_of, check_claims, is_above, is_below, show
 from examples.study.plan import (
     ACTING,
     ATTENUATIONS,
@@ -29,7 +29,7 @@ NOISE = (-0.004, 0.002, 0.001, -0.001, 0.003, -0.002, 0.004, -0.003)
 
 
 def keep(values: float) -> dict[str, Any]:
-    return {metric: {"prompts": PROMPTS, "values": [values + noise for noise in NOISE]} for metric in METRICS}
+    return {metric: {"prompts": PROMPTS, "values": [values * (1 + noise) for noise in NOISE]} for metric in METRICS}
 
 
 def make_course(*means: float) -> list[dict[str, Any]]:
@@ -38,7 +38,7 @@ def make_course(*means: float) -> list[dict[str, Any]]:
         {
             "step": 16 * i,
             "evaluations": 160 * i,
-            "by_prompt": {metric: [mean + i * noise for noise in NOISE] for metric in METRICS},
+            "by_prompt": {metric: [mean * (1 + i * noise) for noise in NOISE] for metric in METRICS},
         }
         for i, mean in enumerate(means)
     ]
@@ -73,7 +73,11 @@ def findings(found: dict[str, Any]) -> dict[str, str]:
 
 
 def test_an_interval_decides_and_nothing_less() -> None:
-    above, below, both = (paired_difference([0.0, 0.0], changes) for changes in ([1.0, 2.0], [-1.0, -2.0], [-1.0, 1.0]))
+    ups, changing = [1.0, 1.2, 1.4, 1.6, 1.8], [-1.0, -0.5, 0.0, 0.5, 1.0]
+    above, below, both, unknown = (
+        paired_difference([0.0] * len(changes), changes) for changes in (ups, [-up for up in ups], changing, [1.0] * 5)
+    )
+    assert (is_above(unknown), is_below(unknown), show(unknown)) == (OPEN, OPEN, "+1.000")
     assert [is_above(one) for one in (above, below, both)] == [HOLDS, FAILS, OPEN]
     assert [is_below(one) for one in (above, below, both)] == [FAILS, HOLDS, OPEN]
     assert is_above(above, bound=3.0) == FAILS
