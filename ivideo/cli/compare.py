@@ -27,7 +27,11 @@ PAIRS = inspect.Parameter(
     default="first",
     annotation=Annotated[
         Literal["first", "all"],
-        typer.Option("--pairs", help="Whom people see beside whom: each one and the first, or every pair."),
+        typer.Option(
+            "--pairs",
+            help="Whom people see on that page: each one beside the first, or every pair. Default: first.",
+            show_default=False,
+        ),
     ],
 )
 

@@ -357,7 +357,7 @@ def test_formats(compared, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     assert {"mine against base", "strong against base"} < {*lines}
     assert lines[-2:] == ["reward: emoji preference (simulated)", "emoji-clip: emoji CLIP, cosine"]
     shown = [line.split() for line in lines if line.startswith("flicker")]
-    assert [len(cells) for cells in shown] == [7, 9, 9]
+    assert [len(cells) for cells in shown] == [7, 7, 7]  # of 2 prompts there is no interval
     changes = [f"{one['difference']:+.4f}" for one in comparisons_of(results, "flicker")]
     assert [cells[1] for cells in shown[1:]] == changes
 
