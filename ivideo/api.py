@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, get_args
 
 from ivideo.config.keywords import FinetuneKeywords, GenerationKeywords, ScoreKeywords
 from ivideo.config.parts import DtypeName, FamilyKeywords
@@ -200,6 +200,7 @@ def compare(
     output: PathLike | None = None,
     lora_scale: float | Sequence[float] | None = None,
     with_rating_page: bool = False,
+    pairs: Literal["first", "all"] = "first",
     ratings: Sequence[PathLike] = (),
     config: PathLike | None = None,
     command: str | None = None,
@@ -215,6 +216,7 @@ def compare(
         output: folder for videos, pictures, results and report; videos that lie there already are not made again.
         lora_scale: multiplies the effect of adapters, 1 by default; with several each adapter takes part once a scale.
         with_rating_page: whether `rate.html` is written, on which people rate the clips blindly.
+        pairs: which candidates meet on that page: each one the first, or `all` of them each other.
         ratings: what that page saved in an earlier call with this output: files, or folders of them.
         config: TOML file of settings.
         command: what results.json says was asked for; default: this call.
@@ -241,6 +243,7 @@ def compare(
         num_seeds=num_seeds,
         output=_path(output),
         with_rating_page=with_rating_page,
+        pairs=pairs,
         ratings=[Path(path) for path in ratings],
         command=command or f"ivideo.compare({', '.join(map(repr, names))}, ...)",
         progress=progress,

@@ -8,7 +8,7 @@ from typing import Any
 
 from ivideo.metrics.statistics import PairedDifference, paired_difference
 
-from .claims import MOST_MOTION_LOST
+from .claims import HOLDS, MOST_MOTION_LOST, is_above, is_below
 from .plan import PRESET_TABLES, PRESETS, SEGMENTS, SWEEPS, Sweep, all_trainings
 from .results import TIMINGS, Results, by_prompt, compare, values_at
 
@@ -32,7 +32,7 @@ class Trial:
     @property
     def wins(self) -> bool:
         """Whether it should take the usual one's place: better by more than chance, and nothing is lost."""
-        return self.gain.ci_low > 0 and not self.lost
+        return is_above(self.gain) == HOLDS and not self.lost
 
     @property
     def outcome(self) -> str:
@@ -112,7 +112,7 @@ def find_losses(base: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
         for metric, title in ACCURACY_TITLES.items():
             if base[split].get(metric, {}).get("values"):  # else its captions name nothing of that kind
                 change = compare(base[split], other[split], metric)
-                if change.ci_high < 0:
+                if is_below(change) == HOLDS:
                     lost.append(f"{title} {100 * change.difference:+.1f} points ({split})")
     return lost
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,14 +50,23 @@ class Finding:
     evidence: str = ""
 
 
+def ends_of(change: PairedDifference) -> tuple[float, float]:
+    """Both ends of an interval; where there is none, it may be anything."""
+    if change.ci_low is None or change.ci_high is None:
+        return -math.inf, math.inf
+    return change.ci_low, change.ci_high
+
+
 def is_above(change: PairedDifference, bound: float = 0.0) -> str:
     """Whether a difference lies above a bound: with its whole interval, with none of it, or it can't be told."""
-    return HOLDS if change.ci_low > bound else FAILS if change.ci_high < bound else OPEN
+    low, high = ends_of(change)
+    return HOLDS if low > bound else FAILS if high < bound else OPEN
 
 
 def is_below(change: PairedDifference, bound: float = 0.0) -> str:
     """Likewise below."""
-    return HOLDS if change.ci_high < bound else FAILS if change.ci_low > bound else OPEN
+    low, high = ends_of(change)
+    return HOLDS if high < bound else FAILS if low > bound else OPEN
 
 
 def all_of(words: Sequence[str]) -> str:
@@ -66,12 +76,19 @@ def all_of(words: Sequence[str]) -> str:
 
 def show(change: PairedDifference, digits: int = 3) -> str:
     """A difference with its interval."""
-    return f"{change.difference:+.{digits}f} [{change.ci_low:+.{digits}f}, {change.ci_high:+.{digits}f}]"
+    return show_ends(change, lambda value: f"{value:+.{digits}f}")
 
 
 def show_points(change: PairedDifference) -> str:
     """A difference of shares in points, with its interval."""
-    return f"{100 * change.difference:+.1f} [{100 * change.ci_low:+.1f}, {100 * change.ci_high:+.1f}]"
+    return show_ends(change, lambda value: f"{100 * value:+.1f}")
+
+
+def show_ends(change: PairedDifference, show_one: Callable[[float], str]) -> str:
+    """A difference and both ends of its interval; alone where it has none, because every prompt changes as much."""
+    if change.ci_low is None or change.ci_high is None:
+        return show_one(change.difference)
+    return f"{show_one(change.difference)} [{show_one(change.ci_low)}, {show_one(change.ci_high)}]"
 
 
 def check_claims(results: Results) -> list[Finding]:
@@ -172,8 +189,7 @@ def keeps_motion(results: Results) -> Finding:
     changes = by_split(results, (table, "base"), (table, "pooled"), "motion")
     words = [is_above(change, -MOST_MOTION_LOST * change.mean_a) for change in changes.values()]
     evidence = "; ".join(
-        f"{SPLIT_NAMES[split]} {change.difference / change.mean_a:+.0%} "
-        f"[{change.ci_low / change.mean_a:+.0%}, {change.ci_high / change.mean_a:+.0%}]"
+        f"{SPLIT_NAMES[split]} {show_ends(change, lambda value, mean=change.mean_a: f'{value / mean:+.0%}')}"
         for split, change in changes.items()
     )
     return Finding(claim_of(keeps_motion), all_of(words), evidence)

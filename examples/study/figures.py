@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .claims import final_change
+from .claims import ends_of, final_change
 from .plan import DRAFT, INSTRUCT, STRENGTHS, Sweep
 from .results import Results
 
@@ -70,7 +70,8 @@ def draw_sweep(results: Results, sweep: Sweep, path: Path) -> None:
     for axes, (metric, unit) in zip(panels, {"reward": "", "motion": ", pixels a frame"}.items(), strict=True):
         changes = [final_change(results, sweep.base, sweep.trainings[label], metric) for label in labels]
         middles = np.array([change.difference for change in changes])
-        ends = np.array([[change.difference - change.ci_low, change.ci_high - change.difference] for change in changes])
+        reach = np.array([np.abs(np.subtract(ends_of(change), change.difference)) for change in changes])
+        ends = np.where(np.isfinite(reach), reach, 0.0)  # a point where there is no interval
         axes.errorbar(middles, range(len(labels)), xerr=ends.T, fmt="o", color=COLOURS[0], capsize=3)
         axes.axvline(0, color="#9aa0a6", linewidth=0.8)
         axes.locator_params(axis="x", nbins=6)

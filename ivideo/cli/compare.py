@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Unpack
+from typing import Annotated, Any, Literal, Unpack
 
 import typer
 
 from ivideo.cli import options as o
-from ivideo.cli.output import Records, Reporter, chosen_format, known_errors, print_json
+from ivideo.cli.output import Records, Reporter, chosen_format, known_errors, print_json, show_interval
 from ivideo.config.fields import Panel
 from ivideo.config.keywords import GenerationKeywords
 from ivideo.config.settings import GenerationSettings
 
 COLUMNS = (
-    "metric contestant baseline mean_a std_a mean_b std_b difference ci_low ci_high n wins ties losses win_share "
-    "sign_p sign_p_corrected wilcoxon_p wilcoxon_p_corrected effect_size judge"
+    "metric contestant baseline mean_a std_a mean_b std_b difference ci_low ci_high n num_left_out wins ties losses "
+    "win_share sign_p sign_p_corrected wilcoxon_p wilcoxon_p_corrected effect_size judge"
 ).split()
 CHANGES = ("change", "95 % interval", "w/t/l", "p sign", "p rank", "d_z")
+KINDS = ("both_good", "same", "both_bad")
+PAIRS = inspect.Parameter(
+    "pairs",
+    inspect.Parameter.KEYWORD_ONLY,
+    default="first",
+    annotation=Annotated[
+        Literal["first", "all"],
+        typer.Option(
+            "--pairs",
+            help="Whom people see on that page: each one beside the first, or every pair. Default: first.",
+            show_default=False,
+        ),
+    ],
+)
 
 
 @known_errors
-@o.with_settings(GenerationSettings)
+@o.with_settings(GenerationSettings, also=[PAIRS])
 def compare_cli(
     context: typer.Context,
     candidates: Annotated[
@@ -61,7 +76,10 @@ def compare_cli(
     ratings: Annotated[
         list[Path] | None,
         typer.Option(
-            "--ratings", metavar="FILE", help="What people saved on that page, again for each, or a folder of them."
+            "--ratings",
+            metavar="FILE",
+            help="What people saved on that page, again for each, or a folder of them; also written as ratings.csv and "
+            "as winners and losers for other trainers (rated_pairs).",
         ),
     ] = None,
     lora_scale: Annotated[
@@ -80,8 +98,9 @@ def compare_cli(
     """Hold candidates against the first one, and say how sure the differences are.
 
     Everyone gets the same prompts and seeds. For each metric: means, the paired
-    difference with a 95 % bootstrap interval over prompts, prompts won, tied and
-    lost with an exact sign test, Wilcoxon's test (rank), the effect size (d_z).
+    difference with a 95 % interval over prompts (studentised bootstrap; bold
+    where it leaves out zero, none below 5 prompts), prompts won, tied and lost
+    with an exact sign test, Wilcoxon's test (rank), the effect size (d_z).
     Each p is corrected for the number of metrics and candidates (Holm).
     A frozen clip has perfect flicker: read it beside the motion.
 
@@ -150,62 +169,99 @@ def print_tables(results: Mapping[str, Any]) -> None:
     counts = f"{num_prompts} prompt{'s'[: num_prompts > 1]}, clips of each: {len(results['rows'])}"
     print_block(f"means ± deviation over {counts}", names, means)
     for b in range(1, len(names)):
-        changes = {labels[one["metric"]]: describe_change(one) for one in results["comparisons"] if one["b"] == b}
-        print_block(f"{names[b]} against {names[0]}", CHANGES, changes)
-    for pair in (results["preference"] or {}).get("pairs", ()):
-        print_preference(pair, names, results["preference"]["num_raters"])
+        compared = [one for one in results["comparisons"] if one["b"] == b]
+        changes = {labels[one["metric"]]: describe_change(one) for one in compared}
+        sure = [labels[one["metric"]] for one in compared if is_sure(one)]
+        print_block(f"{names[b]} against {names[0]}", CHANGES, changes, bold=sure)
+    if results["preference"]:
+        print_preference(results["preference"], names)
     typer.echo(
         "w/t/l: prompts won, tied, lost; p of the sign and of Wilcoxon's test, after Holm; d_z: size of the effect"
     )
+    if any(one["ci_low"] is None for one in results["comparisons"]):
+        typer.echo("none: there is no interval below 5 prompts, or where the differences do not vary")
     typer.echo(f"reward: {results['judge']}")
     for name, label in list(results["judges"].items())[1:]:
         typer.echo(f"{name}: {label}")
 
 
-def print_block(title: str, columns: Sequence[str], lines: Mapping[str, Sequence[str]]) -> None:
+def print_block(
+    title: str,
+    columns: Sequence[str],
+    lines: Mapping[str, Sequence[str]],
+    *,
+    head: str = "metric",
+    bold: Collection[str] = (),
+) -> None:
     """A table under a title, with a metric a line; where it is too narrow, names are folded and numbers are not."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("metric", overflow="fold")
+    table.add_column(head, overflow="fold")
     for column in columns:
         table.add_column(column, justify="right", no_wrap=column in CHANGES, overflow="fold")
     for metric, cells in lines.items():
-        table.add_row(metric, *cells)
+        table.add_row(metric, *cells, style="bold" if metric in bold else None)
     console = Console(markup=False, highlight=False)
     console.print(title, style="bold")
     console.print(table)
     console.print()
 
 
-def print_preference(pair: Mapping[str, Any], names: Sequence[str], num_raters: int) -> None:
-    """What people liked better, each share with its interval, and how far they agreed."""
+def print_preference(preference: Mapping[str, Any], names: Sequence[str]) -> None:
+    """What people liked better: each pair's shares, and everyone's strength where there are three or more."""
+    for pair in preference["pairs"]:
+        print_pair(pair, names, preference["num_raters"])
+    typer.echo("g/s/b: ties because both are good, both are the same, both are bad\n")
+    fitted = {name: strengths for name, strengths in preference["strengths"].items() if strengths}
+    if len(names) > 2:
+        lines = {name: [show_strength(one[i]) for one in fitted.values()] for i, name in enumerate(names)}
+        title = f"Bradley-Terry strengths against {names[0]}, log of the odds"
+        print_block(title, list(fitted), lines, head="candidate")
+
+
+def print_pair(pair: Mapping[str, Any], names: Sequence[str], num_raters: int) -> None:
+    """The shares of a pair's votes, each with its interval, how ties were meant, and how far people agreed."""
     a, b = names[pair["a"]], names[pair["b"]]
-    answered = {name: question for name, question in pair["questions"].items() if question}
     lines = {
         name: [
             *(show_share(question["shares"][side], question["ci"][side]) for side in ("b", "tie", "a")),
+            "/".join(str(question["counts"][kind]) for kind in KINDS),
             str(question["num_votes"]),
             "" if question["agreement"]["alpha"] is None else f"{question['agreement']['alpha']:.2f}",
         ]
-        for name, question in answered.items()
+        for name, question in pair["questions"].items()
+        if question
     }
-    print_block(f"{b} against {a}, by {num_raters} people", [b, "tie", a, "votes", "alpha"], lines)
+    columns = [b, "tie", a, "g/s/b", "votes", "alpha"]
+    print_block(f"{b} against {a}, by {num_raters} people", columns, lines, head="question")
 
 
-def show_share(share: float, interval: Sequence[float]) -> str:
-    """A share with its interval, in percent: "70 % (60 to 80)"."""
-    low, high = (f"{100 * end:.0f}" for end in interval)
-    return f"{100 * share:.0f} % ({low} to {high})"
+def show_share(share: float, interval: Sequence[float | None]) -> str:
+    """A share with its interval, in percent: "70 % (60 to 80)"; without one "70 %"."""
+    ends = [f"{100 * end:.0f}" for end in interval if end is not None]
+    return f"{100 * share:.0f} %" + (f" ({' to '.join(ends)})" if ends else "")
+
+
+def show_strength(one: Mapping[str, float | None]) -> str:
+    """A strength with its interval: "+0.69 (+0.21 to +1.20)"; nothing where no votes link it with the first one."""
+    ends = [f"{one[end]:+.2f}" for end in ("ci_low", "ci_high") if one[end] is not None]
+    shown = "" if one["strength"] is None else f"{one['strength']:+.2f}"
+    return shown + (f" ({' to '.join(ends)})" if ends else "")
+
+
+def is_sure(one: Mapping[str, Any]) -> bool:
+    """Whether a comparison has an interval that leaves out zero."""
+    return one["ci_low"] is not None and (one["ci_low"] > 0 or one["ci_high"] < 0)
 
 
 def describe_change(one: Mapping[str, Any]) -> list[str]:
     """A comparison as the cells of `CHANGES`."""
     return [
         f"{one['difference']:+.4f}",
-        f"{one['ci_low']:+.4f} to {one['ci_high']:+.4f}",
+        show_interval(one),
         f"{one['wins']}/{one['ties']}/{one['losses']}",
         show_p(one["sign_p_corrected"]),
         show_p(one["wilcoxon_p_corrected"]),

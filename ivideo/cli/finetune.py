@@ -10,7 +10,7 @@ from typing import Annotated, Any, Unpack
 import typer
 
 from ivideo.cli import options as o
-from ivideo.cli.output import Records, Reporter, format_seconds, known_errors
+from ivideo.cli.output import Records, Reporter, format_seconds, known_errors, show_interval
 from ivideo.config.fields import Panel
 from ivideo.config.keywords import FinetuneKeywords
 from ivideo.config.parts import REWARDS_HELP
@@ -129,7 +129,7 @@ def describe_run(summary: dict[str, Any]) -> list[str]:
         further = {name: change for name, change in summary["heldout_rewards"].items() if name != summary["reward"]}
         for name, change in {"reward": changes["reward"], **further, "motion": changes["motion"]}.items():
             values = f"{change['mean_a']:9.4f}{change['mean_b']:9.4f}{change['difference']:+9.4f}"
-            lines.append(f"{name:10}{values}   {change['ci_low']:+.4f} to {change['ci_high']:+.4f}")
+            lines.append(f"{name:10}{values}   {show_interval(change)}")
         lines += [f"{name}: {summary['judges'][name]}" for name in further]
     if summary["evaluations"]:
         lines.append(f"{'chosen':10}{describe_choice(summary)}")

@@ -57,11 +57,14 @@ ConfigOpt = Annotated[
 ]
 
 
-def with_settings(kind: type[Settings], **helps: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_settings(
+    kind: type[Settings], also: Sequence[inspect.Parameter] = (), **helps: str
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command an option for each setting, in place of its `**settings`; it gets those that were given.
 
     Args:
         kind: whose settings.
+        also: further options, which the command gets among its `**settings`.
         helps: by setting, what the option says where that is not what the field says.
     """
     settings = settings_of(kind)
@@ -73,7 +76,7 @@ def with_settings(kind: type[Settings], **helps: str) -> Callable[[Callable[...,
         made = [
             _make_parameter(one, helps.get(name), names, describe_default(kind, one)) for name, one in settings.items()
         ]
-        parameters = sorted([*own, *made], key=_place)
+        parameters = sorted([*own, *also, *made], key=_place)
 
         @functools.wraps(command)
         def run(**values: Any) -> None:

@@ -117,6 +117,11 @@ def shorten(value: Any) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
+def show_interval(change: Mapping[str, Any]) -> str:
+    """The interval of a difference: "+0.0123 to +0.0456", or "none"."""
+    return "none" if change["ci_low"] is None else f"{change['ci_low']:+.4f} to {change['ci_high']:+.4f}"
+
+
 def expand(columns: Sequence[str], record: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
     """Columns and cells of a record: `rewards` becomes a column a further one, none where there is one."""
     further = list(record.get(REWARDS, ()))[1:]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ivideo.comparing.candidates import Candidate, check_distinct, default_prompts, find_provenance
 from ivideo.comparing.pairs import Row, match_folders, plan_clips, plan_rows, read_folder
-from ivideo.comparing.results import describe_results, list_clips, read_ratings
+from ivideo.comparing.rated_pairs import find_winners, write_ratings, write_winners
+from ivideo.comparing.ratings import Vote, describe_votes, read_votes
+from ivideo.comparing.results import describe_results, list_clips
 from ivideo.comparing.videos import VideoMaker, make_videos, name_folders, score_rows
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import IvideoError, UsageError
@@ -21,8 +23,9 @@ from ivideo.inputs.prompts import check_prompts, unique_prompts
 from ivideo.metrics.registry import METRICS
 from ivideo.models.devices import choose_device
 from ivideo.progress import Progress, Silence
+from ivideo.report.answers import Pairs, RatingKey
 from ivideo.report.pages import write_report
-from ivideo.report.rating_page import identify_study, read_key, write_rating_page
+from ivideo.report.rating_page import identify_study, write_rating_page
 from ivideo.rewards.registry import load_rewards
 from ivideo.video.writer import NO_ENCODER, can_write_mp4, check_video_format, default_suffix
 
@@ -35,6 +38,7 @@ def compare(
     num_seeds: int | None = None,
     output: Path | None = None,
     with_rating_page: bool = False,
+    pairs: Pairs = "first",
     ratings: Sequence[Path] = (),
     command: str = "ivideo compare",
     progress: Progress | None = None,
@@ -49,14 +53,15 @@ def compare(
     What comes back is the object of results.json, see `describe_results`.
 
     Raises:
-        UsageError: a candidate twice, seeds where folders say them, ratings without an output, or a rating page
-            without an encoder.
+        UsageError: a candidate twice, seeds where folders say them, ratings without an output, a rating page
+            without an encoder, or pairs without a rating page.
         IvideoError: nothing to pair, or bad input.
     """
     progress = progress or Silence()
     check_asked(candidates, prompts, num_seeds)
     check_output(output, candidates, settings)
-    preference = join_ratings(output, ratings, with_rating_page)
+    check_rating(output, ratings, with_rating_page, pairs)
+    rated = join_ratings(output, ratings)
     scoring, names = settings[1], [one.name for one in candidates]
     provenances = {i: find_provenance(one, settings[i]) for i, one in enumerate(candidates) if not one.folder}
     check_distinct(candidates, provenances)
@@ -78,47 +83,68 @@ def compare(
 
         scored = score_rows(rows, find_videos, rewards, scoring, names=names, output=output, progress=progress)
     results = describe_results(candidates, settings, rewards, scored, command=command, root=output)
+    tell_of_left_out(results, progress)
     if output is not None:
-        results["preference"] = preference
-        write_results(output, results, with_rating_page=with_rating_page, seed=scoring.seed)
+        if rated:
+            add_ratings(output, results, *rated, progress)
+        write_results(output, results)
+        if with_rating_page:
+            write_rating_page(output, results, seed=scoring.seed, pairs=pairs)
     return results
 
 
-def join_ratings(output: Path | None, ratings: Sequence[Path], with_rating_page: bool) -> dict[str, Any] | None:
-    """What people said of the clips of an earlier call; None where nobody was asked.
+def check_rating(output: Path | None, ratings: Sequence[Path], with_rating_page: bool, pairs: str) -> None:
+    """Hold what is asked of people against itself.
 
     Raises:
-        UsageError: there is no output, no encoder for the page's videos, or there are no answers.
-        IvideoError: a file that holds no answers to that call's rating page.
+        UsageError: there is no output, no encoder for the page's videos, or pairs without a page.
     """
+    if pairs not in get_args(Pairs):
+        raise UsageError(f"`pairs` {pairs}: must be {' or '.join(get_args(Pairs))}")
+    if pairs != "first" and not with_rating_page and not ratings:
+        raise UsageError(f"`pairs` {pairs} is of the rating page: add `with_rating_page` True")
     if output is None and (ratings or with_rating_page):
         raise UsageError("people rate clips that are kept: give their folder by `output`")
     if with_rating_page and not can_write_mp4():
         raise UsageError(f"people rate mp4 videos, and {NO_ENCODER}")
+
+
+def join_ratings(output: Path | None, ratings: Sequence[Path]) -> tuple[RatingKey, list[Vote]] | None:
+    """What people said of the clips of an earlier call, with the page's key; None where nobody was asked.
+
+    Raises:
+        UsageError: there are no answers.
+        IvideoError: a file that holds no answers to that call's rating page.
+    """
     if output is None or not ratings:
         return None
     files = [file for path in ratings for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
-    return read_ratings(files, output)
+    return read_votes(files, output)
 
 
-def write_results(output: Path, results: dict[str, Any], *, with_rating_page: bool, seed: int) -> None:
-    """Write results.json, results.csv, report.html and, if wanted, rate.html.
+def add_ratings(
+    output: Path, results: dict[str, Any], key: RatingKey, votes: Sequence[Vote], progress: Progress
+) -> None:
+    """Put what people said into the results, and write it as ratings.csv and as winners and losers.
 
     Raises:
         IvideoError: people rated other clips than these, or a file cannot be written.
     """
-    if results["preference"]:
-        key = read_key(output)
-        if identify_study(output, results, key.seed) != key.study:
-            raise IvideoError(
-                f"the ratings are of other clips than those in {output}: ask for new ones with `with_rating_page`"
-            )
+    if identify_study(output, results, key.seed, key.pairs) != key.study:
+        raise IvideoError(
+            f"the ratings are of other clips than those in {output}: ask for new ones with `with_rating_page`"
+        )
+    results["preference"] = describe_votes(key, votes)
+    write_ratings(output, results, votes)
+    write_winners(output, results, find_winners(votes), progress)
+
+
+def write_results(output: Path, results: dict[str, Any]) -> None:
+    """Write results.json, results.csv and report.html."""
     write_csv(output / "results.csv", *list_clips(results))
     write_json(output / "results.json", results)
     meanings = {name: METRICS[name].meaning for name in results["metrics"] if name in METRICS}
     write_report(output, results, meanings)
-    if with_rating_page:
-        write_rating_page(output, results, seed=seed)
 
 
 def check_asked(candidates: Sequence[Candidate], prompts: Sequence[str] | None, num_seeds: int | None) -> None:
@@ -160,6 +186,15 @@ def tell_of_models(candidates: Sequence[Candidate], settings: Sequence[Generatio
         shown = ", ".join(f"{name}: {model}" for model, name in models.items())
         base = next((own.model for one, own in zip(candidates, settings, strict=True) if one.kind == "model"), None)
         progress.warn(f"adapters of different models ({shown})" + (f"; base is {base}" if base else ""))
+
+
+def tell_of_left_out(results: Mapping[str, Any], progress: Progress) -> None:
+    """Warn of rows that statistics leave out, because a candidate's clip has no number there."""
+    rows = results["rows"]
+    for metric in results["metrics"]:
+        count = sum(any(clip["scores"][metric] is None for clip in row["clips"]) for row in rows)
+        if count:
+            progress.warn(f"{metric}: {count} of {len(rows)} rows have a clip without a number and are left out")
 
 
 def find_rows(

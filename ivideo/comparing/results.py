@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -12,11 +13,8 @@ from ivideo import __version__
 from ivideo.comparing.candidates import Candidate
 from ivideo.comparing.pairs import Row
 from ivideo.config.settings import GenerationSettings
-from ivideo.errors import UsageError
 from ivideo.metrics.paired import Comparison, compare_candidates
 from ivideo.metrics.registry import METRICS, compared
-from ivideo.metrics.statistics import agreement, vote_shares
-from ivideo.report.rating_page import QUESTIONS, Rating, RatingKey, read_answers, read_key
 from ivideo.rewards.mixture import Rewards
 from ivideo.scoring.clips import ClipScore
 
@@ -129,14 +127,19 @@ def describe_row(one: ScoredRow, names: Sequence[str], root: Path | None) -> dic
     clips = [
         {
             "video": path.relative_to(root).as_posix() if root else None,
-            "scores": {name: score[name] for name in names},
+            "scores": {name: _finite(score[name]) for name in names},
             "frame_indices": score.frame_indices,
-            "frame_rewards": score.frame_rewards,
+            "frame_rewards": score.frame_rewards and [_finite(reward) for reward in score.frame_rewards],
         }
         for path, score in zip(one.videos, one.scores, strict=True)
     ]
     picture = one.side_by_side.relative_to(root).as_posix() if root and one.side_by_side else None
     return {"prompt": one.row.prompt, "seed": one.row.seed, "side_by_side": picture, "clips": clips}
+
+
+def _finite(value: Any) -> Any:
+    """None for what is no finite number, which statistics leave out and JSON has no word for."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def list_clips(results: Mapping[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
@@ -148,78 +151,3 @@ def list_clips(results: Mapping[str, Any]) -> tuple[list[str], list[dict[str, An
         for name, clip in zip(names, row["clips"], strict=True)
     ]
     return ["prompt", "seed", "contestant", "video", *results["metrics"]], records
-
-
-OPTIONS = ("b", "tie", "a")
-CONFIDENCE = 0.95
-
-
-def read_ratings(files: Sequence[Path], folder: Path) -> dict[str, Any]:
-    """Join the answers of any number of raters.
-
-    Where a rater (names are the same whatever their case) answered an item more than once, the file that was saved last
-    counts. Intervals are 95 % bootstrap intervals over prompts.
-
-    Args:
-        files: that `rate.html` saved, in any order.
-        folder: where the page and its key were written.
-
-    Raises:
-        UsageError: no files, or no answers in them.
-        IvideoError: one is no answers file, or answers another study or an unknown item; the message names it.
-    """
-    if not files:
-        raise UsageError("no ratings: name the files that the rating page saved")
-    key = read_key(folder)
-    answers = sorted((read_answers(path, key) for path in files), key=lambda one: one.saved_utc)
-    ratings = {
-        (one.rater.casefold(), rating.id): rating
-        for one in answers
-        for rating in one.ratings
-        if rating.quality or rating.alignment
-    }
-    if not ratings:
-        raise UsageError("the ratings hold no answers yet")
-    pairs = sorted({tuple(sorted((item.left, item.right))) for item in key.items.values()})
-    last_words = list(ratings.values())
-    return {
-        "study": key.study,
-        "num_raters": len({rater for rater, _ in ratings}),
-        "num_ratings": len(ratings),
-        "confidence": CONFIDENCE,
-        "pairs": [
-            {"a": a, "b": b, "questions": {name: tally(name, (a, b), last_words, key) for name in QUESTIONS}}
-            for a, b in pairs
-        ],
-    }
-
-
-def tally(question: str, pair: tuple[int, int], ratings: Sequence[Rating], key: RatingKey) -> dict[str, Any] | None:
-    """One question's shares and agreement on one pair of candidates; None where nobody answered.
-
-    Args:
-        question: "quality" or "alignment".
-        pair: candidates a and b.
-        ratings: each rater's last word on each item.
-        key: tells the sides.
-    """
-    by_item: dict[str, list[str]] = {}
-    by_prompt: dict[str, list[str]] = {}
-    for rating in ratings:
-        place, side = key.items[rating.id], getattr(rating, question)
-        if side is None or {place.left, place.right} != {*pair}:
-            continue
-        vote = "tie" if side == "tie" else "ab"[pair.index(getattr(place, side))]
-        by_item.setdefault(rating.id, []).append(vote)
-        by_prompt.setdefault(place.prompt, []).append(vote)
-    if not by_item:
-        return None
-    shares = vote_shares(by_prompt, OPTIONS, confidence=CONFIDENCE)
-    return {
-        "num_votes": sum(map(len, by_item.values())),
-        "num_items": len(by_item),
-        "num_prompts": len(by_prompt),
-        "shares": {option: one.share for option, one in shares.items()},
-        "ci": {option: [one.ci_low, one.ci_high] for option, one in shares.items()},
-        "agreement": asdict(agreement(list(by_item.values()))),
-    }

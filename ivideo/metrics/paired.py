@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ivideo.metrics.intervals import deviation
 from ivideo.metrics.statistics import PairedDifference, Values, group_by_prompt, pair_values, paired_difference
 
 Key = TypeVar("Key")
@@ -48,7 +49,7 @@ def paired_tests(a: Values, b: Values) -> PairedTests:
         b: those of the other; a mapping needs the same prompts, in any order.
 
     Raises:
-        ValueError: no prompts, different prompts, or different numbers of values.
+        ValueError: no prompts, different prompts, different numbers of values, or no finite ones.
     """
     values_a, values_b = pair_values(a, b)
     changes = values_b - values_a
@@ -120,10 +121,8 @@ def cohens_d_z(changes: ArrayLike) -> float | None:
     Source: J. Cohen, "Statistical power analysis for the behavioral sciences", 1988; d_z after Lakens, 2013.
     """
     values = np.asarray(changes, dtype=np.float64)
-    if len(values) < 2:
-        return None
-    spread = float(values.std(ddof=1))
-    return float(values.mean()) / spread if spread > 1e-12 * float(np.abs(values).max()) else None
+    spread = deviation(values)
+    return float(values.mean()) / spread if spread else None
 
 
 def holm(p_values: Mapping[Key, float]) -> dict[Key, float]:
@@ -180,7 +179,7 @@ class Comparison:
         metric: its name.
         a: index of the first candidate, 0.
         b: index of the one that is held against it.
-        difference: means, their difference and its interval.
+        difference: means, their difference and its interval; `num_left_out` counts rows.
         tests: wins of b, ties, losses, p of two tests, effect size.
         sign_p_corrected: the sign test's p after Holm, over all metrics and candidates.
         wilcoxon_p_corrected: Wilcoxon's p, likewise.
@@ -200,14 +199,15 @@ def compare_candidates(
 ) -> tuple[dict[str, list[Mean]], list[Comparison]]:
     """Hold every candidate against the first one by every metric.
 
-    Several clips of a prompt count as one observation, their mean. A row in which a candidate has no value is left out
-    for all of them. Every p is corrected over all metrics and candidates at once, by Holm: prompts "a", "b", "a" with
-    the values 1, 5, 2 of one candidate and 2, 6, 3 of the other give the means 3.25 and 4.25, difference 1 and
-    2 wins, sign_p 0.5; beside a metric of the same p both become 1.
+    Several clips of a prompt count as one observation, their mean. A row in which a candidate has no value, or one that
+    is no finite number, is left out for all of them, and counted. Every p is corrected over all metrics and candidates
+    at once, by Holm: prompts "a", "b", "a" with the values 1, 5, 2 of one candidate and 2, 6, 3 of the other give the
+    means 3.25 and 4.25, difference 1 and 2 wins, sign_p 0.5; beside a metric of the same p both become 1.
 
     Args:
         prompts: (num_rows,), the prompt of each row.
-        values: by metric: for each candidate the values of the rows, in the same order; None where there is none.
+        values: by metric: for each candidate the values of the rows, in the same order; None or NaN where there is
+            none.
 
     Returns:
         Each metric's means, one a candidate; and the comparisons, metric by metric, without the metrics that
@@ -219,9 +219,11 @@ def compare_candidates(
     means: dict[str, list[Mean]] = {}
     comparisons: list[Comparison] = []
     for metric, columns in values.items():
-        sides = _group_complete(prompts, columns)
+        sides, num_left_out = _group_complete(prompts, columns)
         means[metric] = [describe(list(side.values())) for side in sides]
-        comparisons += [_compare(metric, b, sides[0], side) for b, side in enumerate(sides) if b > 0 and len(side) > 0]
+        comparisons += [
+            _compare(metric, b, sides[0], side, num_left_out) for b, side in enumerate(sides) if b > 0 and len(side) > 0
+        ]
     return means, _correct(comparisons)
 
 
@@ -236,16 +238,21 @@ def describe(values: Sequence[float]) -> Mean:
     return Mean(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None)
 
 
-def _group_complete(prompts: Sequence[str], columns: Columns) -> list[dict[str, float]]:
-    """Each candidate's mean of each prompt, over the rows in which all have a value."""
-    rows = [(prompt, row) for prompt, *row in zip(prompts, *columns, strict=True) if None not in row]
-    kept = [prompt for prompt, _ in rows]
-    return [group_by_prompt(kept, [row[i] for _, row in rows]) for i in range(len(columns))]
+def _group_complete(prompts: Sequence[str], columns: Columns) -> tuple[list[dict[str, float]], int]:
+    """Each candidate's mean of each prompt, over the rows in which all have a number; and how many have not."""
+    rows = [(prompt, np.array(row, np.float64)) for prompt, *row in zip(prompts, *columns, strict=True)]  # None: NaN
+    complete = [(prompt, row) for prompt, row in rows if np.isfinite(row).all()]
+    kept = [prompt for prompt, _ in complete]
+    sides = [group_by_prompt(kept, [float(row[i]) for _, row in complete]) for i in range(len(columns))]
+    return sides, len(rows) - len(complete)
 
 
-def _compare(metric: str, b: int, first: Mapping[str, float], other: Mapping[str, float]) -> Comparison:
+def _compare(
+    metric: str, b: int, first: Mapping[str, float], other: Mapping[str, float], num_left_out: int
+) -> Comparison:
+    difference = replace(paired_difference(first, other), num_left_out=num_left_out)
     tests = paired_tests(first, other)
-    return Comparison(metric, 0, b, paired_difference(first, other), tests, tests.sign_p, tests.wilcoxon_p)
+    return Comparison(metric, 0, b, difference, tests, tests.sign_p, tests.wilcoxon_p)
 
 
 def _correct(comparisons: Sequence[Comparison]) -> list[Comparison]:

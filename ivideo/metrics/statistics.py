@@ -11,60 +11,69 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ivideo.metrics.intervals import mean_interval, share_interval
+
 Values: TypeAlias = Mapping[str, float] | Sequence[float]
-"""A candidate's value for each prompt: a mapping from prompt to value, or values in the prompts' order."""
+"""A candidate's value for each prompt: a mapping from prompt to value, or values in the prompts' order.
+
+A prompt that has no finite value on a side is left out."""
 
 
 @dataclass(frozen=True)
 class PairedDifference:
     """Two candidates on the same prompts.
 
-    difference is mean_b - mean_a, ci_low to ci_high its confidence interval, win_share the share of prompts in [0, 1]
-    on which b is higher (a tie counts half), n the number of prompts.
+    Attributes:
+        mean_a: mean of the first one.
+        mean_b: of the other.
+        difference: mean_b - mean_a.
+        ci_low: of its confidence interval; None for fewer than 5 prompts, or where the differences do not vary.
+        ci_high: likewise.
+        win_share: share of prompts in [0, 1] on which b is higher; a tie counts half.
+        n: number of prompts.
+        num_left_out: values that were left out, because one of the two was no number.
     """
 
     mean_a: float
     mean_b: float
     difference: float
-    ci_low: float
-    ci_high: float
+    ci_low: float | None
+    ci_high: float | None
     win_share: float
     n: int
+    num_left_out: int = 0
 
 
 def paired_difference(
     a: Values, b: Values, *, num_resamples: int = 10_000, confidence: float = 0.95, seed: int = 0
 ) -> PairedDifference:
-    """Compare two candidates prompt by prompt, with a percentile bootstrap over prompts.
+    """Compare two candidates prompt by prompt, with a studentised bootstrap over prompts (`mean_interval`).
 
-    difference = mean(b - a); prompts are drawn with replacement num_resamples times, and the interval spans the middle
-    `confidence` of the resampled differences. a = [1, 2, 3, 4] and b = [2, 2, 5, 3] give means 2.5 and 3,
-    difference 0.5 and win share (1 + 0.5 + 1 + 0) / 4 = 0.625. With one prompt the interval is the difference itself.
+    difference = mean(b - a). a = [1, 2, 3, 4] and b = [2, 2, 5, 3] give means 2.5 and 3, difference 0.5 and win share
+    (1 + 0.5 + 1 + 0) / 4 = 0.625, without an interval: 4 prompts are too few.
 
     Args:
         a: values of one candidate.
         b: those of the other; a mapping needs the same prompts, in any order.
         num_resamples: number of bootstrap draws, at least 1.
-        confidence: share of the draws inside the interval, in (0, 1).
+        confidence: share of cases in which the interval is to hold the true difference, in (0, 1).
         seed: of the draws: the same seed gives the same interval.
 
     Raises:
-        ValueError: no prompts, different prompts, or different numbers of values.
+        ValueError: no prompts, different prompts, different numbers of values, or no finite ones.
     """
     values_a, values_b = pair_values(a, b)
     changes = values_b - values_a
-    n = len(changes)
-    draws = np.random.default_rng(seed).integers(0, n, size=(num_resamples, n))
-    tail = (1 - confidence) / 2
-    ci_low, ci_high = np.quantile(changes[draws].mean(axis=1), [tail, 1 - tail])
+    ci_low, ci_high = mean_interval(changes, num_resamples=num_resamples, confidence=confidence, seed=seed)
     return PairedDifference(
         mean_a=float(values_a.mean()),
         mean_b=float(values_b.mean()),
         difference=float(changes.mean()),
-        ci_low=float(ci_low),
-        ci_high=float(ci_high),
+        ci_low=ci_low,
+        ci_high=ci_high,
         win_share=float(((changes > 0) + 0.5 * (changes == 0)).mean()),
-        n=n,
+        n=len(changes),
+        num_left_out=len(a) - len(changes),
     )
 
 
@@ -87,14 +96,14 @@ def group_by_prompt(prompts: Sequence[str], values: Sequence[float]) -> dict[str
 
 
 def pair_values(a: Values, b: Values) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Bring two candidates' values into the same order of prompts: both (n,), float64.
+    """Bring two candidates' values into the same order of prompts: both (n,), float64, finite.
 
     Args:
         a: values of one candidate.
         b: those of the other; a mapping needs the same prompts, in any order.
 
     Raises:
-        ValueError: no prompts, different prompts, or different numbers of values.
+        ValueError: no prompts, different prompts, different numbers of values, or no finite ones.
     """
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         if a.keys() != b.keys():
@@ -104,16 +113,20 @@ def pair_values(a: Values, b: Values) -> tuple[NDArray[np.float64], NDArray[np.f
         raise ValueError("a and b must both be mappings or both be sequences")
     if len(a) != len(b) or len(a) == 0:
         raise ValueError(f"a and b need the same number of values, at least one; got {len(a)} and {len(b)}")
-    return np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    values = np.array([a, b], dtype=np.float64)
+    finite = values[:, np.isfinite(values).all(axis=0)]
+    if not finite.size:
+        raise ValueError("a and b have no prompt on which both are numbers")
+    return finite[0], finite[1]
 
 
 @dataclass(frozen=True)
 class Share:
-    """A share of votes in [0, 1] with the ends of its confidence interval."""
+    """A share of votes in [0, 1] with the ends of its confidence interval; None for fewer than 5 prompts."""
 
     share: float
-    ci_low: float
-    ci_high: float
+    ci_low: float | None
+    ci_high: float | None
 
 
 @dataclass(frozen=True)
@@ -131,25 +144,17 @@ class Agreement:
 
 
 def vote_shares(
-    votes: Mapping[str, Sequence[str]],
-    options: Sequence[str],
-    *,
-    num_resamples: int = 10_000,
-    confidence: float = 0.95,
-    seed: int = 0,
+    votes: Mapping[str, Sequence[str]], options: Sequence[str], *, confidence: float = 0.95
 ) -> dict[str, Share]:
-    """Share of each option among all votes, with a percentile bootstrap over prompts.
+    """Share of each option among all votes, with its interval over prompts (`share_interval`).
 
-    share = votes for the option / all votes. Prompts are drawn with replacement, each with all of its votes, because
-    the votes on one prompt's clips are not independent. {"cat": [b, b, tie], "dog": [a]} gives b 0.5, tie 0.25 and a
-    0.25; the draws cat-cat, cat-dog and dog-dog make b range from 0 to 2/3. With one prompt the interval is the share.
+    share = votes for the option / all votes. {"cat": [b, b, tie], "dog": [a]} gives b 0.5, tie 0.25 and a 0.25. The
+    votes on one prompt's clips are not independent: more raters alone make no interval arbitrarily narrow.
 
     Args:
         votes: the votes on each prompt, by whomever, at least one in all.
         options: what can be voted for.
-        num_resamples: number of bootstrap draws, at least 1.
-        confidence: share of the draws inside the interval, in (0, 1).
-        seed: of the draws: the same seed gives the same interval.
+        confidence: share of cases in which an interval is to hold the true share, in (0, 1).
 
     Raises:
         ValueError: no votes, or one for something else.
@@ -159,12 +164,13 @@ def vote_shares(
         raise ValueError("there are no votes")
     if counts.sum() != sum(map(len, votes.values())):
         raise ValueError(f"votes must be among {list(options)}")
-    draws = np.random.default_rng(seed).integers(0, len(counts), size=(num_resamples, len(counts)))
-    drawn = np.stack([counts[:, column][draws].sum(axis=1) for column in range(len(options))], axis=1)
-    tail = (1 - confidence) / 2
-    lows, highs = np.quantile(drawn / drawn.sum(axis=1, keepdims=True), [tail, 1 - tail], axis=0)
-    shares = counts.sum(axis=0) / counts.sum()
-    return {option: Share(*map(float, row)) for option, *row in zip(options, shares, lows, highs, strict=True)}
+    return {
+        option: Share(
+            float(counts[:, column].sum() / counts.sum()),
+            *share_interval(counts[:, column], counts.sum(axis=1), confidence=confidence),
+        )
+        for column, option in enumerate(options)
+    }
 
 
 def agreement(items: Sequence[Sequence[Hashable]]) -> Agreement:

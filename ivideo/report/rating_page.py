@@ -8,149 +8,52 @@ import random
 import shutil
 import tempfile
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-
-from ivideo.errors import IvideoError
-from ivideo.files.atomic import atomic_folder, explain_os_error, prepare_folder, write_text
+from ivideo.files.atomic import atomic_folder, copy_file, explain_os_error, prepare_folder, write_text
 from ivideo.files.records import write_json
+from ivideo.report.answers import KEY_NAME, Pairs, Placement, RatingKey, name_key, read_key
 from ivideo.report.pages import MAX_EMBEDDED_BYTES, build_page, data_uri
 from ivideo.video.reader import read_video
 from ivideo.video.writer import write_video
-
-KEY_NAME = "rating_key.json"
-QUESTIONS = ("quality", "alignment")
-Side = Literal["left", "tie", "right"]
-M = TypeVar("M", bound=BaseModel)
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Placement(_Strict):
-    """Where an item's clips are: candidates `left` and `right` (indices) of row `row` of the results."""
-
-    row: int = Field(ge=0)
-    prompt: str
-    seed: int | None
-    left: int = Field(ge=0)
-    right: int = Field(ge=0)
-
-
-class RatingKey(_Strict):
-    """What the raters must not see: the placement of each item of a study."""
-
-    schema_version: Literal[1] = 1
-    study: str
-    seed: int
-    contestants: list[str]
-    items: dict[str, Placement]
-
-
-class Rating(_Strict):
-    """One rater's answers on one item; None is not answered. `seconds` is how long the item was on the screen."""
-
-    id: str
-    quality: Side | None
-    alignment: Side | None
-    seconds: float = Field(ge=0)
-
-
-class Answers(_Strict):
-    """One rater's answers file: all that was answered when it was saved."""
-
-    kind: Literal["ivideo-ratings"]
-    schema_version: Literal[1]
-    study: str
-    rater: Annotated[str, AfterValidator(str.strip), Field(min_length=1)]
-    saved: datetime
-    ratings: list[Rating]
-
-    @property
-    def saved_utc(self) -> datetime:
-        """When it was saved; a time without a zone is taken for UTC."""
-        return self.saved if self.saved.tzinfo else self.saved.replace(tzinfo=UTC)
-
-
-def read_key(folder: Path) -> RatingKey:
-    """Read the key that lies beside a rating page.
-
-    Args:
-        folder: where `write_rating_page` wrote.
-
-    Raises:
-        IvideoError: there is none, or it is damaged.
-    """
-    path = folder / KEY_NAME
-    if not path.exists():
-        raise IvideoError(f"{folder} has no {KEY_NAME}: answers are read with the key of the page that they come from")
-    return _read(path, RatingKey, "a key of a rating page")
-
-
-def read_answers(path: Path, key: RatingKey) -> Answers:
-    """Read one rater's answers and hold them against the study's key.
-
-    Args:
-        path: a JSON file that the rating page saved.
-        key: of that page.
-
-    Raises:
-        IvideoError: not such a file, of another study, or it names an item that the study does not have.
-    """
-    answers = _read(path, Answers, "an answers file of a rating page")
-    if answers.study != key.study:
-        raise IvideoError(f"{path} answers another study: {answers.study}, not {key.study}")
-    unknown = next((rating.id for rating in answers.ratings if rating.id not in key.items), None)
-    if unknown is not None:
-        raise IvideoError(f"{path} rates an item that the study does not have: {unknown}")
-    return answers
-
-
-def _read(path: Path, kind: type[M], what: str) -> M:
-    try:
-        return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise explain_os_error("read", path, error) from error
-    except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(map(str, problem["loc"]))
-        raise IvideoError(f"{path} is not {what}: {place + ': ' if place else ''}{problem['msg']}") from None
-    except ValueError as error:
-        raise IvideoError(f"{path} is not {what}: {error}") from None
-
 
 PAGE_NAME = "rate.html"
 VIDEOS_NAME = "rate_videos"
 
 
 def write_rating_page(
-    folder: Path, results: Mapping[str, Any], *, seed: int = 0, max_embedded_bytes: int = MAX_EMBEDDED_BYTES
+    folder: Path,
+    results: Mapping[str, Any],
+    *,
+    seed: int = 0,
+    pairs: Pairs = "first",
+    max_embedded_bytes: int = MAX_EMBEDDED_BYTES,
 ) -> Path:
     """Write `rate.html`, and its key `rating_key.json`, beside the results of a comparison.
 
-    An item is the baseline's clip and another candidate's of the same row, for every row and every other candidate.
-    Items come in a drawn order, and each candidate is on the left as often as on the right (give or take one, over all
-    items). Item names are drawn, and every clip is encoded anew by the same encoder and without metadata, so that
-    nothing in the page tells the sides apart but the pixels. The same results and seed give the same page.
+    An item is two candidates' clips of the same row: of every row and every pair that is asked for. Items come in a
+    drawn order, and of each pair both candidates are on the left as often as on the right (give or take one). Item
+    names are drawn, and every clip is encoded anew by the same encoder and without metadata, so that nothing in the
+    page tells the sides apart but the pixels. The same results, seed and pairs give the same page.
 
     The clips are inside the page while they are small enough together; else they lie in `rate_videos/` beside it, under
-    the drawn names, and are handed out with it. The key stays at home.
+    the drawn names, and are handed out with it. The key stays at home; that of another page becomes
+    `rating_key_STUDY.json`, so that its answers can still be read.
 
     Args:
         folder: where the comparison's videos are; the page is written there.
         results: of the comparison: `contestants`, and `rows` with `prompt`, `seed` and `clips` with a `video` each.
         seed: of order, sides and names.
+        pairs: which candidates meet: each one the first, or all of them each other.
         max_embedded_bytes: how much video the page holds at most.
 
     Raises:
         IvideoError: a video can't be read, or the page can't be written.
     """
-    study = identify_study(folder, results, seed)
-    items = draw_items(results, study)
+    study = identify_study(folder, results, seed, pairs)
+    items = draw_items(results, study, pairs)
     with tempfile.TemporaryDirectory(prefix="ivideo-rate-") as temporary:
         clips = _encode_blind(folder, results, Path(temporary))
         sides = {
@@ -167,7 +70,8 @@ def write_rating_page(
         for name, item in items.items()
     ]
     names = [candidate["name"] for candidate in results["contestants"]]
-    key = RatingKey(study=study, seed=seed, contestants=names, items=items)
+    key = RatingKey(study=study, seed=seed, pairs=pairs, contestants=names, items=items)
+    keep_other_key(folder, study)
     write_json(folder / KEY_NAME, key.model_dump())
     page = build_page(
         "rate.html",
@@ -179,40 +83,51 @@ def write_rating_page(
     return write_text(folder / PAGE_NAME, page)
 
 
-def identify_study(folder: Path, results: Mapping[str, Any], seed: int) -> str:
+def keep_other_key(folder: Path, study: str) -> None:
+    """Give the key of another study, if one lies there, a name of its own: `rating_key_STUDY.json`."""
+    if (folder / KEY_NAME).exists() and (other := read_key(folder)).study != study:
+        copy_file(folder / KEY_NAME, folder / name_key(other.study))
+
+
+def identify_study(folder: Path, results: Mapping[str, Any], seed: int, pairs: Pairs | None) -> str:
     """A name for these clips in this order, 16 hexadecimal digits that change with any of them.
 
     Args:
         folder: that the videos' paths are relative to.
         results: of the comparison.
         seed: of the order.
+        pairs: which candidates meet; None as in `RatingKey`.
     """
     rows = [
         [row["prompt"], row["seed"], *(_hash_file(folder / clip["video"]) for clip in row["clips"])]
         for row in results["rows"]
     ]
-    return hashlib.sha256(json.dumps([seed, rows]).encode()).hexdigest()[:16]
+    about = [seed, rows] if pairs is None else [seed, rows, pairs]
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
 
 
-def draw_items(results: Mapping[str, Any], study: str) -> dict[str, Placement]:
+def draw_items(results: Mapping[str, Any], study: str, pairs: Pairs) -> dict[str, Placement]:
     """Draw order, names and sides of all items: placements by name, in the order in which they are shown.
 
     Args:
         results: of the comparison.
         study: decides the draws.
+        pairs: which candidates meet.
     """
     rng = random.Random(study)
-    pairs = [(row, other) for row in range(len(results["rows"])) for other in range(1, len(results["contestants"]))]
-    rng.shuffle(pairs)
-    is_swapped = [bool(i % 2) for i in range(len(pairs))]
-    rng.shuffle(is_swapped)
-    names = [f"{number:08x}" for number in rng.sample(range(16**8), len(pairs))]
-    items = {}
-    for name, (index, other), swapped in zip(names, pairs, is_swapped, strict=True):
-        row = results["rows"][index]
-        left, right = (other, 0) if swapped else (0, other)
-        items[name] = Placement(row=index, prompt=str(row["prompt"]), seed=row["seed"], left=left, right=right)
-    return items
+    rows = results["rows"]
+    duels = [pair for pair in combinations(range(len(results["contestants"])), 2) if pairs == "all" or pair[0] == 0]
+    placed: list[tuple[int, int, int]] = []
+    for number, (one, other) in enumerate(duels):
+        is_swapped = [(number + i) % 2 == 1 for i in range(len(rows))]
+        rng.shuffle(is_swapped)
+        placed += [(row, other, one) if swapped else (row, one, other) for row, swapped in enumerate(is_swapped)]
+    rng.shuffle(placed)
+    names = [f"{number:08x}" for number in rng.sample(range(16**8), len(placed))]
+    return {
+        name: Placement(row=row, prompt=str(rows[row]["prompt"]), seed=rows[row]["seed"], left=left, right=right)
+        for name, (row, left, right) in zip(names, placed, strict=True)
+    }
 
 
 def _encode_blind(folder: Path, results: Mapping[str, Any], target: Path) -> dict[str, Path]:

@@ -26,8 +26,8 @@ from ivideo.video.writer import write_video
 
 COMPARED = [*compared(), "emoji-clip"]  # the run's second reward model, too
 NUMBERS = (
-    "metric a b mean_a mean_b difference ci_low ci_high n wins ties losses win_share sign_p sign_p_corrected "
-    "wilcoxon_p wilcoxon_p_corrected effect_size"
+    "metric a b mean_a mean_b difference ci_low ci_high n num_left_out wins ties losses win_share sign_p "
+    "sign_p_corrected wilcoxon_p wilcoxon_p_corrected effect_size"
 ).split()
 
 
@@ -99,7 +99,7 @@ def test_the_result_has_every_field_and_holds_together(compared, trained_run: Pa
         assert (one["mean_a"], one["mean_b"]) == pytest.approx((a.mean(), b.mean()))
         assert results["means"][one["metric"]][one["b"]] == pytest.approx({"mean": b.mean(), "std": b.std(ddof=1)})
         assert one["difference"] == pytest.approx((b - a).mean())
-        assert one["ci_low"] <= one["difference"] <= one["ci_high"]
+        assert (one["ci_low"], one["ci_high"], one["num_left_out"]) == (None, None, 0)  # of 2 prompts
         assert (one["n"], one["wins"], one["losses"]) == (2, (b > a).sum(), (b < a).sum())
         assert one["sign_p"] <= one["sign_p_corrected"] <= 1
     assert rewards_of(results, 0) != rewards_of(results, 1) != rewards_of(results, 2)
@@ -253,11 +253,16 @@ def test_more_seeds_keep_the_clips_of_fewer_and_count_as_one_observation(again, 
 def test_people_rate_the_clips_without_them_being_made_again(
     again, ivideo, trained_run: Path, strong_run: Path, tmp_path: Path
 ) -> None:
-    output, results, _ = again("--rate")
+    output, results, _ = again("--rate", "--pairs", "all")
     assert results["preference"] is None
     key = json.loads((output / "rating_key.json").read_text())
     against_base = [
-        {"id": name, "quality": "right" if item["left"] == 0 else "left", "alignment": "tie", "seconds": 2.5}
+        {
+            "id": name,
+            "quality": "right" if item["left"] < item["right"] else "left",
+            "alignment": "both_bad",
+            "seconds": 2.5,
+        }
         for name, item in key["items"].items()
     ]
     about = {"kind": "ivideo-ratings", "schema_version": 1, "study": key["study"], "saved": "2026-11-25T13:00:00+00:00"}
@@ -270,8 +275,16 @@ def test_people_rate_the_clips_without_them_being_made_again(
     assert made == []
     assert json.loads((output / "results.json").read_text()) == rated
     preference = rated["preference"]
-    assert (preference["num_raters"], preference["num_ratings"]) == (2, 8)
-    assert [(pair["a"], pair["b"]) for pair in preference["pairs"]] == [(0, 1), (0, 2)]
+    assert (preference["num_raters"], preference["num_ratings"]) == (2, 12)
+    assert [(pair["a"], pair["b"]) for pair in preference["pairs"]] == [(0, 1), (0, 2), (1, 2)]
+    assert len((output / "ratings.csv").read_text().splitlines()) == 1 + 2 * 12
+    pairs = [json.loads(line) for line in (output / "rated_pairs" / "pairs.jsonl").read_text().splitlines()]
+    assert [(one["winner"], one["loser"]) for one in pairs] == [
+        ("mine", "base"),
+        ("strong", "base"),
+        ("strong", "mine"),
+    ] * 2
+    assert read_video(output / "rated_pairs" / pairs[0]["chosen"]).metadata["prompt"] == pairs[0]["prompt"]
     for pair in preference["pairs"]:
         assert pair["questions"]["quality"]["shares"] == {"b": 1.0, "tie": 0.0, "a": 0.0}
         assert pair["questions"]["alignment"]["shares"] == {"b": 0.0, "tie": 1.0, "a": 0.0}
@@ -288,17 +301,29 @@ def test_people_rate_the_clips_without_them_being_made_again(
 
 def test_preference_is_shown_in_the_table(compared, capsys: pytest.CaptureFixture[str]) -> None:
     question = {"shares": {"b": 0.7, "tie": 0.1, "a": 0.2}, "ci": {"b": [0.6, 0.8], "tie": [0, 0.2], "a": [0.1, 0.3]}}
+    question["counts"] = {"b": 42, "both_good": 1, "same": 2, "both_bad": 3, "a": 12}
     quality = {**question, "num_votes": 60, "agreement": {"alpha": 0.412, "percent": 0.7}}
     alignment = {**question, "num_votes": 5, "agreement": {"alpha": None, "percent": None}}
+    alignment["ci"] = {option: [None, None] for option in ("b", "tie", "a")}
+    strengths = [{"strength": 0.0, "ci_low": None, "ci_high": None}, {"strength": 0.69, "ci_low": -0.1, "ci_high": 1.5}]
+    strengths.append({"strength": None, "ci_low": None, "ci_high": None})
     pairs = [
         {"a": 0, "b": 1, "questions": {"quality": quality, "alignment": alignment}},
         {"a": 0, "b": 2, "questions": {"quality": quality, "alignment": None}},
     ]
-    print_results({**compared[0], "preference": {"num_raters": 3, "pairs": pairs}}, Format.table)
+    print_results(
+        {
+            **compared[0],
+            "preference": {"num_raters": 3, "pairs": pairs, "strengths": {"quality": strengths, "alignment": None}},
+        },
+        Format.table,
+    )
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     start = lines.index("mine against base, by 3 people")
-    assert lines[start + 3] == "quality 70 % (60 to 80) 10 % (0 to 20) 20 % (10 to 30) 60 0.41"
-    assert lines[start + 4] == "alignment 70 % (60 to 80) 10 % (0 to 20) 20 % (10 to 30) 5"
+    assert lines[start + 3] == "quality 70 % (60 to 80) 10 % (0 to 20) 20 % (10 to 30) 1/2/3 60 0.41"
+    assert lines[start + 4] == "alignment 70 % 10 % 20 % 1/2/3 5"
+    end = lines.index("Bradley-Terry strengths against base, log of the odds")
+    assert lines[end + 3 : end + 6] == ["base +0.00", "mine +0.69 (-0.10 to +1.50)", "strong"]
     assert lines[lines.index("strong against base, by 3 people") + 4] == ""
 
 
@@ -328,11 +353,11 @@ def test_formats(compared, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
     print_results(results, Format.table)
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
-    assert max(map(len, lines[:-3])) <= 80
+    assert max(map(len, lines[:-4])) <= 80
     assert {"mine against base", "strong against base"} < {*lines}
     assert lines[-2:] == ["reward: emoji preference (simulated)", "emoji-clip: emoji CLIP, cosine"]
     shown = [line.split() for line in lines if line.startswith("flicker")]
-    assert [len(cells) for cells in shown] == [7, 9, 9]
+    assert [len(cells) for cells in shown] == [7, 7, 7]  # of 2 prompts there is no interval
     changes = [f"{one['difference']:+.4f}" for one in comparisons_of(results, "flicker")]
     assert [cells[1] for cells in shown[1:]] == changes
 

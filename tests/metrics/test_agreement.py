@@ -12,14 +12,7 @@ OPTIONS = ("b", "tie", "a")
 def test_shares_by_hand() -> None:
     shares = vote_shares({"cat": ["b", "b", "tie"], "dog": ["a"]}, OPTIONS)
     assert {option: one.share for option, one in shares.items()} == {"b": 0.5, "tie": 0.25, "a": 0.25}
-    assert (shares["b"].ci_low, shares["b"].ci_high) == (0.0, pytest.approx(2 / 3))
-    assert (shares["a"].ci_low, shares["a"].ci_high) == (0.0, 1.0)
-
-
-def test_interval_of_one_prompt_is_its_share() -> None:
-    shares = vote_shares({"cat": ["b", "a", "b", "b"]}, OPTIONS)
-    assert (shares["b"].share, shares["b"].ci_low, shares["b"].ci_high) == (0.75, 0.75, 0.75)
-    assert (shares["tie"].share, shares["tie"].ci_low, shares["tie"].ci_high) == (0, 0, 0)
+    assert {(one.ci_low, one.ci_high) for one in shares.values()} == {(None, None)}  # of 2 prompts
 
 
 def test_interval_narrows_with_prompts_not_with_votes_on_the_same_ones() -> None:
@@ -30,12 +23,6 @@ def test_interval_narrows_with_prompts_not_with_votes_on_the_same_ones() -> None
 
     assert width(10, 8) == width(10, 1)
     assert width(90, 1) == pytest.approx(width(10, 1) / 3, rel=0.25)
-
-
-def test_same_seed_same_interval() -> None:
-    votes = {str(i): ["b", "a", "tie"][: 1 + i % 3] for i in range(9)}
-    assert vote_shares(votes, OPTIONS, seed=1) == vote_shares(votes, OPTIONS, seed=1)
-    assert vote_shares(votes, OPTIONS, seed=1) != vote_shares(votes, OPTIONS, seed=2)
 
 
 @pytest.mark.parametrize(("votes", "message"), [({"cat": []}, "no votes"), ({"cat": ["c"]}, "must be among")])

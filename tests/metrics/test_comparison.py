@@ -50,10 +50,12 @@ def test_every_p_is_corrected_over_metrics_and_candidates() -> None:
 
 def test_rows_without_a_value_are_left_out_for_all() -> None:
     means, (one,) = compare_candidates(
-        ["a", "b", "c"], {"consistency": [[1, None, 3], [2, 5, 5]], "none": [[None] * 3] * 2}
+        ["a", "b", "c", "d"],
+        {"consistency": [[1, None, 3, 4], [2, 5, 5, float("nan")]], "none": [[None] * 4] * 2},
     )
     assert [mean.mean for mean in means["consistency"]] == [2, 3.5]
     assert (one.metric, one.difference.n, one.difference.difference) == ("consistency", 2, 1.5)
+    assert (one.difference.num_left_out, one.tests.ties) == (2, 0)
     assert means["none"] == [Mean(None, None)] * 2
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ivideo.errors import IvideoError
-from ivideo.report.rating_page import KEY_NAME, Placement, RatingKey, read_answers, read_key
+from ivideo.report.answers import KEY_NAME, Placement, RatingKey, read_answers, read_key
 
 KEY = RatingKey(
     study="s1",
@@ -46,6 +46,7 @@ def test_answers_and_key_come_back_as_they_were(tmp_path: Path) -> None:
         ("[]", "is not an answers file of a rating page: "),
         ({"kind": "other"}, "is not an answers file of a rating page: kind: "),
         (make_answers(study="s2"), "answers another study: s2, not s1"),
+        (make_answers(study="../s1"), "study: "),
         (make_answers(rater="  "), "rater: "),
         (make_answers(saved="yesterday"), "saved: "),
         (
@@ -54,7 +55,7 @@ def test_answers_and_key_come_back_as_they_were(tmp_path: Path) -> None:
         ),
         (
             make_answers(ratings=[{"id": "aa", "quality": "both", "alignment": "tie", "seconds": 1}]),
-            "ratings.0.quality: Input should be 'left', 'tie' or 'right'",
+            "ratings.0.quality: Input should be 'left', 'right', 'tie', 'both_good' or 'both_bad'",
         ),
         (
             make_answers(ratings=[{"id": "aa", "quality": "tie", "alignment": None, "seconds": -1}]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ import numpy as np
 import pytest
 
 from ivideo.errors import IvideoError
+from ivideo.report.answers import KEY_NAME, name_key, read_answers, read_key
 from ivideo.report.pages import PAGES
-from ivideo.report.rating_page import KEY_NAME, read_answers, read_key, write_rating_page
+from ivideo.report.rating_page import write_rating_page
 from ivideo.video.reader import read_video
 from tests.report.browsing import click, complaints, read_data, texts, wait_for
 
@@ -65,6 +67,30 @@ def test_every_row_meets_every_candidate_in_a_drawn_order(make_results: Callable
     assert sum(item.left == 0 for item in items) == 8
     rows = [item.row for item in items]
     assert rows != sorted(rows)
+
+
+def test_all_pairs_meet_and_each_is_as_often_left_as_right(make_results: Callable[..., Any], tmp_path: Path) -> None:
+    results = make_results([f"prompt {i}" for i in range(7)], names=(*NAMES, "other"))
+    write_rating_page(tmp_path, results, pairs="all")
+    key = read_key(tmp_path)
+    sides = Counter((item.left, item.right) for item in key.items.values())
+    assert key.pairs == "all"
+    assert {*sides} == {(a, b) for a in range(3) for b in range(3) if a != b}
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        assert {sides[a, b], sides[b, a]} == {3, 4}
+        assert {item.row for item in key.items.values() if {item.left, item.right} == {a, b}} == {*range(7)}
+
+
+def test_key_of_another_page_is_kept(make_results: Callable[..., Any], tmp_path: Path) -> None:
+    results = make_results(["a cat"], names=(*NAMES, "other"))
+    write_rating_page(tmp_path, results)
+    first = read_key(tmp_path)
+    write_rating_page(tmp_path, results, pairs="all")
+    assert read_key(tmp_path).study != first.study
+    assert read_key(tmp_path, first.study) == first
+    write_rating_page(tmp_path, results)
+    assert read_key(tmp_path) == first
+    assert len([*tmp_path.glob(name_key("*"))]) == 2
 
 
 def test_seed_decides_order_sides_and_names(make_results: Callable[..., Any], tmp_path: Path) -> None:
@@ -147,13 +173,13 @@ def test_a_whole_study_by_keyboard(
     times = "[...document.querySelectorAll('#item video')].map((one) => one.currentTime)"
     wait_for(browser, f"return Math.min(...{times}) > 0")
     press(browser, "q")
-    press(browser, "s")
+    press(browser, "s")  # both good
     wait_for(browser, "return document.querySelector('#place').textContent === 'pair 2 of 3'")
-    press(browser, "e")
+    press(browser, "t")
     press(browser, "\ue012")  # Left
     assert place() == "pair 1 of 3"
-    assert texts(browser, "[aria-pressed=true][data-side]") == ["LeftQ", "TieS"]
-    press(browser, "e")  # changed one's mind
+    assert texts(browser, "[aria-pressed=true][data-side]") == ["LeftQ", "Both goodS"]
+    press(browser, "t")  # changed one's mind
     press(browser, "\ue014")  # Right
     assert place() == "pair 2 of 3"
     browser = open_page(page)  # a new day: all is still there
@@ -161,12 +187,12 @@ def test_a_whole_study_by_keyboard(
     click(browser, "#save")
     assert "Write your name" in texts(browser, "#message")[0]
     browser.switch_to.active_element.send_keys("Qwe Ann")  # letters in the name answer nothing
-    assert texts(browser, "[aria-pressed=true][data-side]") == ["RightE"]
+    assert texts(browser, "[aria-pressed=true][data-side]") == ["RightT"]
     click(browser, "#save")
     answers = read_answers(wait_for_file(browser.downloads / f"ratings_{key.study}_qwe-ann.json"), key)
     assert answers.rater == "Qwe Ann"
     sides = {one.id: (one.quality, one.alignment) for one in answers.ratings}
-    assert sides == {names[0]: ("right", "tie"), names[1]: ("right", None)}
+    assert sides == {names[0]: ("right", "both_good"), names[1]: ("right", None)}
     assert all(0 < one.seconds < 600 for one in answers.ratings)
     assert abs(answers.saved_utc.timestamp() - time.time()) < 600
     browser.find_element("id", "restart").click()
@@ -206,4 +232,4 @@ def test_pages_are_the_packages_own_files() -> None:
 def test_key_is_whole_json(make_results: Callable[..., Any], tmp_path: Path) -> None:
     write_rating_page(tmp_path, make_results(["a cat"]))
     key = json.loads((tmp_path / KEY_NAME).read_text("utf-8"))
-    assert {*key} == {"schema_version", "study", "seed", "contestants", "items"}
+    assert {*key} == {"schema_version", "study", "seed", "pairs", "contestants", "items"}

@@ -71,6 +71,25 @@ def test_report_opens_without_a_complaint_or_a_request(
 
 
 @pytest.mark.needs_browser
+def test_only_an_interval_that_leaves_out_zero_is_bold(
+    make_results: Callable[..., Any], open_page: Callable[..., Any], tmp_path: Path
+) -> None:
+    results = make_results(names=("base", "mine", "other"))
+    results["comparisons"][0] |= {"ci_low": None, "ci_high": None, "num_left_out": 2}
+    results["comparisons"][1] |= {"ci_low": -0.1, "ci_high": 0.5}
+    browser = open_page(write_report(tmp_path, results))
+    assert [text.split(" ")[0] for text in texts(browser, "#metrics td:nth-child(5)")][:2] == ["none", "\u22120.100"]
+    assert len(texts(browser, "#metrics tr")) == 5
+    assert len(texts(browser, "#metrics .is-sure")) == 2  # both of motion
+    assert len(texts(browser, "#metrics .whisker")) == 3
+    warnings = " ".join(texts(browser, "#cards article:first-child .warning"))
+    assert "No interval: it takes 5 prompts" in warnings
+    assert "2 rows left out" in warnings
+    assert "there is no interval" in texts(browser, "#cards .says")[0]
+    assert complaints(browser) == []
+
+
+@pytest.mark.needs_browser
 def test_prompt_cannot_become_markup(
     make_results: Callable[..., Any], open_page: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -28,12 +28,20 @@ def test_page_is_never_wider_than_the_screen(
 
 def make_preference() -> dict[str, Any]:
     shares, ci = {"b": 0.7, "tie": 0.1, "a": 0.2}, {"b": [0.6, 0.8], "tie": [0, 0.2], "a": [0.1, 0.3]}
-    counts = {"num_votes": 60, "num_items": 20, "num_prompts": 10}
+    kinds = {"b": 42, "both_good": 1, "same": 2, "both_bad": 3, "a": 12}
+    counts = {"num_votes": 60, "num_items": 20, "num_prompts": 10, "counts": kinds}
     one = {**counts, "shares": shares, "ci": ci, "agreement": {"alpha": 0.41, "percent": 0.7}}
-    alone = {**one, "agreement": {"alpha": None, "percent": None}}
+    nothing = {option: [None, None] for option in ci}
+    alone = {**one, "ci": nothing, "agreement": {"alpha": None, "percent": None}}
     pairs = [{"a": 0, "b": 1, "questions": {"quality": one, "alignment": None}}]
     pairs += [{"a": 0, "b": 2, "questions": {"quality": None, "alignment": alone}}]
-    return {"study": "s", "num_raters": 3, "num_ratings": 60, "confidence": 0.95, "pairs": pairs}
+    strengths = {"quality": [make_strength(0.0), make_strength(0.8, 0.2, 1.5), make_strength(None)], "alignment": None}
+    about = {"study": "s", "num_raters": 3, "num_ratings": 60, "confidence": 0.95}
+    return {**about, "pairs": pairs, "strengths": strengths}
+
+
+def make_strength(strength: float | None, low: float | None = None, high: float | None = None) -> dict[str, Any]:
+    return {"strength": strength, "ci_low": low, "ci_high": high}
 
 
 @pytest.mark.needs_browser
@@ -47,7 +55,9 @@ def test_what_people_prefer_is_shown_where_they_were_asked(
     browser = open_page(write_report(tmp_path, results))
     assert texts(browser, "#people h3") == ["Quality: mine against base", "Alignment: other against base"]
     assert texts(browser, "#people article:first-child li")[0] == "mine 70 % (60 % to 80 %)"
-    assert "alpha 0.41" in texts(browser, "#people article")[0]
+    assert texts(browser, "#people article:last-child li")[0] == "other 70 %"
+    assert "ties: 1 both good, 2 same, 3 both bad; Krippendorff's alpha 0.41" in texts(browser, "#people article")[0]
+    assert texts(browser, "#strengths td") == ["0.00", "+0.80 (+0.20 to +1.50)", "\u2013"]
     assert "agreement between raters unknown" in texts(browser, "#people article")[1]
     assert complaints(browser) == []
 

@@ -27,7 +27,7 @@ def print_report(result: Mapping[str, Any]) -> None:
 
 def print_rows(rows: Mapping[str, Mapping[str, Any]], columns: tuple[str, ...]) -> None:
     """A row a metric; a metric that applies to no prompt is left out."""
-    shown = [{"metric": metric, **row} for metric, row in rows.items() if row and None not in row.values()]
+    shown = [{"metric": metric, **row} for metric, row in rows.items() if {*row.values()} - {None}]
     print_table(("metric", *columns), shown)
 
 

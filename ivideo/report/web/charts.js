@@ -52,14 +52,14 @@ function axes({ width, height, left, right, top, bottom }, x, y, xTicks, yTicks,
   ];
 }
 
-// An interval on a line with zero in the middle; `reach` is the scale's end on both sides.
+// A difference, and its interval if it has one, on a line with zero in the middle; `reach` is the scale's end on both sides.
 function drawInterval({ difference, ci_low: low, ci_high: high }, reach, colour) {
   const width = 200;
   const x = scale([-reach, reach], [6, width - 6]);
   return svg("svg", { viewBox: `0 0 ${width} 22`, class: `interval ${colour}`, "aria-hidden": "true", preserveAspectRatio: "none" },
     svg("line", { class: "grid", x1: 0, x2: width, y1: 11, y2: 11 }),
     svg("line", { class: "zero", x1: x(0), x2: x(0), y1: 1, y2: 21 }),
-    svg("line", { class: "whisker", x1: x(low), x2: x(high), y1: 11, y2: 11 }),
+    isNumber(low) && svg("line", { class: "whisker", x1: x(low), x2: x(high), y1: 11, y2: 11 }),
     svg("rect", { class: "mark", x: x(difference) - 3, y: 4, width: 6, height: 14, rx: 2 }));
 }
 

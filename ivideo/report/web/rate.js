@@ -1,10 +1,10 @@
 "use strict";
 // The rating page: shows pairs one by one, keeps the answers in this browser, and saves them as a JSON file.
 
-const SIDES = ["left", "tie", "right"];
+const SIDES = { left: "Left", both_good: "Both good", tie: "Same", both_bad: "Both bad", right: "Right" };
 const QUESTIONS = {
-  quality: { text: "Which video looks better?", keys: ["q", "w", "e"] },
-  alignment: { text: "Which video shows better what the text says?", keys: ["a", "s", "d"] },
+  quality: { text: "Which video looks better?", keys: ["q", "w", "e", "r", "t"] },
+  alignment: { text: "Which video shows better what the text says?", keys: ["a", "s", "d", "f", "g"] },
 };
 const { study, items } = readData();
 const STORE = `ivideo-rating-${study}`;
@@ -58,7 +58,7 @@ function show(index) {
   if (player) player.detach();
   const item = items[state.current];
   player = new Player(
-    SIDES.filter((side) => side !== "tie").map((side) => ({ source: item[side], name: `${side} video` })),
+    ["left", "right"].map((side) => ({ source: item[side], name: `${side} video` })),
     { name: "both videos" },
   );
   byId("item").replaceChildren(el("p", { class: "prompt" }, item.prompt), player.element,
@@ -69,11 +69,10 @@ function show(index) {
 }
 
 function makeQuestion(item, name, { text, keys }) {
-  const labels = ["Left", "Tie", "Right"];
-  const buttons = SIDES.map((side, i) => el("button", {
+  const buttons = Object.entries(SIDES).map(([side, label], i) => el("button", {
     type: "button", "aria-pressed": String(ratingOf(item)[name] === side),
     "aria-keyshortcuts": keys[i], "data-question": name, "data-side": side, onclick: () => answer(name, side),
-  }, labels[i], el("kbd", { "aria-hidden": "true" }, keys[i].toUpperCase())));
+  }, label, el("kbd", { "aria-hidden": "true" }, keys[i].toUpperCase())));
   return el("fieldset", { class: "question" }, el("legend", {}, text),
     el("div", { class: "options", role: "group", "aria-label": text }, buttons));
 }
@@ -130,7 +129,7 @@ function save() {
       const { quality, alignment, seconds } = state.ratings[item.id];
       return { id: item.id, quality, alignment, seconds: Math.round(seconds * 10) / 10 };
     });
-  const answers = { kind: "ivideo-ratings", schema_version: 1, study, rater, saved: new Date().toISOString(), ratings };
+  const answers = { kind: "ivideo-ratings", schema_version: 2, study, rater, saved: new Date().toISOString(), ratings };
   const blob = new Blob([JSON.stringify(answers, null, 1) + "\n"], { type: "application/json" });
   const link = el("a", { href: URL.createObjectURL(blob), download: `ratings_${study}_${fileName(rater)}.json` });
   link.click();
@@ -156,7 +155,7 @@ function onKey(event) {
   if (event.ctrlKey || event.altKey || event.metaKey || event.target.matches("input[type=text]")) return;
   const key = event.key.toLowerCase();
   for (const [name, { keys }] of Object.entries(QUESTIONS)) {
-    if (keys.includes(key)) return answer(name, SIDES[keys.indexOf(key)]);
+    if (keys.includes(key)) return answer(name, Object.keys(SIDES)[keys.indexOf(key)]);
   }
   if (key === "n") return goOn();
   if (key === " " && !event.target.matches("button")) {

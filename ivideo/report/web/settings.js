@@ -27,7 +27,7 @@ function makeReading(results, meanings) {
     el("p", { class: "warning" }, "A frozen clip looks perfect on flicker, smoothness and consistency, and a reward model of single frames may like it: "
       + "read these numbers beside motion, and look at the clips."),
     el("p", { class: "muted small" }, "Differences are the candidate's mean minus the baseline's, over prompts; several seeds of a prompt count as one observation. "
-      + "Intervals are 95 % percentile bootstrap intervals over prompts. p is of an exact two-sided sign test and of Wilcoxon's signed-rank test, "
+      + "Intervals are 95 % intervals over prompts by the studentised bootstrap; below 5 prompts there is none. p is of an exact two-sided sign test and of Wilcoxon's signed-rank test, "
       + "corrected by Holm over all metrics and candidates. Effect size is Cohen's d_z: mean difference in standard deviations of the differences."));
 }
 

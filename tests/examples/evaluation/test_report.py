@@ -66,13 +66,13 @@ def test_a_split_by_hand():
     reward = run["metrics"]["reward"]
     assert {*reward} == {"mean", "base", "difference", "ci_low", "ci_high", "n"}
     assert (reward["mean"], reward["base"], reward["difference"], reward["n"]) == (3, 2.5, 0.5, 4)
-    assert reward["ci_low"] < 0.5 < reward["ci_high"]
+    assert (reward["ci_low"], reward["ci_high"]) == (None, None)  # too few prompts
     assert run["gap_to_clean_closed"]["share"] == 0.125
     assert run["gap_to_round_trip_closed"]["share"] == 0.25
-    assert run["gap_to_round_trip_closed"]["ci_low"] == pytest.approx(reward["ci_low"] / 2)
+    assert run["gap_to_round_trip_closed"]["ci_low"] < 0.25 < run["gap_to_round_trip_closed"]["ci_high"]
     assert run["gain_in_sd"] == pytest.approx(0.5 / np.std([1, 2, 3, 4], ddof=1))
     accuracy = run["metrics"]["motion_accuracy"]
-    assert accuracy == {"mean": 1, "base": 0, "difference": 1, "ci_low": 1, "ci_high": 1, "n": 1}
+    assert accuracy == {"mean": 1, "base": 0, "difference": 1, "ci_low": None, "ci_high": None, "n": 1}
     assert run["metrics"]["place_accuracy"] is None
     assert run["metrics"]["diversity"] is split["base"]["diversity"] is None
     assert "pooled" not in split
@@ -94,7 +94,7 @@ def test_the_table_tells_changes_and_gaps(capsys):
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["heldout:", "4", "prompts,", "4", "videos"] in lines
     assert ["reward", "6.5000", "4.5000", "2.5000"] in lines
-    assert ["reward", "2.5000", "3.5000", "1.0000", "1.0000", "1.0000", "4"] in lines
+    assert ["reward", "2.5000", "3.5000", "1.0000", "4"] in lines
     assert "gap to clean renders closed: 25.0% (25.0% to 25.0%)".split() in lines
     assert "gain: +0.77 standard deviations of the base".split() in lines
     assert "heldout, pooled against the base".split() in lines

@@ -16,7 +16,9 @@ METRICS = ("reward", "motion", "subject_accuracy")
 
 
 def keep(**means: float) -> dict[str, Any]:
-    return {name: {"prompts": PROMPTS, "values": [mean + noise for noise in NOISE]} for name, mean in means.items()}
+    return {
+        name: {"prompts": PROMPTS, "values": [mean * (1 + noise) for noise in NOISE]} for name, mean in means.items()
+    }
 
 
 def make_training(*course: float, motion: float = 1.0, things_subject: float = 0.9) -> Any:
@@ -26,7 +28,7 @@ def make_training(*course: float, motion: float = 1.0, things_subject: float = 0
         "things": keep(reward=course[-1], motion=motion, subject_accuracy=things_subject),
     }
     records = [
-        {"step": 10 * i, "evaluations": 10 * i, "by_prompt": {"reward": [mean + i * noise for noise in NOISE]}}
+        {"step": 10 * i, "evaluations": 10 * i, "by_prompt": {"reward": [mean * (1 + i * noise) for noise in NOISE]}}
         for i, mean in enumerate(course)
     ]
     return {"final": final, "course": records}
