@@ -39,7 +39,7 @@ def start(tmp_path: Path) -> Callable[[str], RunFolder]:
 def go_on(make_loop: MakeLoop, run: RunFolder, checkpoint: Path | None = None, **settings: Any) -> TrainingLoop:
     """Train to the end from the newest checkpoint or a named one, as `--resume` does."""
     trainer = make_loop(run, **settings).trainer
-    found = open_checkpoint(Resumable(run, checkpoint), trainer.settings, trainer.prompts)
+    found = open_checkpoint(Resumable(run, checkpoint), trainer.settings, trainer.captions)
     cut_back(run, trainer.settings, found.step if found else 0)
     loop = make_loop(run, **settings)
     if found:
