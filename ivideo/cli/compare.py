@@ -9,7 +9,7 @@ from typing import Annotated, Any, Unpack
 import typer
 
 from ivideo.cli import options as o
-from ivideo.cli.output import Records, Reporter, chosen_format, known_errors, print_json
+from ivideo.cli.output import Records, Reporter, chosen_format, data, known_errors, print_json
 from ivideo.config.fields import Panel
 from ivideo.config.keywords import GenerationKeywords
 from ivideo.config.settings import GenerationSettings
@@ -155,11 +155,12 @@ def print_tables(results: Mapping[str, Any]) -> None:
     for pair in (results["preference"] or {}).get("pairs", ()):
         print_preference(pair, names, results["preference"]["num_raters"])
     typer.echo(
-        "w/t/l: prompts won, tied, lost; p of the sign and of Wilcoxon's test, after Holm; d_z: size of the effect"
+        "w/t/l: prompts won, tied, lost; p of the sign and of Wilcoxon's test, after Holm; d_z: size of the effect",
+        file=data(),
     )
-    typer.echo(f"reward: {results['judge']}")
+    typer.echo(f"reward: {results['judge']}", file=data())
     for name, label in list(results["judges"].items())[1:]:
-        typer.echo(f"{name}: {label}")
+        typer.echo(f"{name}: {label}", file=data())
 
 
 def print_block(title: str, columns: Sequence[str], lines: Mapping[str, Sequence[str]]) -> None:
@@ -174,7 +175,7 @@ def print_block(title: str, columns: Sequence[str], lines: Mapping[str, Sequence
         table.add_column(column, justify="right", no_wrap=column in CHANGES, overflow="fold")
     for metric, cells in lines.items():
         table.add_row(metric, *cells)
-    console = Console(markup=False, highlight=False)
+    console = Console(markup=False, highlight=False, file=data())
     console.print(title, style="bold")
     console.print(table)
     console.print()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Unpack
 
@@ -83,7 +82,9 @@ def finetune_cli(
     source = read_source(prompts, videos) if prompts is not None else None
     kept = read_prompts(heldout) if heldout else None
     from ivideo.api import finetune
+    from ivideo.files.run_folder import RunFolder
     from ivideo.processes import is_first_process
+    from ivideo.training.logs import read_summary
 
     with Reporter(quiet or not is_first_process(), context) as reporter:
         run = finetune(
@@ -99,7 +100,7 @@ def finetune_cli(
         )
         if not is_first_process():
             return
-        summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+        summary = read_summary(RunFolder(run))
         for line in describe_run(summary):
             reporter.say(line)
         with Records(format, ("run", "model", "num_steps", "adapter"), bare="run") as records:

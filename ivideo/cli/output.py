@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import functools
 import json
+import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TextIO, TypeVar
 
 import typer
 
@@ -24,41 +25,88 @@ REWARDS = "rewards"  # the column that stands for further ones, a column each
 
 
 def known_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Print our own errors as one line and exit with their code; any other exception is a bug and stays whole.
+    """Print our own errors and those of files as one line and exit with their code; others are bugs and stay whole.
 
     Names in backticks become the options and arguments of the command that runs, by the `context` that it is given.
     """
 
     @functools.wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        context: Any = kwargs.get("context")
+        reporter = Reporter(quiet=True, context=context)
         try:
-            return command(*args, **kwargs)
+            with keep_stdout():
+                return command(*args, **kwargs)
         except Interrupted as end:
             typer.echo(str(end), err=True)
             raise typer.Exit(end.exit_code) from end
         except IvideoError as error:
-            context: Any = kwargs.get("context")
-            Reporter(quiet=True, context=context).tell_error(str(error))
+            reporter.tell_error(str(error))
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
             raise typer.Exit(130) from None
         except BrokenPipeError:
-            # The reader of the pipe has had enough.
-            sys.stdout = None
-            raise typer.Exit(0) from None
+            raise typer.Exit(0) from None  # the reader of the pipe has had enough
+        except Exception as error:
+            from ivideo.files.reading import explain_foreign
+
+            line = explain_foreign(error)
+            if line is None:
+                raise
+            reporter.tell_error(line)
+            raise typer.Exit(1) from error
 
     return guarded
 
 
+_data: TextIO | None = None
+
+
+def data() -> TextIO:
+    """Where data goes: stdout, also where `keep_stdout` keeps others away from it."""
+    return _data or sys.stdout
+
+
+@contextmanager
+def keep_stdout() -> Iterator[None]:
+    """Leave stdout to `data`: what else is printed, by functions of the user's own or libraries, goes to stderr.
+
+    So does what C code writes, where stdout is a file of the system's.
+    """
+    global _data
+    before, own = _data, sys.stdout
+    own.flush()
+    try:
+        number = own.fileno()
+    except OSError:  # a stand-in, as tests have it
+        number = None
+    copy = None if number is None else os.dup(number)
+    _data = own if copy is None else os.fdopen(copy, "w", encoding=own.encoding, errors=own.errors)
+    try:
+        if number is not None:
+            os.dup2(sys.stderr.fileno(), number)
+        sys.stdout = sys.stderr
+        yield
+        _data.flush()
+    finally:
+        sys.stdout = own
+        if number is not None and copy is not None:
+            sys.stderr.flush()
+            os.dup2(copy, number)
+            with suppress(OSError):  # what could not be written was told
+                _data.close()
+        _data = before
+
+
 def chosen_format(asked: Format | None) -> Format:
     """The asked format, else a table on a terminal and JSON lines in a pipe."""
-    return asked or (Format.table if sys.stdout.isatty() else Format.jsonl)
+    return asked or (Format.table if data().isatty() else Format.jsonl)
 
 
 def print_json(value: Any, indent: int | None = None) -> None:
     """Strict JSON on stdout: NaN is a bug, not a number."""
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False))
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False), file=data())
 
 
 class Records(AbstractContextManager["Records"]):
@@ -81,7 +129,7 @@ class Records(AbstractContextManager["Records"]):
     def add(self, record: Mapping[str, Any]) -> None:
         """Print a record now, or keep it where the format needs all of them."""
         if self.bare:
-            typer.echo(record[self.bare])
+            typer.echo(record[self.bare], file=data())
         elif self.format is Format.jsonl:
             print_json(record)
         elif self.format in (Format.tsv, Format.csv):
@@ -92,13 +140,13 @@ class Records(AbstractContextManager["Records"]):
     def _print_separated(self, record: Mapping[str, Any]) -> None:
         """TSV is for reading, with four decimals; CSV for programs, with all of them."""
         is_tsv = self.format is Format.tsv
-        writer = csv.writer(sys.stdout, delimiter="\t" if is_tsv else ",", lineterminator="\n")
+        writer = csv.writer(data(), delimiter="\t" if is_tsv else ",", lineterminator="\n")
         columns, cells = expand(self.columns, record)
         if not self._has_header:
             writer.writerow(columns)
             self._has_header = True
         writer.writerow([shorten(cells[column]) if is_tsv else cells[column] for column in columns])
-        sys.stdout.flush()
+        data().flush()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Print what was kept, unless something went wrong."""
@@ -143,7 +191,7 @@ def print_table(columns: Sequence[str], records: Sequence[Mapping[str, Any]]) ->
         table.add_column(column, justify="left" if is_text else "right", overflow="fold")
     for row in rows:
         table.add_row(*(shorten(row[column]) for column in shown))
-    console = Console(markup=False, highlight=False)
+    console = Console(markup=False, highlight=False, file=data())
     console.print(table)
     if LABEL in columns:
         console.print(f"reward: {first[LABEL]}")
@@ -202,8 +250,10 @@ class Reporter(AbstractContextManager["Reporter"]):
         self.say(f"warning: {message}")
 
     def tell_error(self, message: str) -> None:
-        """Print one line that begins with "error", also when quiet."""
-        typer.echo(f"error: {self.spell(' '.join(message.split()))}", err=True)
+        """Print one line that begins with "error", also when quiet; what a terminal would obey is spelled out."""
+        line = self.spell(" ".join(message.split()))
+        shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
+        typer.echo(f"error: {shown}", err=True)
 
     def start(self, title: str, total: int, done: int = 0) -> None:
         """Begin a phase, inside the one that is under way if there is one."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 
 from ivideo.config.settings import FinetuneSettings, Settings
 from ivideo.errors import IvideoError, UsageError
+from ivideo.files.reading import parse_toml, read_text
 from ivideo.files.run_folder import RunFolder
 
 S = TypeVar("S", bound=Settings)
@@ -24,12 +24,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         IvideoError: no such file, or no TOML.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise IvideoError(f"config file {path} does not exist") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise IvideoError(f"config file {path} cannot be read: {error}") from None
+    content = parse_toml(read_text(path, may_be_pipe=True), f"config file {path}")
     return {key.replace("-", "_"): value for key, value in content.items()}
 
 

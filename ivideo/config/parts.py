@@ -6,13 +6,13 @@ A field is all that a new setting needs: option, TOML, keyword, docs and the rul
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic_core import from_json
 
 from ivideo.config.fields import Resume, clips, method, setting, shared
 from ivideo.config.presets import MODELS_HELP
@@ -140,7 +140,7 @@ def read_call_arguments(texts: Sequence[str] | None) -> dict[str, Any]:
     for text in texts or ():
         name, _, value = text.partition("=")
         try:
-            arguments[name.strip()] = json.loads(value)
+            arguments[name.strip()] = from_json(value)
         except ValueError:
             arguments[name.strip()] = value
     return arguments

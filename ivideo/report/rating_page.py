@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ivideo.errors import IvideoError
 from ivideo.files.atomic import atomic_folder, explain_os_error, prepare_folder, write_text
+from ivideo.files.reading import parse_as, read_text
 from ivideo.files.records import write_json
 from ivideo.report.pages import MAX_EMBEDDED_BYTES, build_page, data_uri
 from ivideo.video.reader import read_video
@@ -111,16 +112,7 @@ def read_answers(path: Path, key: RatingKey) -> Answers:
 
 
 def _read(path: Path, kind: type[M], what: str) -> M:
-    try:
-        return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise explain_os_error("read", path, error) from error
-    except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(map(str, problem["loc"]))
-        raise IvideoError(f"{path} is not {what}: {place + ': ' if place else ''}{problem['msg']}") from None
-    except ValueError as error:
-        raise IvideoError(f"{path} is not {what}: {error}") from None
+    return parse_as(kind, read_text(path), path, f"is not {what}")
 
 
 PAGE_NAME = "rate.html"

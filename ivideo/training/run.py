@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,8 @@ from ivideo.files.run_folder import RunFolder, check_new_run, lock_folder
 from ivideo.inputs.prompts import Source, check_prompts
 from ivideo.models.devices import compile_network
 from ivideo.models.lora import add_lora, restore_lora
-from ivideo.processes import StopRequested, StopSignals, explain_out_of_memory, join_processes, resume_command, tell_all
+from ivideo.models.memory import explain_out_of_memory
+from ivideo.processes import StopRequested, StopSignals, join_processes, resume_command, tell_all
 from ivideo.progress import Progress, Silence
 from ivideo.rewards.registry import runs_code
 from ivideo.scoring.clips import compare_scores
@@ -107,7 +109,7 @@ def go_on(found: Resumable, settings: FinetuneSettings, *, progress: Progress | 
     with lock_run(run, processes):
         training, kept = read_run_prompts(run)
         check_videos(run, kept, settings, progress or Silence())
-        listed = recall_clips(run) if run.clip_records.is_file() else []
+        listed = recall_clips(run) if os.path.lexists(run.clip_records) else []
         checkpoint = open_checkpoint(found, settings, [clip.prompt for clip in listed] or training)
         processes.wait_for_everyone()
         if processes.is_main_process:

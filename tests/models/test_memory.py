@@ -10,7 +10,7 @@ import torch
 from ivideo.config.presets import PRESETS
 from ivideo.config.settings import FinetuneSettings
 from ivideo.errors import IvideoError
-from ivideo.processes import advise, explain_out_of_memory
+from ivideo.models.memory import advise, explain_out_of_memory
 
 
 def make_settings(**values: Any) -> FinetuneSettings:
