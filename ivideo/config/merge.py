@@ -24,7 +24,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         IvideoError: no such file, or no TOML.
     """
-    content = parse_toml(read_text(path, may_be_pipe=True), f"config file {path}")
+    content = parse_toml(read_text(path), f"config file {path}")
     return {key.replace("-", "_"): value for key, value in content.items()}
 
 

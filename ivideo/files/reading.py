@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import struct
 import tomllib
 import zlib
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from pickle import UnpicklingError
 from traceback import walk_tb
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from zipfile import BadZipFile
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import from_json
 from safetensors import SafetensorError
 
@@ -22,7 +25,9 @@ from ivideo.errors import IvideoError
 from ivideo.files.atomic import explain_os_error
 
 MAX_BYTES = 2**28  # of a text that is read as a whole
+OPENED = ("/dev/fd", "/proc/self/fd")
 KINDS = {stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
+M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 
 
@@ -40,6 +45,7 @@ FOREIGN = (
     zlib.error,
     struct.error,
 )
+DEEP_KEY = re.compile(r"([\w-]+\.){100}")
 PACKAGE = str(Path(__file__).parents[1])
 MAX_OWN_FRAMES = 100  # of a trace; more are a recursion of our own
 
@@ -68,12 +74,11 @@ def explain_foreign(error: Exception) -> str | None:
     return reason if file is None else f"cannot use {file}: {reason}"
 
 
-def check_file(path: Path, *, may_be_pipe: bool = False) -> Path:
-    """Refuse what may never end or never begin: pipes and devices.
+def check_file(path: Path) -> Path:
+    """Refuse what may never begin or never end: devices, and pipes but for those that the shell has opened, `<(...)`.
 
     Args:
         path: of a file.
-        may_be_pipe: for files that a person names, as in `--config <(...)`.
 
     Raises:
         Unreadable: it is missing, or no file.
@@ -84,21 +89,20 @@ def check_file(path: Path, *, may_be_pipe: bool = False) -> Path:
         raise Unreadable(f"{path} does not exist") from None
     except (OSError, ValueError) as error:
         raise Unreadable(str(explain_os_error("read", path, error))) from error
-    if not stat.S_ISREG(mode) and not (may_be_pipe and stat.S_ISFIFO(mode)):
+    if not stat.S_ISREG(mode) and not (stat.S_ISFIFO(mode) and str(path.parent) in OPENED):
         kind = next((name for is_kind, name in KINDS.items() if is_kind(mode)), "a device")
         raise Unreadable(f"cannot read {path}: it is {kind}, not a file")
     return path
 
 
-def read_text(path: Path, *, may_be_pipe: bool = False) -> str:
+def read_text(path: Path) -> str:
     """A file's whole text; line ends stay as they are.
 
     Raises:
         Unreadable: it is missing, no file (see `check_file`), too large, or no UTF-8.
     """
-    check_file(path, may_be_pipe=may_be_pipe)
     try:
-        with path.open("rb") as file:
+        with check_file(path).open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise Unreadable(str(explain_os_error("read", path, error))) from error
@@ -111,7 +115,7 @@ def read_text(path: Path, *, may_be_pipe: bool = False) -> str:
 
 
 def parse_json(text: str | bytes, name: object) -> Any:
-    """What strict JSON says, however deeply it is nested and however high it counts.
+    """What JSON says, of any shape.
 
     Args:
         text: the JSON.
@@ -121,7 +125,7 @@ def parse_json(text: str | bytes, name: object) -> Any:
         Unreadable: it is no JSON, or cannot be read.
     """
     try:
-        return from_json(text, allow_inf_nan=False)
+        return from_json(text)
     except ValueError as error:
         raise Unreadable(f"{name} is no JSON: {error}") from None
 
@@ -138,8 +142,20 @@ def parse_as(kind: type[T], text: str | bytes, name: object, trouble: str = "is 
     Raises:
         Unreadable: it is no JSON, or says something else; names the first field that does not fit.
     """
+    with _explain_misfit(name, trouble):
+        return cast(T, _adapter(kind).validate_json(text, strict=True))
+
+
+def check_as(kind: type[M], value: Any, name: object, trouble: str = "is damaged") -> M:
+    """The same for JSON that was parsed already, and a model of pydantic."""
+    with _explain_misfit(name, trouble):
+        return kind.model_validate(value, strict=True)
+
+
+@contextmanager
+def _explain_misfit(name: object, trouble: str) -> Iterator[None]:
     try:
-        return _adapter(kind).validate_json(text, strict=True)
+        yield
     except ValidationError as error:
         problem = error.errors()[0]
         place = ".".join(map(str, problem["loc"]))
@@ -157,6 +173,8 @@ def parse_toml(text: str, name: object) -> dict[str, Any]:
         Unreadable: it is no TOML, or nests too deeply or counts too high to be read.
     """
     try:
+        if DEEP_KEY.search(text):  # tomllib reads it, but for minutes
+            raise RecursionError
         return tomllib.loads(text)
     except RecursionError:
         raise Unreadable(f"{name} cannot be read: it is nested too deeply") from None
@@ -165,5 +183,5 @@ def parse_toml(text: str, name: object) -> dict[str, Any]:
 
 
 @cache
-def _adapter(kind: type[T]) -> TypeAdapter[T]:
+def _adapter(kind: Hashable) -> TypeAdapter[Any]:
     return TypeAdapter(kind)

@@ -20,7 +20,7 @@ from pydantic_core import from_json
 
 from ivideo.errors import UsageError
 from ivideo.files.atomic import explain_os_error, prepare_folder, write_text
-from ivideo.files.reading import check_file, parse_as
+from ivideo.files.reading import check_as, check_file
 
 
 def write_json(path: Path, value: Any) -> Path:
@@ -65,7 +65,7 @@ def read_json_lines(path: Path, kind: type[BaseModel] | None = None) -> list[dic
                 if not isinstance(record, dict):
                     break
                 if kind is not None:
-                    parse_as(kind, line, f"{path}, line {number},")
+                    check_as(kind, record, f"{path}, line {number},")
                 records.append(record)
     except OSError as error:
         raise explain_os_error("read", path, error) from error

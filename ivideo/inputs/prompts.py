@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+from ivideo.config.parts import check_prompt_length
 from ivideo.errors import IvideoError, UsageError
 from ivideo.files.atomic import explain_os_error
 from ivideo.video.folders import READABLE_SUFFIXES, list_folder
@@ -85,10 +86,12 @@ def check_prompts(prompts: Sequence[str]) -> None:
     """Refuse to work for nothing.
 
     Raises:
-        UsageError: no prompts, or an empty one.
+        UsageError: no prompts, an empty one, or one that is no prompt by its length.
     """
     if not prompts or any(not prompt.strip() for prompt in prompts):
         raise UsageError("empty prompt: say what the video should show")
+    for prompt in prompts:
+        check_prompt_length(prompt)
 
 
 COLUMNS = ("video", "prompt")

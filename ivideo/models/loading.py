@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -203,6 +204,9 @@ def load_part(
             f"model {name!r}: its {part} is incomplete: {lacking[0]} is one of {len(lacking)} missing weights"
         )
     check_finite(network.state_dict(), f"model {name!r}: its {part} is damaged")
+    factor = getattr(network.config, "scaling_factor", 1)
+    if isinstance(factor, bool) or not isinstance(factor, int | float) or not (factor and math.isfinite(factor)):
+        raise IvideoError(f"model {name!r}: its {part} is damaged: its scaling_factor {factor!r} is none")
     return network
 
 
@@ -210,13 +214,13 @@ def check_schedule(name: str, scheduler: Any) -> Any:
     """Hold a scheduler's numbers against what noise levels can be; gives the scheduler.
 
     Raises:
-        IvideoError: one is no finite number, or a share of the signal is not within 0 and 1.
+        IvideoError: one is no finite number, or a share of noise not within 0 and 1.
     """
     found = {one: value for one, value in vars(scheduler).items() if isinstance(value, Tensor)}
     check_finite({one: found[one] for one in SCHEDULE if one in found}, f"model {name!r}: its scheduler is damaged")
-    shares = found.get("alphas_cumprod")
-    if shares is not None and not 0 <= shares.min() <= shares.max() <= 1:
-        raise IvideoError(f"model {name!r}: its scheduler is damaged: betas give shares of the signal beyond 0 and 1")
+    betas = found.get("betas")
+    if betas is not None and not 0 <= betas.min() <= betas.max() <= 1:
+        raise IvideoError(f"model {name!r}: its scheduler is damaged: betas are shares of noise, within 0 and 1")
     return scheduler
 
 

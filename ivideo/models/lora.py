@@ -6,21 +6,19 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Any, cast
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ivideo.errors import IvideoError
-from ivideo.files.reading import parse_as, parse_json, read_text
+from ivideo.files.reading import parse_json, read_text
 from ivideo.models.loading import check_finite, explain_damage
+from ivideo.models.lora_config import check_lora_config
 
 TARGET_MODULES = ("to_q", "to_k", "to_v", "to_out.0")
 PEFT_PREFIX = "base_model.model."  # where PeftModel keeps the network that it wraps
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
-MAX_RANK = 2**14  # a wider adapter is larger than the layer that it adapts
 
 
 def add_lora(
@@ -169,26 +167,28 @@ def put_lora(network: nn.Module, config: Any, weights: dict[str, Tensor], path: 
     with explain_damage(misfit, tell_reason=False):
         _inject(network, config)
         _set_weights(network, weights)
-    scale_lora(network, scale, path)
+    scale_lora(network, scale)
 
 
-def scale_lora(network: nn.Module, scale: float, path: Path) -> None:
-    """Multiply the effect of a network's adapter that was just loaded; 0 is the base model.
+def scale_lora(network: nn.Module, scale: float) -> None:
+    """Multiply the effect of a network's adapter; 0 is the base model."""
+    for layer in _lora_layers(network):
+        layer.scale_layer(scale)
+
+
+def check_lora(network: nn.Module, path: Path) -> None:
+    """Refuse an adapter that makes no numbers.
 
     Args:
         network: has the adapter.
-        scale: the factor.
         path: where it comes from, for errors.
 
     Raises:
-        IvideoError: a weight or an alpha of it is no finite number.
+        IvideoError: a weight, or what an alpha says, is no finite number.
     """
-    damage = f"adapter {path} is damaged"
-    check_finite({name: one.detach() for name, one in named_lora_parameters(network).items()}, damage)
-    for layer in _lora_layers(network):
-        if not all(map(math.isfinite, layer.scaling.values())):
-            raise IvideoError(f"{damage}: its alpha is no finite number")
-        layer.scale_layer(scale)
+    check_finite(named_lora_parameters(network), f"adapter {path} is damaged")
+    if not all(math.isfinite(factor) for layer in _lora_layers(network) for factor in layer.scaling.values()):
+        raise IvideoError(f"adapter {path} is damaged: its alpha is no finite number")
 
 
 def full_lora_config(rank: int, alpha: float, targets: Sequence[str] | str = TARGET_MODULES, **options: Any) -> Any:
@@ -241,37 +241,19 @@ def merge_lora(network: nn.Module) -> None:
     del cast(Any, network).peft_config
 
 
-class _Config(BaseModel):
-    """What PEFT would take as it is, and fail over, or allocate, somewhere else."""
-
-    model_config = ConfigDict(extra="allow", allow_inf_nan=False, protected_namespaces=())
-    peft_type: Literal["LORA"]
-    r: int = Field(8, ge=1, le=MAX_RANK)
-    lora_alpha: float = 8
-    lora_dropout: float = Field(0, ge=0, le=1)
-    target_modules: list[str] | str | None = None
-    rank_pattern: dict[str, Annotated[int, Field(ge=1, le=MAX_RANK)]] = {}
-    alpha_pattern: dict[str, float] = {}
-    use_rslora: bool = False
-    use_dora: bool = False
-
-
 def _read_lora(folder: Path) -> tuple[Any, dict[str, Tensor]]:
     from peft import LoraConfig
+    from safetensors.torch import load_file
 
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         if not (folder / name).is_file():
             raise IvideoError(f"no adapter in {folder}: {name} is missing")
     with explain_damage(f"adapter {folder} is damaged"):
-        text = read_text(folder / CONFIG_FILE)
-        fields = parse_json(text, CONFIG_FILE)
+        weights = load_file(folder / WEIGHTS_FILE)
+        fields = parse_json(read_text(folder / CONFIG_FILE), CONFIG_FILE)
         if not isinstance(fields, dict) or fields.get("peft_type") != "LORA":
             raise IvideoError(f"no LoRA adapter in {folder}: {CONFIG_FILE} does not describe one")
-        parse_as(_Config, text, CONFIG_FILE, "says what cannot be")
+        check_lora_config(fields, weights, CONFIG_FILE)
         config = LoraConfig.from_pretrained(str(folder))
-        weights = load_file(folder / WEIGHTS_FILE)
-        ranks = {weight.shape[0] for name, weight in weights.items() if ".lora_A." in name and weight.ndim}
-        if not config.rank_pattern and ranks and ranks != {config.r}:
-            raise ValueError(f"{CONFIG_FILE} says the rank {config.r}, {WEIGHTS_FILE} has {max(ranks)}")
     config.inference_mode = False
     return config, {key.removeprefix(PEFT_PREFIX): value for key, value in weights.items()}

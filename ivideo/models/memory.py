@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ from ivideo.config.settings import FinetuneSettings, GenerationSettings, ScoreSe
 from ivideo.errors import IvideoError
 
 CPU_MESSAGES = ("DefaultCPUAllocator: can't allocate memory", "not enough memory: you tried to allocate")
+WANTED = re.compile(r"[Tt]ried to allocate ([\d.]+ \w+)")
 Advice = list[tuple[bool, str]]
 """Whether something applies, and what it is in words."""
 
@@ -37,7 +39,9 @@ def explain_out_of_memory(settings: Settings, num_processes: int = 1) -> Iterato
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise IvideoError(f"out of memory: {advise(settings, num_processes)}") from error
+        wanted = WANTED.search(str(error))
+        size = f" ({wanted[1]} were wanted)" if wanted else ""
+        raise IvideoError(f"out of memory{size}: {advise(settings, num_processes)}") from error
 
 
 def advise(settings: Settings, num_processes: int = 1) -> str:

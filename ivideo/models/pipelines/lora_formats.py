@@ -156,4 +156,4 @@ def load_lora_file(network: nn.Module, path: Path, pipeline: str, part: str, sca
         raise IvideoError(misfit)
     for parameter in loaded:
         parameter.data = parameter.data.float()
-    scale_lora(network, scale, path)
+    scale_lora(network, scale)

@@ -24,7 +24,7 @@ from ivideo.models.unet3d.authors_weights import (
 )
 from ivideo.models.unet3d.blocks import arrange_for_cpu
 from ivideo.models.unet3d.model import UNet3DModel
-from ivideo.models.unet3d.schedule import build_scheduler, to_ddim
+from ivideo.models.unet3d.schedule import DDIMStepper, build_scheduler, to_ddim
 
 __all__ = [
     "choose_preset",
@@ -84,7 +84,7 @@ def load_model(
     with explain_part(name, "scheduler"):
         kind = getattr(diffusers, classes["scheduler"])
         scheduler = to_ddim(build_scheduler(kind, kind.load_config(location, subfolder="scheduler")))
-        check_schedule(name, scheduler)
+        DDIMStepper(check_schedule(name, scheduler), 1)
     return UNet3DModel(
         name=name,
         unet=arrange_for_cpu(unet) if device.type == "cpu" else unet.to(device),
