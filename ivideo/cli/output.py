@@ -75,28 +75,33 @@ def keep_stdout() -> Iterator[None]:
     So does what C code writes, where stdout is a file of the system's.
     """
     global _data
-    before, own = _data, sys.stdout
-    own.flush()
+    before, own = _data, sys.stdout or open(os.devnull, "w")  # a closed one takes nothing
+    numbers = [_number_of(stream) for stream in (own, sys.stderr)]
+    copy = None if None in numbers else os.dup(numbers[0])
+    _data = own
+    sys.stdout = sys.stderr
     try:
-        number = own.fileno()
-    except OSError:  # a stand-in, as tests have it
-        number = None
-    copy = None if number is None else os.dup(number)
-    _data = own if copy is None else os.fdopen(copy, "w", encoding=own.encoding, errors=own.errors)
-    try:
-        if number is not None:
-            os.dup2(sys.stderr.fileno(), number)
-        sys.stdout = sys.stderr
+        if copy is not None:
+            own.flush()
+            os.dup2(numbers[1], numbers[0])
+            _data = os.fdopen(copy, "w", encoding=own.encoding, errors=own.errors)
         yield
         _data.flush()
     finally:
         sys.stdout = own
-        if number is not None and copy is not None:
-            sys.stderr.flush()
-            os.dup2(copy, number)
+        if copy is not None:
+            os.dup2(copy, numbers[0])
             with suppress(OSError):  # what could not be written was told
                 _data.close()
         _data = before
+
+
+def _number_of(stream: TextIO) -> Any:
+    """Its number for the system; None for what has none, as stand-ins in tests."""
+    try:
+        return stream.fileno()
+    except OSError:
+        return None
 
 
 def chosen_format(asked: Format | None) -> Format:

@@ -16,6 +16,7 @@ from ivideo.files.reading import parse_toml, read_text
 from ivideo.files.run_folder import RunFolder
 
 S = TypeVar("S", bound=Settings)
+MAX_SHOWN = 120  # characters of a value in an error
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -73,7 +74,9 @@ def _describe(problem: Any, flags: Mapping[str, Any]) -> str:
     if problem["type"] == "missing":
         return f"{shown} is missing"
     message = str(problem["msg"]).removeprefix("Value error, ")
-    return f"{shown} {problem['input']!r}: {message[0].lower()}{message[1:]}"
+    value = repr(problem["input"])
+    value = value if len(value) <= MAX_SHOWN else f"{value[:MAX_SHOWN]}..."
+    return f"{shown} {value}: {message[0].lower()}{message[1:]}"
 
 
 def read_run_settings(run: RunFolder) -> FinetuneSettings:

@@ -25,7 +25,7 @@ from ivideo.errors import IvideoError
 from ivideo.files.atomic import explain_os_error
 
 MAX_BYTES = 2**28  # of a text that is read as a whole
-OPENED = ("/dev/fd", "/proc/self/fd")
+OPENED = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")  # what the shell has opened for this process
 KINDS = {stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
@@ -75,7 +75,7 @@ def explain_foreign(error: Exception) -> str | None:
 
 
 def check_file(path: Path) -> Path:
-    """Refuse what may never begin or never end: devices, and pipes but for those that the shell has opened, `<(...)`.
+    """Refuse what may never begin or never end, devices and pipes, but for what the shell has opened, as by `<(...)`.
 
     Args:
         path: of a file.
@@ -89,7 +89,7 @@ def check_file(path: Path) -> Path:
         raise Unreadable(f"{path} does not exist") from None
     except (OSError, ValueError) as error:
         raise Unreadable(str(explain_os_error("read", path, error))) from error
-    if not stat.S_ISREG(mode) and not (stat.S_ISFIFO(mode) and str(path.parent) in OPENED):
+    if not stat.S_ISREG(mode) and not str(path).startswith(OPENED):
         kind = next((name for is_kind, name in KINDS.items() if is_kind(mode)), "a device")
         raise Unreadable(f"cannot read {path}: it is {kind}, not a file")
     return path

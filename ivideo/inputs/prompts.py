@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 from ivideo.config.parts import check_prompt_length
 from ivideo.errors import IvideoError, UsageError
 from ivideo.files.atomic import explain_os_error
+from ivideo.files.reading import check_file
 from ivideo.video.folders import READABLE_SUFFIXES, list_folder
 
 
@@ -75,9 +76,7 @@ def _read_bytes(source: Path | str) -> bytes:
     if path.is_dir():
         raise IvideoError(f"{path} is a folder; prompts are read from a text file, one a line")
     try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise IvideoError(f"prompt file {path} does not exist") from error
+        return check_file(path).read_bytes()
     except OSError as error:
         raise explain_os_error("read", path, error) from error
 

@@ -206,7 +206,7 @@ def load_part(
     check_finite(network.state_dict(), f"model {name!r}: its {part} is damaged")
     factor = getattr(network.config, "scaling_factor", 1)
     if isinstance(factor, bool) or not isinstance(factor, int | float) or not (factor and math.isfinite(factor)):
-        raise IvideoError(f"model {name!r}: its {part} is damaged: its scaling_factor {factor!r} is none")
+        raise IvideoError(f"model {name!r}: its {part} is damaged: its scaling_factor {factor!r} is no factor")
     return network
 
 
