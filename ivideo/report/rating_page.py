@@ -10,9 +10,9 @@ import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from ivideo.errors import IvideoError
 from ivideo.files.atomic import atomic_folder, explain_os_error, prepare_folder, write_text
@@ -50,6 +50,12 @@ class RatingKey(_Strict):
     seed: int
     contestants: list[str]
     items: dict[str, Placement]
+
+    @model_validator(mode="after")
+    def _candidates_are_there(self) -> Self:
+        if any(max(item.left, item.right) >= len(self.contestants) for item in self.items.values()):
+            raise ValueError("an item is of a candidate that is not there")
+        return self
 
 
 class Rating(_Strict):

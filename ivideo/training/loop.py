@@ -168,6 +168,10 @@ class TrainingLoop:
                 return self.seen[step].record()
         except StopRequested:
             return None
+        except IvideoError as error:
+            raise IvideoError(
+                f"held-out clips after step {step}: {error}; it is kept in {self.run.checkpoints}"
+            ) from error
 
     def _base(self, step: int) -> Evaluation:
         """The base's evaluation; a run that is gone on with after a step makes its clips again."""

@@ -71,6 +71,20 @@ def test_what_is_wrong_with_a_file_is_one_line_that_names_it(content: Any, messa
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"contestants": ["base"]}, "an item is of a candidate that is not there"),
+        ({"items": {"aa": [1]}}, "items.aa: "),
+        ({"seed": "x" * 9}, "seed: Input should be a valid integer"),
+    ],
+)
+def test_a_damaged_key_is_named(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    write(tmp_path / KEY_NAME, {**KEY.model_dump(), **changes})
+    with pytest.raises(IvideoError, match=f"{KEY_NAME} is not a key of a rating page: .*{message}"):
+        read_key(tmp_path)
+
+
 def test_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(IvideoError, match=r"ann\.json does not exist"):
         read_answers(tmp_path / "ann.json", KEY)
