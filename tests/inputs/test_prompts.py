@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ivideo.errors import IvideoError
-from ivideo.inputs.prompts import read_prompts
+from ivideo.errors import IvideoError, UsageError
+from ivideo.inputs.prompts import check_prompts, read_prompts
 
 
 def test_comments_blank_lines_and_repeats_are_dropped(tmp_path: Path) -> None:
@@ -53,3 +53,11 @@ def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
         read_prompts(tmp_path / "nothing.txt")
     with pytest.raises(IvideoError, match="is a folder"):
         read_prompts(tmp_path)
+
+
+def test_a_prompt_that_is_none_by_its_length() -> None:
+    check_prompts(["a" * 10_000])
+    with pytest.raises(
+        UsageError, match=r"^prompt 'aaaa.*'\.\.\. has 10001 characters, and a prompt has at most 10000$"
+    ):
+        check_prompts(["a cat", "a" * 10_001])

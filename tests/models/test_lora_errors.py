@@ -9,7 +9,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from ivideo.errors import IvideoError
-from ivideo.models.lora import CONFIG_FILE, WEIGHTS_FILE, load_lora
+from ivideo.models.lora import CONFIG_FILE, WEIGHTS_FILE, check_lora, load_lora
 
 
 def rewrite_config(**changes):
@@ -81,6 +81,22 @@ def test_a_broken_adapter_is_told_in_one_line(adapter, make_unet, change, messag
         load_lora(make_unet(), adapter)
     assert str(adapter) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_adapter_that_makes_no_numbers_is_named(adapter, make_unet, value):
+    unet = make_unet()
+    load_lora(unet, adapter)
+    check_lora(unet, adapter)
+    weights = load_file(adapter / WEIGHTS_FILE)
+    next(iter(weights.values()))[0, 0] = value
+    save_file(weights, adapter / WEIGHTS_FILE)
+    unet = make_unet()
+    load_lora(unet, adapter)
+    with pytest.raises(
+        IvideoError, match=f"^adapter {adapter} is damaged: .* holds values that are no finite numbers$"
+    ):
+        check_lora(unet, adapter)
 
 
 @pytest.mark.parametrize(
