@@ -122,8 +122,10 @@ def find_parameters(function: Callable[..., Any]) -> tuple[bool, tuple[str, ...]
     What takes any names gets all of them; what does not say what it takes gets frames and prompts.
     """
     try:
-        others = list(inspect.signature(function).parameters.values())[1:]
+        first, *others = inspect.signature(getattr(function, "forward", function)).parameters.values()
     except (TypeError, ValueError):
+        return True, ()
+    if first.kind is first.VAR_POSITIONAL:
         return True, ()
     if any(one.kind is one.VAR_KEYWORD for one in others):
         return False, BY_NAME

