@@ -96,10 +96,10 @@ def keep_stdout() -> Iterator[None]:
         _data = before
 
 
-def _number_of(stream: TextIO) -> Any:
-    """Its number for the system; None for what has none, as stand-ins in tests."""
+def _number_of(stream: TextIO | None) -> Any:
+    """Its number for the system; None for what has none: a closed one, a stand-in in tests."""
     try:
-        return stream.fileno()
+        return stream.fileno() if stream else None
     except OSError:
         return None
 

@@ -138,7 +138,7 @@ def test_what_is_no_number_is_named(dtype: torch.dtype) -> None:
     others = {"ids": torch.arange(3), "nothing": torch.zeros(0), "unread": torch.empty(2, device="meta")}
     check_finite({"fine": fine, **others}, "a")
     for value in BAD.values():
-        broken = fine.float()
+        broken = fine.float().clone()
         broken[4, 7] = value
         if not broken.to(dtype).float().isfinite().all():  # eight bits have no infinity
             with pytest.raises(IvideoError, match=r"^a: b holds values that are no finite numbers$"):
