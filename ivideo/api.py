@@ -130,10 +130,16 @@ def generate(
     if adapter is None and lora_scale is not None:
         raise UsageError("`lora_scale` without `lora`: there is no adapter to scale")
     texts = [prompts] if isinstance(prompts, str) else prompts
-    videos = workflow.generate(
-        texts, Path(output), resolved, adapter=adapter, num_videos=num_videos, with_score=with_score, progress=progress
-    )
     with explain_out_of_memory(resolved):
+        videos = workflow.generate(
+            texts,
+            Path(output),
+            resolved,
+            adapter=adapter,
+            num_videos=num_videos,
+            with_score=with_score,
+            progress=progress,
+        )
         return [video.path for video in _collect(videos, each)]
 
 

@@ -8,7 +8,7 @@ import stat
 import struct
 import tomllib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -143,7 +143,7 @@ def parse_as(kind: type[T], text: str | bytes, name: object, trouble: str = "is 
         Unreadable: it is no JSON, or says something else; names the first field that does not fit.
     """
     with _explain_misfit(name, trouble):
-        return cast(T, _adapter(kind).validate_json(text, strict=True))
+        return cast(T, _adapter(cast(Hashable, kind)).validate_json(text, strict=True))
 
 
 def check_as(kind: type[M], value: Any, name: object, trouble: str = "is damaged") -> M:

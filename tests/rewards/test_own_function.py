@@ -141,7 +141,7 @@ def test_an_edited_file_is_read_anew(write):
         ("def f(frames): return frames.mean((2, 3, 4)).T", "returned a float32 tensor (2, 1) instead of"),
         (
             "def f(frames): return frames.mean((0, 2, 3, 4))",
-            "instead of a floating-point tensor (1, 2), a score a frame, ",
+            "instead of a floating-point tensor (1, 2), a score a frame or ",
         ),
         ("import sys\ndef f(frames): sys.exit(3)", "raised SystemExit: 3 (my.py, line 2)"),
         ("def f(frames, prompts):\n    return {}['x']", "KeyError: 'x' (my.py, line 2)"),
