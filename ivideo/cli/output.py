@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import ctypes
 import functools
 import json
 import os
@@ -90,6 +91,8 @@ def keep_stdout() -> Iterator[None]:
     finally:
         sys.stdout = own
         if copy is not None:
+            with suppress(OSError, TypeError):  # what C's own buffer holds; Windows has no such library
+                ctypes.CDLL(None).fflush(None)
             os.dup2(copy, numbers[0])
             with suppress(OSError):  # what could not be written was told
                 _data.close()

@@ -169,19 +169,20 @@ def test_what_reading_raises_is_told_with_the_file(tmp_path: Path, capsys: pytes
 def test_stdout_is_for_data_alone(tmp_path: Path) -> None:
     """What a function of the user's prints, by Python, by C or as another program, goes to stderr."""
     script = """
-import os
+import ctypes, os
 from ivideo.cli.output import data, known_errors, print_json
 def command():
     print("by Python")
     os.write(1, b"by C\\n")
     os.system("echo by a program")
+    ctypes.CDLL(None).puts(b"by C's buffer")
     print_json({"a": 1})
 known_errors(command)()
 print("afterwards")
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == '{"a": 1}\nafterwards\n'
-    assert sorted(done.stderr.splitlines()) == ["by C", "by Python", "by a program"]
+    assert sorted(done.stderr.splitlines()) == ["by C", "by C's buffer", "by Python", "by a program"]
 
 
 class Endless:
