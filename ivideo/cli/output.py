@@ -236,7 +236,7 @@ class Reporter(AbstractContextManager["Reporter"]):
         """Report, or keep quiet; `context` tells the options of the command that runs."""
         self.quiet = quiet
         self._names = names_of(context)
-        self.is_terminal = sys.stderr.isatty()
+        self.is_terminal = sys.stderr is not None and sys.stderr.isatty()
         self._bar: Any = None
         self._phases: list[Phase] = []
 
