@@ -9,7 +9,8 @@ from typing import Annotated, Any, Unpack
 import typer
 
 from ivideo.cli import options as o
-from ivideo.cli.output import Records, Reporter, chosen_format, data, known_errors, print_json
+from ivideo.cli.output import Records, Reporter, chosen_format, known_errors, print_json
+from ivideo.cli.stdout import data
 from ivideo.config.fields import Panel
 from ivideo.config.keywords import GenerationKeywords
 from ivideo.config.settings import GenerationSettings

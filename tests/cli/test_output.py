@@ -170,7 +170,7 @@ def test_stdout_is_for_data_alone(tmp_path: Path) -> None:
     """What a function of the user's prints, by Python, by C or as another program, goes to stderr."""
     script = """
 import ctypes, os
-from ivideo.cli.output import data, known_errors, print_json
+from ivideo.cli.output import known_errors, print_json
 def command():
     print("by Python")
     os.write(1, b"by C\\n")
