@@ -72,6 +72,7 @@ def finetune(
         Interrupted: SIGINT or SIGTERM came; the run can be resumed.
     """
     from ivideo.inputs.clip_lists import gather_source
+    from ivideo.models.memory import explain_out_of_memory
     from ivideo.training import resume as resumable
     from ivideo.training import run as workflow
 
@@ -83,12 +84,14 @@ def finetune(
     if found is not None:
         own = resumable.resumed_settings(found.run, flags, _path(config))
         resumable.check_same_prompts(found.run, own, source, heldout)
-        return workflow.go_on(found, own, progress=progress).root
+        with explain_out_of_memory(own):
+            return workflow.go_on(found, own, progress=progress).root
     if source is None:
         raise UsageError("`prompts` are missing: a file with a prompt a line, or `resume` RUN to go on with a run")
     folder = _path(output) or resumable.RUNS / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
     resolved = resolve_settings(FinetuneSettings, config=_path(config), flags=flags, progress=progress)
-    return workflow.finetune(source, folder, resolved, heldout=heldout, clips=_path(clips), progress=progress).root
+    with explain_out_of_memory(resolved):
+        return workflow.finetune(source, folder, resolved, heldout=heldout, clips=_path(clips), progress=progress).root
 
 
 def generate(
@@ -123,6 +126,7 @@ def generate(
         IvideoError: bad input; its message is one line.
     """
     from ivideo import generating as workflow
+    from ivideo.models.memory import explain_out_of_memory
 
     progress = progress or Silence()
     adapter = find_adapter(Path(lora), _scale(lora_scale)) if lora is not None else None
@@ -134,10 +138,17 @@ def generate(
         raise UsageError("`lora_scale` without `lora`: there is no adapter to scale")
     texts = _prompts(prompts, progress)
     assert texts is not None
-    videos = workflow.generate(
-        texts, Path(output), resolved, adapter=adapter, num_videos=num_videos, with_score=with_score, progress=progress
-    )
-    return [video.path for video in _collect(videos, each)]
+    with explain_out_of_memory(resolved):
+        videos = workflow.generate(
+            texts,
+            Path(output),
+            resolved,
+            adapter=adapter,
+            num_videos=num_videos,
+            with_score=with_score,
+            progress=progress,
+        )
+        return [video.path for video in _collect(videos, each)]
 
 
 def score(
@@ -180,6 +191,7 @@ def iterate_scores(
     **settings: Unpack[ScoreKeywords],
 ) -> Iterator[dict[str, Any]]:
     """The records of `score`, one by one as soon as each is known; none is kept."""
+    from ivideo.models.memory import explain_out_of_memory
     from ivideo.scoring import videos as workflow
 
     progress = progress or Silence()
@@ -190,7 +202,8 @@ def iterate_scores(
     resolved = resolve_settings(
         ScoreSettings, config=_path(config), flags=settings, progress=progress, model_hint=workflow.find_model(videos)
     )
-    yield from workflow.score(videos, resolved, progress=progress)
+    with explain_out_of_memory(resolved):
+        yield from workflow.score(videos, resolved, progress=progress)
 
 
 def compare(
@@ -231,23 +244,26 @@ def compare(
     """
     from ivideo.comparing import compare as workflow
     from ivideo.comparing.candidates import find_candidates, settle_settings
+    from ivideo.models.memory import explain_out_of_memory
 
     progress = progress or Silence()
     names = [str(name) for name in candidates]
     scales = [lora_scale] if isinstance(lora_scale, int | float) else lora_scale
     found = find_candidates(names, scales)
-    return workflow.compare(
-        found,
-        settle_settings(found, config=_path(config), flags=settings, progress=progress),
-        prompts=_prompts(prompts, progress),
-        num_seeds=num_seeds,
-        output=_path(output),
-        with_rating_page=with_rating_page,
-        pairs=pairs,
-        ratings=[Path(path) for path in ratings],
-        command=command or f"ivideo.compare({', '.join(map(repr, names))}, ...)",
-        progress=progress,
-    )
+    settled = settle_settings(found, config=_path(config), flags=settings, progress=progress)
+    with explain_out_of_memory(settled[1]):
+        return workflow.compare(
+            found,
+            settled,
+            prompts=_prompts(prompts, progress),
+            num_seeds=num_seeds,
+            output=_path(output),
+            with_rating_page=with_rating_page,
+            pairs=pairs,
+            ratings=[Path(path) for path in ratings],
+            command=command or f"ivideo.compare({', '.join(map(repr, names))}, ...)",
+            progress=progress,
+        )
 
 
 def save_adapter(

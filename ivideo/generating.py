@@ -24,7 +24,7 @@ from ivideo.inputs.prompts import check_prompts, negative_of, seed_of
 from ivideo.models.contract import ClipMaker, ClipRequest, TextToVideoModel
 from ivideo.models.devices import choose_device, choose_dtype
 from ivideo.models.families import find_preset, load_model
-from ivideo.models.lora import adapter_merged
+from ivideo.models.lora import adapter_merged, check_lora
 from ivideo.progress import Progress, Silence
 from ivideo.rewards.registry import load_rewards
 from ivideo.scoring.clips import ClipScore, score_clip
@@ -57,6 +57,7 @@ def open_model(settings: GenerationSettings, adapter: Adapter | None = None, pro
     model.check_request(request_for(settings, "", 0))
     if adapter is not None:
         model.load_adapter(adapter.path, adapter.scale)
+        check_lora(model.network, adapter.path)
     return model
 
 

@@ -1,4 +1,4 @@
-"""The processes that work together, the signals that end it, and memory that runs out."""
+"""The processes that work together, and the signals that end it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from accelerate import Accelerator, InitProcessGroupKwargs
 from accelerate.utils import broadcast_object_list
 
 from ivideo.config.settings import FinetuneSettings
-from ivideo.errors import IvideoError
 
 Value = TypeVar("Value")
 PATIENCE = timedelta(hours=6)  # that processes wait for each other: one may be generating many clips
@@ -132,48 +131,3 @@ class StopSignals:
             raise StopRequested
         with suppress(RuntimeError):  # the signal came while something else was being written there
             self._announce()
-
-
-CPU_MESSAGES = ("DefaultCPUAllocator: can't allocate memory", "not enough memory: you tried to allocate")
-
-
-@contextmanager
-def explain_out_of_memory(settings: FinetuneSettings, num_processes: int = 1) -> Iterator[None]:
-    """Turn an allocator's error into advice.
-
-    Raises:
-        IvideoError: memory ran out inside the block.
-    """
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        is_told = isinstance(error, torch.OutOfMemoryError | MemoryError)
-        if not is_told and not any(message in str(error) for message in CPU_MESSAGES):
-            raise
-        raise IvideoError(f"out of memory: {advise(settings, num_processes)}") from error
-
-
-def advise(settings: FinetuneSettings, num_processes: int = 1) -> str:
-    """What takes memory and can be changed: first what a run can be gone on with, then what needs a new one.
-
-    The batch size counts only as far as several of its clips go through the network together.
-    """
-    own_clips = -(-settings.batch_size // num_processes)
-    together = -(-own_clips // settings.gradient_accumulation)
-    resumable = [
-        (not settings.gradient_checkpointing, "`gradient_checkpointing` True"),
-        (together > 1, f"`gradient_accumulation` {own_clips} (now {settings.gradient_accumulation})"),
-        (settings.guidance_batching and settings.guidance_scale != 1, "`guidance_batching` False"),
-    ]
-    anew = [
-        (together > 1, f"`batch_size` below {settings.batch_size}"),
-        (settings.dtype == "float32", "`dtype` bfloat16 (now float32)"),
-        (
-            settings.num_grad_steps > 1 and settings.gradient != "random",
-            f"`num_grad_steps` below {settings.num_grad_steps}",
-        ),
-        (settings.num_frames > settings.num_segments, f"`num_frames` below {settings.num_frames}"),
-        (True, "a smaller `height` and `width`"),
-    ]
-    first, second = (", ".join(words for applies, words in advice if applies) for advice in (resumable, anew))
-    return f"{'go on with ' + first + '; or start anew with ' if first else 'start anew with '}{second}"

@@ -11,6 +11,7 @@ import typer
 
 from ivideo.cli import options as o
 from ivideo.cli.output import Records, Reporter, chosen_format, known_errors, print_json, show_interval
+from ivideo.cli.stdout import data
 from ivideo.config.fields import Panel
 from ivideo.config.keywords import GenerationKeywords
 from ivideo.config.settings import GenerationSettings
@@ -176,13 +177,14 @@ def print_tables(results: Mapping[str, Any]) -> None:
     if results["preference"]:
         print_preference(results["preference"], names)
     typer.echo(
-        "w/t/l: prompts won, tied, lost; p of the sign and of Wilcoxon's test, after Holm; d_z: size of the effect"
+        "w/t/l: prompts won, tied, lost; p of the sign and of Wilcoxon's test, after Holm; d_z: size of the effect",
+        file=data(),
     )
     if any(one["ci_low"] is None for one in results["comparisons"]):
-        typer.echo("none: there is no interval below 5 prompts, or where the differences do not vary")
-    typer.echo(f"reward: {results['judge']}")
+        typer.echo("none: there is no interval below 5 prompts, or where the differences do not vary", file=data())
+    typer.echo(f"reward: {results['judge']}", file=data())
     for name, label in list(results["judges"].items())[1:]:
-        typer.echo(f"{name}: {label}")
+        typer.echo(f"{name}: {label}", file=data())
 
 
 def print_block(
@@ -204,7 +206,7 @@ def print_block(
         table.add_column(column, justify="right", no_wrap=column in CHANGES, overflow="fold")
     for metric, cells in lines.items():
         table.add_row(metric, *cells, style="bold" if metric in bold else None)
-    console = Console(markup=False, highlight=False)
+    console = Console(markup=False, highlight=False, file=data())
     console.print(title, style="bold")
     console.print(table)
     console.print()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Unpack
@@ -91,9 +90,11 @@ def finetune_cli(
     The base model makes each prompt's clip once, or real videos are given; training edits the clips and scores the
     result. Prints the run folder. Example: ivideo finetune examples/prompts.txt --model emoji-world
     """
+    from ivideo.files.run_folder import RunFolder
     from ivideo.inputs.clip_lists import read_source
     from ivideo.inputs.prompts import read_prompts
     from ivideo.processes import is_first_process
+    from ivideo.training.logs import read_summary
 
     with Reporter(quiet or not is_first_process(), context) as reporter:
         source = read_source(prompts, videos, captions.value, reporter) if prompts is not None else None
@@ -113,7 +114,7 @@ def finetune_cli(
         )
         if not is_first_process():
             return
-        summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+        summary = read_summary(RunFolder(run))
         for line in describe_run(summary):
             reporter.say(line)
         with Records(format, ("run", "model", "num_steps", "adapter"), bare="run") as records:

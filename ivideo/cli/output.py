@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 import typer
 
 from ivideo.cli.options import Format, names_of, spell_names
+from ivideo.cli.stdout import data, keep_stdout
 from ivideo.errors import Interrupted, IvideoError
 
 P = ParamSpec("P")
@@ -24,41 +25,49 @@ REWARDS = "rewards"  # the column that stands for further ones, a column each
 
 
 def known_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Print our own errors as one line and exit with their code; any other exception is a bug and stays whole.
+    """Print our own errors and those of files as one line and exit with their code; others are bugs and stay whole.
 
     Names in backticks become the options and arguments of the command that runs, by the `context` that it is given.
     """
 
     @functools.wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        context: Any = kwargs.get("context")
+        reporter = Reporter(quiet=True, context=context)
         try:
-            return command(*args, **kwargs)
+            with keep_stdout():
+                return command(*args, **kwargs)
         except Interrupted as end:
             typer.echo(str(end), err=True)
             raise typer.Exit(end.exit_code) from end
         except IvideoError as error:
-            context: Any = kwargs.get("context")
-            Reporter(quiet=True, context=context).tell_error(str(error))
+            reporter.tell_error(str(error))
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
             raise typer.Exit(130) from None
         except BrokenPipeError:
-            # The reader of the pipe has had enough.
-            sys.stdout = None
-            raise typer.Exit(0) from None
+            raise typer.Exit(0) from None  # the reader of the pipe has had enough
+        except Exception as error:
+            from ivideo.files.reading import explain_foreign
+
+            line = explain_foreign(error)
+            if line is None:
+                raise
+            reporter.tell_error(line)
+            raise typer.Exit(1) from error
 
     return guarded
 
 
 def chosen_format(asked: Format | None) -> Format:
     """The asked format, else a table on a terminal and JSON lines in a pipe."""
-    return asked or (Format.table if sys.stdout.isatty() else Format.jsonl)
+    return asked or (Format.table if data().isatty() else Format.jsonl)
 
 
 def print_json(value: Any, indent: int | None = None) -> None:
     """Strict JSON on stdout: NaN is a bug, not a number."""
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False))
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False), file=data())
 
 
 class Records(AbstractContextManager["Records"]):
@@ -81,7 +90,7 @@ class Records(AbstractContextManager["Records"]):
     def add(self, record: Mapping[str, Any]) -> None:
         """Print a record now, or keep it where the format needs all of them."""
         if self.bare:
-            typer.echo(record[self.bare])
+            typer.echo(record[self.bare], file=data())
         elif self.format is Format.jsonl:
             print_json(record)
         elif self.format in (Format.tsv, Format.csv):
@@ -92,13 +101,13 @@ class Records(AbstractContextManager["Records"]):
     def _print_separated(self, record: Mapping[str, Any]) -> None:
         """TSV is for reading, with four decimals; CSV for programs, with all of them."""
         is_tsv = self.format is Format.tsv
-        writer = csv.writer(sys.stdout, delimiter="\t" if is_tsv else ",", lineterminator="\n")
+        writer = csv.writer(data(), delimiter="\t" if is_tsv else ",", lineterminator="\n")
         columns, cells = expand(self.columns, record)
         if not self._has_header:
             writer.writerow(columns)
             self._has_header = True
         writer.writerow([shorten(cells[column]) if is_tsv else cells[column] for column in columns])
-        sys.stdout.flush()
+        data().flush()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Print what was kept, unless something went wrong."""
@@ -148,7 +157,7 @@ def print_table(columns: Sequence[str], records: Sequence[Mapping[str, Any]]) ->
         table.add_column(column, justify="left" if is_text else "right", overflow="fold")
     for row in rows:
         table.add_row(*(shorten(row[column]) for column in shown))
-    console = Console(markup=False, highlight=False)
+    console = Console(markup=False, highlight=False, file=data())
     console.print(table)
     if LABEL in columns:
         console.print(f"reward: {first[LABEL]}")
@@ -185,7 +194,7 @@ class Reporter(AbstractContextManager["Reporter"]):
         """Report, or keep quiet; `context` tells the options of the command that runs."""
         self.quiet = quiet
         self._names = names_of(context)
-        self.is_terminal = sys.stderr.isatty()
+        self.is_terminal = sys.stderr is not None and sys.stderr.isatty()
         self._bar: Any = None
         self._phases: list[Phase] = []
 
@@ -207,8 +216,10 @@ class Reporter(AbstractContextManager["Reporter"]):
         self.say(f"warning: {message}")
 
     def tell_error(self, message: str) -> None:
-        """Print one line that begins with "error", also when quiet."""
-        typer.echo(f"error: {self.spell(' '.join(message.split()))}", err=True)
+        """Print one line that begins with "error", also when quiet; what a terminal would obey is spelled out."""
+        line = self.spell(" ".join(message.split()))
+        shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
+        typer.echo(f"error: {shown}", err=True)
 
     def start(self, title: str, total: int, done: int = 0) -> None:
         """Begin a phase, inside the one that is under way if there is one."""

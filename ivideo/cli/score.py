@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterable
@@ -163,10 +162,12 @@ def read_line(line: str) -> tuple[Path, str | None]:
     """
     if not line.startswith("{"):
         return Path(line), None
+    from ivideo.files.reading import parse_json
+
     try:
-        record: dict[str, Any] = json.loads(line)
+        record: dict[str, Any] = parse_json(line, "stdin")
         path, prompt = Path(record["path"]), record.get("prompt")
-    except (ValueError, KeyError, TypeError):
+    except (IvideoError, KeyError, TypeError):
         raise UsageError(f"stdin: a JSON line without a path: {line[:80]}") from None
     if not isinstance(prompt, str | None):
         raise UsageError(f"stdin: a JSON line whose prompt is no text: {line[:80]}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,9 +12,11 @@ from pydantic import ValidationError
 
 from ivideo.config.settings import FinetuneSettings, Settings
 from ivideo.errors import IvideoError, UsageError
+from ivideo.files.reading import parse_toml, read_text
 from ivideo.files.run_folder import RunFolder
 
 S = TypeVar("S", bound=Settings)
+MAX_SHOWN = 120  # characters of a value in an error
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -24,12 +25,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         IvideoError: no such file, or no TOML.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise IvideoError(f"config file {path} does not exist") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise IvideoError(f"config file {path} cannot be read: {error}") from None
+    content = parse_toml(read_text(path), f"config file {path}")
     return {key.replace("-", "_"): value for key, value in content.items()}
 
 
@@ -78,7 +74,9 @@ def _describe(problem: Any, flags: Mapping[str, Any]) -> str:
     if problem["type"] == "missing":
         return f"{shown} is missing"
     message = str(problem["msg"]).removeprefix("Value error, ")
-    return f"{shown} {problem['input']!r}: {message[0].lower()}{message[1:]}"
+    value = repr(problem["input"])
+    value = value if len(value) <= MAX_SHOWN else f"{value[:MAX_SHOWN]}..."
+    return f"{shown} {value}: {message[0].lower()}{message[1:]}"
 
 
 def read_run_settings(run: RunFolder) -> FinetuneSettings:

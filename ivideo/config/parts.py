@@ -6,17 +6,19 @@ A field is all that a new setting needs: option, TOML, keyword, docs and the rul
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic_core import from_json
 
 from ivideo.config.fields import Resume, clips, method, setting, shared
 from ivideo.config.presets import MODELS_HELP
+from ivideo.errors import UsageError
 
+MAX_PROMPT_LENGTH = 10_000  # characters; text encoders read less by far, and files of videos hold not much more
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 REWARDS_HELP = (
     "emoji-preference (bundled, simulated preferences), emoji-clip (bundled, fit of frame and prompt), hpsv2, "
@@ -54,6 +56,18 @@ def readable_text(value: str) -> str:
 def rate_or_none(value: object) -> object:
     """None for the words that switch attenuation off."""
     return None if str(value).lower() in ("none", "off") else value
+
+
+def check_prompt_length(prompt: str) -> str:
+    """Refuse what is no prompt by its length; gives the prompt.
+
+    Raises:
+        UsageError: it has more than MAX_PROMPT_LENGTH characters.
+    """
+    if len(prompt) > MAX_PROMPT_LENGTH:
+        count = f"{len(prompt)} characters, and a prompt has at most {MAX_PROMPT_LENGTH}"
+        raise UsageError(f"prompt {prompt[:40]!r}... has {count}")
+    return prompt
 
 
 class Part(BaseModel):
@@ -130,7 +144,7 @@ class GenerationPart(Part):
     num_inference_steps: int = clips(ge=1, le=1000, help="Steps of a full chain.", unit="steps")
     guidance_scale: float = clips(ge=0, help="Classifier-free guidance; 1 is none.")
     negative_prompt: Annotated[str, AfterValidator(readable_text)] = clips(
-        "", help="What clips should not show.", metavar="TEXT", resume=Resume.CLIPS
+        "", max_length=MAX_PROMPT_LENGTH, help="What clips should not show.", metavar="TEXT", resume=Resume.CLIPS
     )
     call_arguments: Annotated[
         tuple[str, ...] | None, BeforeValidator(several_or_none, json_schema_input_type=str | Sequence[str])
@@ -153,7 +167,7 @@ def read_call_arguments(texts: Sequence[str] | None) -> dict[str, Any]:
     for text in texts or ():
         name, _, value = text.partition("=")
         try:
-            arguments[name.strip()] = json.loads(value)
+            arguments[name.strip()] = from_json(value)
         except ValueError:
             arguments[name.strip()] = value
     return arguments

@@ -17,13 +17,13 @@ from ivideo.errors import IvideoError
 TEMPORARY = ".ivideo-"  # how the names of half-written files and folders begin
 
 
-def explain_os_error(action: str, path: Path, error: OSError | SafetensorError) -> IvideoError:
+def explain_os_error(action: str, path: Path, error: OSError | ValueError | SafetensorError) -> IvideoError:
     """Turn an operating system's error into one line, e.g. "cannot write runs/a.json: No space left on device".
 
     Args:
         action: what was tried: "read", "write", "create".
         path: the file or folder that it was tried on.
-        error: what the operating system said, or safetensors, which passes it on in its own words.
+        error: what the operating system said, or safetensors in its own words, or Python of a name with NUL.
     """
     return IvideoError(f"cannot {action} {path}: {getattr(error, 'strerror', None) or error}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 
 from ivideo.errors import IvideoError
 from ivideo.files.atomic import explain_os_error
+from ivideo.files.reading import parse_json, read_text
 from ivideo.files.records import write_json
 
 SETTLED_SECONDS = 2.0  # a file that changed more lately may change again under the same time stamp
@@ -91,7 +91,7 @@ def read_stamps(path: Path, list_files: ListFiles = itself) -> list[list[int]]:
             stamps.append([stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns])
     except FileNotFoundError:
         raise IvideoError(f"{path} does not exist") from None
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise explain_os_error("read", path, error) from error
     return stamps
 
@@ -116,8 +116,8 @@ def hash_content(path: Path, list_files: ListFiles = itself) -> str:
 def _recall(memory: Path) -> dict[str, Any]:
     """What is remembered of a file; nothing where that is missing or damaged."""
     try:
-        known = json.loads(memory.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        known = parse_json(read_text(memory), memory)
+    except IvideoError:
         return {}
     return known if isinstance(known, dict) and isinstance(known.get("sha256"), str) else {}
 

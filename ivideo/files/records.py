@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
+from pydantic_core import from_json
 
 from ivideo.errors import UsageError
 from ivideo.files.atomic import explain_os_error, prepare_folder, write_text
+from ivideo.files.reading import check_as, check_file
 
 
 def write_json(path: Path, value: Any) -> Path:
@@ -42,18 +45,28 @@ def write_json_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> Path:
     return write_text(path, "".join(_to_line(record) for record in records))
 
 
-def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """The records of a log up to its end or its first line that is cut off or damaged; none where there is no file."""
+def read_json_lines(path: Path, kind: type[BaseModel] | None = None) -> list[dict[str, Any]]:
+    """The records of a log up to its end or its first line that is cut off or damaged; none where there is no file.
+
+    Args:
+        path: of the log.
+        kind: what each record must say; None for anything.
+
+    Raises:
+        IvideoError: it cannot be read, or a whole line says something else; names the line.
+    """
+    if not os.path.lexists(path):
+        return []
     records = []
     try:
-        with path.open("rb") as lines:
-            for line in lines:
-                record = json.loads(line) if line.endswith(b"\n") else None
+        with check_file(path).open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                record = from_json(line, allow_inf_nan=False) if line.endswith(b"\n") else None
                 if not isinstance(record, dict):
                     break
+                if kind is not None:
+                    check_as(kind, record, f"{path}, line {number},")
                 records.append(record)
-    except FileNotFoundError:
-        return []
     except OSError as error:
         raise explain_os_error("read", path, error) from error
     except ValueError:  # what is no JSON or no UTF-8 ends the log as well

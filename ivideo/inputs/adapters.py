@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import math
 import shutil
 from collections.abc import Collection, Mapping
@@ -19,10 +18,11 @@ from ivideo.config.presets import ADAPTERS, find_location
 from ivideo.config.settings import GenerationSettings, generation_defaults
 from ivideo.errors import IvideoError, UsageError
 from ivideo.files.atomic import atomic_folder, check_folder
+from ivideo.files.reading import parse_json, read_text
 from ivideo.files.run_folder import open_run_folder
 from ivideo.models.families import find_family, find_lora_rank, is_weights_file, read_adapter_notes
 from ivideo.models.loading import explain_damage, read_index
-from ivideo.models.lora import CONFIG_FILE, merge_lora
+from ivideo.models.lora import CONFIG_FILE, check_lora, merge_lora
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def read_adapter_defaults(folder: Path) -> dict[str, str]:
         IvideoError: its configuration is damaged.
     """
     with explain_damage(f"adapter {folder} is damaged: {CONFIG_FILE} is no JSON object", tell_reason=False):
-        base = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")).get("base_model_name_or_path")
+        base = parse_json(read_text(folder / CONFIG_FILE), CONFIG_FILE).get("base_model_name_or_path")
     found = {"model": base, **read_adapter_notes(folder)}
     return {name: str(value) for name, value in found.items() if value}
 
@@ -125,6 +125,7 @@ def save_adapter(adapter: Adapter, output: Path, settings: GenerationSettings) -
     family = find_family(settings.model, location)
     network = family.load_network(settings.model, location, None, settings.family_options)
     family.load_adapter(network.to_empty(device="cpu"), adapter.path)
+    check_lora(network, adapter.path)
     with atomic_folder(output) as folder:
         family.save_adapter(network, folder, settings.model, settings.family_options)
         family.write_formats(folder, settings.family_options)
@@ -148,6 +149,7 @@ def merge_adapter(adapter: Adapter, output: Path, settings: GenerationSettings, 
     family, index = find_family(settings.model, location), read_index(settings.model, location)
     network = family.load_network(settings.model, location, torch.float32, settings.family_options)
     family.load_adapter(network, adapter.path, adapter.scale)
+    check_lora(network, adapter.path)
     merge_lora(network)
     network.to(dtype)
     own = family.network_folder(settings.model, location, settings.family_options)

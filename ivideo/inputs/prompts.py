@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from ivideo.config.parts import check_prompt_length
 from ivideo.errors import IvideoError, UsageError
 from ivideo.inputs.columns import Row, Table
 from ivideo.inputs.tables import LIST_SUFFIXES, check_line, parse_table, read_table
@@ -224,7 +225,9 @@ def check_prompts(prompts: Sequence[str]) -> None:
     """Refuse to work for nothing.
 
     Raises:
-        UsageError: no prompts, or an empty one.
+        UsageError: no prompts, an empty one, or one that is no prompt by its length.
     """
     if not prompts or any(not prompt.strip() for prompt in prompts):
         raise UsageError("empty prompt: say what the video should show")
+    for prompt in prompts:
+        check_prompt_length(prompt)

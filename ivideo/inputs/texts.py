@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ivideo.errors import IvideoError
 from ivideo.files.atomic import explain_os_error
+from ivideo.files.reading import check_file
 from ivideo.progress import Progress
 
 COMMENT = re.compile(r"#(\s|$)")
@@ -51,9 +52,7 @@ def _read_bytes(source: Path | str) -> bytes:
     if path.is_dir():
         raise IvideoError(f"{path} is a folder; prompts are read from a file, one a line")
     try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise IvideoError(f"prompt file {path} does not exist") from error
+        return check_file(path).read_bytes()
     except OSError as error:
         raise explain_os_error("read", path, error) from error
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
+from logging import CRITICAL
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -16,6 +19,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ivideo.errors import IvideoError
+from ivideo.files.reading import Unreadable
+from ivideo.models.memory import is_out_of_memory
 
 PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
 WEIGHT_SUFFIXES = (*PICKLE_SUFFIXES, ".safetensors")
@@ -23,8 +28,10 @@ WRAPPERS = ("state_dict", "model", "module")  # tables in which training code pu
 NUM_BYTE_TOKENS = 256  # the least that a vocabulary has that can spell any text
 PARALLEL_PREFIX = "module."  # what DistributedDataParallel puts before every name
 UNREADABLE = (
+    Unreadable,
     OSError,
     EOFError,
+    ImportError,
     UnpicklingError,
     SafetensorError,
     RuntimeError,
@@ -32,8 +39,13 @@ UNREADABLE = (
     TypeError,
     LookupError,
     AttributeError,
+    ArithmeticError,
+    re.error,
 )
 """What diffusers, transformers, PEFT, open_clip, torch, safetensors and hubs raise on files that they cannot use."""
+SCHEDULE = ("betas", "alphas_cumprod", "sigmas", "timesteps")  # a scheduler's tensors that clips depend on
+MAX_REASON = 240  # characters of a library's words that are passed on
+NO_WEIGHTS = "it holds other things than weights, or is none of torch's files; for safety it is not loaded"
 
 
 @contextmanager
@@ -50,17 +62,48 @@ def explain_damage(trouble: str, cure: str = "", *, tell_reason: bool = True) ->
     """
     try:
         yield
-    except torch.OutOfMemoryError:
-        raise
     except UNREADABLE as error:
+        if is_out_of_memory(error):
+            raise
         reason = f": {_first_line(error)}" if tell_reason else ""
         raise IvideoError(f"{trouble}{reason}{cure}") from error
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     if isinstance(error, FileNotFoundError) and error.filename:
         return f"{Path(error.filename).name} is missing"
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    if _is_blocked(error):
+        return NO_WEIGHTS
+    line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return line if len(line) <= MAX_REASON else f"{line[:MAX_REASON]}..."
+
+
+def _is_blocked(error: BaseException | None) -> bool:
+    """Whether a pickle is behind an error, whose words are torch's advice to load it nevertheless."""
+    return error is not None and (isinstance(error, UnpicklingError) or _is_blocked(error.__context__))
+
+
+def check_finite(tensors: Mapping[str, Tensor], what: str) -> None:
+    """Refuse NaN and infinity; a pass over each tensor, and one answer for all.
+
+    Args:
+        tensors: by name, all on one device; numbers without a point and tensors without content are left alone.
+        what: they belong to; the line begins with it.
+
+    Raises:
+        IvideoError: names the first of them.
+    """
+    floats = {name: one for name, one in tensors.items() if one.is_floating_point() and one.numel() and not one.is_meta}
+    are_fine = {name: is_finite(one) for name, one in floats.items()}
+    if are_fine and not torch.stack([*are_fine.values()]).all():
+        first = next(name for name, is_fine in are_fine.items() if not is_fine)
+        raise IvideoError(f"{what}: {first} holds values that are no finite numbers")
+
+
+def is_finite(tensor: Tensor) -> Tensor:
+    """Whether all is finite (0-d, on its device), by the least and the greatest number: a fast pass over it."""
+    own = tensor.detach() if tensor.element_size() > 1 else tensor.detach().to(torch.bfloat16)
+    return torch.stack(torch.aminmax(own)).isfinite().all()
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -86,10 +129,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def import_quietly(package: str) -> Any:
-    """Diffusers or transformers, told to keep warnings and progress bars to themselves."""
+    """Diffusers or transformers, told to keep to themselves what they do not raise, and progress bars."""
     module = import_module(package)
     logging = module.logging if package == "diffusers" else module.utils.logging
-    logging.set_verbosity_error()
+    logging.set_verbosity(CRITICAL)
     logging.disable_progress_bar()
     return module
 
@@ -160,7 +203,25 @@ def load_part(
         raise IvideoError(
             f"model {name!r}: its {part} is incomplete: {lacking[0]} is one of {len(lacking)} missing weights"
         )
+    check_finite(network.state_dict(), f"model {name!r}: its {part} is damaged")
+    factor = getattr(network.config, "scaling_factor", 1)
+    if isinstance(factor, bool) or not isinstance(factor, int | float) or not (factor and math.isfinite(factor)):
+        raise IvideoError(f"model {name!r}: its {part} is damaged: its scaling_factor {factor!r} is no factor")
     return network
+
+
+def check_schedule(name: str, scheduler: Any) -> Any:
+    """Hold a scheduler's numbers against what noise levels can be; gives the scheduler.
+
+    Raises:
+        IvideoError: one is no finite number, or a share of noise not within 0 and 1.
+    """
+    found = {one: value for one, value in vars(scheduler).items() if isinstance(value, Tensor)}
+    check_finite({one: found[one] for one in SCHEDULE if one in found}, f"model {name!r}: its scheduler is damaged")
+    betas = found.get("betas")
+    if betas is not None and not 0 <= betas.min() <= betas.max() <= 1:
+        raise IvideoError(f"model {name!r}: its scheduler is damaged: betas are shares of noise, within 0 and 1")
+    return scheduler
 
 
 def explain_part(name: str, part: str) -> AbstractContextManager[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from ivideo.errors import IvideoError
-from ivideo.models.loading import explain_damage
+from ivideo.files.reading import parse_json, read_text
+from ivideo.models.loading import check_finite, explain_damage
+from ivideo.models.lora_config import check_lora_config
 
 TARGET_MODULES = ("to_q", "to_k", "to_v", "to_out.0")
 PEFT_PREFIX = "base_model.model."  # where PeftModel keeps the network that it wraps
@@ -174,6 +176,21 @@ def scale_lora(network: nn.Module, scale: float) -> None:
         layer.scale_layer(scale)
 
 
+def check_lora(network: nn.Module, path: Path) -> None:
+    """Refuse an adapter that makes no numbers.
+
+    Args:
+        network: has the adapter.
+        path: where it comes from, for errors.
+
+    Raises:
+        IvideoError: a weight, or what an alpha says, is no finite number.
+    """
+    check_finite(named_lora_parameters(network), f"adapter {path} is damaged")
+    if not all(math.isfinite(factor) for layer in _lora_layers(network) for factor in layer.scaling.values()):
+        raise IvideoError(f"adapter {path} is damaged: its alpha is no finite number")
+
+
 def full_lora_config(rank: int, alpha: float, targets: Sequence[str] | str = TARGET_MODULES, **options: Any) -> Any:
     """PEFT's configuration of an adapter.
 
@@ -232,10 +249,11 @@ def _read_lora(folder: Path) -> tuple[Any, dict[str, Tensor]]:
         if not (folder / name).is_file():
             raise IvideoError(f"no adapter in {folder}: {name} is missing")
     with explain_damage(f"adapter {folder} is damaged"):
-        fields = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        weights = load_file(folder / WEIGHTS_FILE)
+        fields = parse_json(read_text(folder / CONFIG_FILE), CONFIG_FILE)
         if not isinstance(fields, dict) or fields.get("peft_type") != "LORA":
             raise IvideoError(f"no LoRA adapter in {folder}: {CONFIG_FILE} does not describe one")
+        check_lora_config(fields, weights, CONFIG_FILE)
         config = LoraConfig.from_pretrained(str(folder))
-        weights = load_file(folder / WEIGHTS_FILE)
     config.inference_mode = False
     return config, {key.removeprefix(PEFT_PREFIX): value for key, value in weights.items()}

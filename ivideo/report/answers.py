@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ivideo.errors import IvideoError
-from ivideo.files.atomic import explain_os_error
+from ivideo.files.reading import parse_as, read_text
 
 KEY_NAME = "rating_key.json"
 ANSWERS = "an answers file of a rating page"
@@ -126,13 +125,4 @@ def read_answers(path: Path, key: RatingKey) -> Answers:
 
 
 def _read(path: Path, kind: type[M], what: str) -> M:
-    try:
-        return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise explain_os_error("read", path, error) from error
-    except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(map(str, problem["loc"]))
-        raise IvideoError(f"{path} is not {what}: {place + ': ' if place else ''}{problem['msg']}") from None
-    except ValueError as error:
-        raise IvideoError(f"{path} is not {what}: {error}") from None
+    return parse_as(kind, read_text(path), path, f"is not {what}")

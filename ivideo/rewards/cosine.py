@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ivideo.errors import IvideoError
-from ivideo.models.loading import import_quietly, load_tokenizer
+from ivideo.models.loading import check_finite, import_quietly, load_tokenizer
 from ivideo.rewards.contract import RewardModel
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -119,7 +119,12 @@ class CosineReward(RewardModel):
         device: torch.device,
         version: str = "",
     ) -> None:
-        """Wrap a network with `encode_image` and `encode_text`; it is frozen and put on the device."""
+        """Wrap a network with `encode_image` and `encode_text`; it is frozen and put on the device.
+
+        Raises:
+            IvideoError: a weight is no finite number.
+        """
+        check_finite(network.state_dict(), f"reward {name}: its weights are damaged")
         self.name, self.label, self.version = name, label, version
         self.network: Any = network.requires_grad_(False).eval().to(device)
         self.tokenize, self.preprocessing, self.device = tokenize, preprocessing, device

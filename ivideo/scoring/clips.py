@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 from ivideo.config.settings import Settings
 from ivideo.core.attenuation import frame_weights
 from ivideo.core.segments import first_frame_indices, spread_frame_indices
+from ivideo.errors import IvideoError
 from ivideo.metrics.by_reward import ByReward, ScoredClip
 from ivideo.metrics.over_time import REFERENCE_FPS
 from ivideo.metrics.registry import compared, measure_temporal, measures
@@ -138,6 +140,17 @@ class PendingClip:
         return self.rewards.sum_up(of_frames | {name: torch.tensor(one) for name, one in self.clip_scores.items()})
 
 
+def check_scores(name: str, scores: list[float]) -> list[float]:
+    """A reward model's scores, every one a number.
+
+    Raises:
+        IvideoError: one is none.
+    """
+    if not all(map(math.isfinite, scores)):
+        raise IvideoError(f"reward {name} gives a score that is no finite number")
+    return scores
+
+
 Waiting = tuple[PendingClip, int, Frame]
 
 
@@ -228,7 +241,7 @@ class FrameBatcher:
         else:
             frames, prompts, times = pixels[None], [group[0][0].prompt], times[None]
         scores, features = self.rewards.score_frames(frames, prompts, times)
-        columns = {name: one.flatten().float().tolist() for name, one in scores.items()}
+        columns = {name: check_scores(name, one.flatten().float().tolist()) for name, one in scores.items()}
         rows = None if features is None else features.flatten(0, 1).float().cpu().numpy()
         for place, (clip, index, _) in enumerate(group):
             row = None if rows is None else rows[place].copy()
@@ -248,7 +261,7 @@ class FrameBatcher:
                 frames = frames_to_tensor(np.stack([self._kept[i] for i in indices]))
                 times = torch.tensor([i / clip.fps for i in indices])
                 score = self.rewards.models[name].score(frames[None], [clip.prompt], times[None])
-                clip.clip_scores[name] = score.item()
+                (clip.clip_scores[name],) = check_scores(name, score.tolist())
         if len(clip.clip_scores) == len(clip.clip_indices):
             self._kept = {}
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from ivideo.config.parts import check_prompt_length
 from ivideo.config.settings import ScoreSettings
 from ivideo.errors import IvideoError, UsageError
 from ivideo.metrics.by_reward import ByReward
@@ -158,7 +159,7 @@ def find_prompt(reader: VideoReader) -> str:
     prompt = reader.metadata.get("prompt")
     if not isinstance(prompt, str) or not prompt.strip():
         raise IvideoError(f"{reader.path} does not say its prompt: give it by `prompt`")
-    return prompt
+    return check_prompt_length(prompt)
 
 
 def count_frames(reader: VideoReader) -> tuple[int, list[Frame]]:
@@ -202,6 +203,8 @@ def list_videos(paths: Sequence[Path | tuple[Path, str | None]], prompt: str | N
         raise UsageError("no videos: give files or folders, or paths on stdin")
     if prompt is not None and not prompt.strip():
         raise UsageError("empty prompt: say what the videos should show, or leave `prompt` out")
+    if prompt is not None:
+        check_prompt_length(prompt)
     pairs = [path if isinstance(path, tuple) else (path, None) for path in paths]
     return [VideoToScore(found, prompt or own) for path, own in pairs for found in find_videos(path)]
 

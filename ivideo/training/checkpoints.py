@@ -19,6 +19,7 @@ from ivideo.config.fields import Resume, names_by_resume
 from ivideo.config.settings import FinetuneSettings
 from ivideo.errors import IvideoError
 from ivideo.files.atomic import atomic_folder, remove_folder
+from ivideo.files.reading import check_file, parse_json, read_text
 from ivideo.files.run_folder import RunFolder
 from ivideo.inputs.prompts import record_of
 from ivideo.models.contract import TextToVideoModel
@@ -121,12 +122,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if not path.is_dir():
         raise IvideoError(f"checkpoint {path} does not exist{_name_older(path)}")
     with explain_damage(f"checkpoint {path} is damaged", _name_older(path)):
-        content = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
+        content = parse_json(read_text(path / STATE_FILE), STATE_FILE)
         state = content["state"]
         if _digest(_canonical(state)) != content["digest"] or state["step"] != step_of(path):
             raise ValueError(f"{STATE_FILE} is not what was written")
         for name, digest in state["files"].items():
-            if _digest((path / name).read_bytes()) != digest:
+            if _digest(check_file(path / name).read_bytes()) != digest:
                 raise ValueError(f"{name} is not what was written")
         return Checkpoint(path, state["step"], state["counters"], state["settings"], state["prompts"])
 

@@ -20,13 +20,14 @@ from ivideo.config.settings import FinetuneSettings, generation_settings
 from ivideo.core.draws import generator_for
 from ivideo.errors import IvideoError, UsageError
 from ivideo.files.atomic import atomic_path
+from ivideo.files.reading import check_file
 from ivideo.files.run_folder import RunFolder, open_run_folder
 from ivideo.generating import generate_latents, latents_shape
 from ivideo.inputs.clip_lists import ListedClip
 from ivideo.inputs.prompts import Prompt, identify, own_of, seed_of
 from ivideo.models.contract import TextToVideoModel
 from ivideo.models.devices import map_on_cores
-from ivideo.models.loading import explain_damage
+from ivideo.models.loading import explain_damage, is_finite
 from ivideo.models.lora import adapter_off
 from ivideo.processes import StopRequested, StopSignals, is_true_anywhere, own_share
 from ivideo.training.context import RunContext
@@ -87,8 +88,12 @@ class ClipCache:
         return len(taken)
 
     def load(self, item: int) -> Tensor:
-        """The latents of a prompt's clip."""
-        return read_latents(self.path_of(item))
+        """The latents of a prompt's clip.
+
+        Raises:
+            IvideoError: they are damaged, or another model's.
+        """
+        return read_latents(self.path_of(item), latents_shape(self.model, self.generation))
 
 
 def find_clips(path: Path, prompts: Sequence[str], settings: FinetuneSettings) -> dict[str, Path]:
@@ -115,36 +120,52 @@ def find_clips(path: Path, prompts: Sequence[str], settings: FinetuneSettings) -
 
 def read_prompt(clip: Path) -> Prompt:
     """The prompt that a clip's file names; empty if it names none."""
-    with _explain_clip(clip), safe_open(clip, framework="pt") as file:
+    with _explain_clip(clip), safe_open(check_file(clip), framework="pt") as file:
         notes = file.metadata() or {}
         seed = int(notes["seed"]) if "seed" in notes else None
         return Prompt(notes.get("prompt", ""), notes.get("negative_prompt"), seed)
 
 
 def check_clip(clip: Path, shape: tuple[int, ...]) -> None:
-    """Hold the shape of a clip's latents against what the model makes.
+    """Hold the shape and type of a clip's latents against what the model makes, without reading them.
 
     Args:
         clip: a safetensors file.
         shape: (channels, num_frames, height, width).
 
     Raises:
-        IvideoError: another shape, or a damaged file.
+        IvideoError: other ones, or a damaged file.
     """
-    with _explain_clip(clip), safe_open(clip, framework="pt") as file:
-        found = tuple(file.get_slice("latents").get_shape())
-    if found != shape:
-        raise IvideoError(f"clip {clip} has latents of the shape {found}, not {shape}")
+    with _explain_clip(clip), safe_open(check_file(clip), framework="pt") as file:
+        held = file.get_slice("latents")
+        found, dtype = tuple(held.get_shape()), held.get_dtype()
+    if found != shape or dtype != "F32":
+        raise IvideoError(f"clip {clip} has {dtype} latents of the shape {found}, not F32 ones of {shape}{ANEW}")
 
 
-def read_latents(clip: Path) -> Tensor:
-    """A clip's latents (channels, num_frames, height, width), float32, on the CPU."""
+def read_latents(clip: Path, shape: tuple[int, ...]) -> Tensor:
+    """A clip's latents, float32, on the CPU.
+
+    Args:
+        clip: a safetensors file.
+        shape: that they must have, (channels, num_frames, height, width).
+
+    Raises:
+        IvideoError: other ones, no finite numbers, or a damaged file.
+    """
+    check_clip(clip, shape)
     with _explain_clip(clip):
-        return load_file(clip)["latents"]
+        latents = load_file(clip)["latents"]
+    if not is_finite(latents):
+        raise IvideoError(f"clip {clip} has latents that are no finite numbers{ANEW}")
+    return latents
+
+
+ANEW = "; remove it to have it made anew"
 
 
 def _explain_clip(clip: Path) -> AbstractContextManager[None]:
-    return explain_damage(f"clip {clip} is damaged")
+    return explain_damage(f"clip {clip} is damaged", ANEW)
 
 
 def check_start(settings: FinetuneSettings, listed: Sequence[ListedClip], clips: Path | None) -> None:

@@ -10,13 +10,14 @@ import numpy as np
 
 from ivideo.config.settings import FinetuneSettings
 from ivideo.errors import IvideoError
-from ivideo.files.records import JsonLines, read_json_lines
+from ivideo.files.records import JsonLines
 from ivideo.files.run_folder import RunFolder
 from ivideo.models.lora import restore_lora
 from ivideo.processes import StopRequested, StopSignals, is_true_anywhere, tell_all
 from ivideo.progress import Progress
 from ivideo.training.checkpoints import checkpoint_path, copy_adapter, prune_checkpoints, write_checkpoint
 from ivideo.training.heldout import Decision, Evaluation, decide
+from ivideo.training.logs import read_evaluations
 from ivideo.training.profile import EVALUATION, KEEPING
 from ivideo.training.record import Recorder
 from ivideo.training.step import StepMetrics, Trainer
@@ -62,7 +63,7 @@ class TrainingLoop:
         self.signals, self.progress = signals, progress
         self.settings, self.processes = trainer.settings, trainer.accelerator
         self.is_main = self.processes.is_main_process
-        self.evaluations: list[dict[str, Any]] = read_json_lines(run.evaluations)
+        self.evaluations: list[dict[str, Any]] = read_evaluations(run)
         self.seen: dict[int, Evaluation] = {}  # the base's and the best's, with their clips
         self.num_skipped = trainer.num_skipped
         self.recent: list[StepMetrics] = []
@@ -167,6 +168,10 @@ class TrainingLoop:
                 return self.seen[step].record()
         except StopRequested:
             return None
+        except IvideoError as error:
+            raise IvideoError(
+                f"held-out clips after step {step}: {error}; it is kept in {self.run.checkpoints}"
+            ) from error
 
     def _base(self, step: int) -> Evaluation:
         """The base's evaluation; a run that is gone on with after a step makes its clips again."""

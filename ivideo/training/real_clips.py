@@ -16,12 +16,13 @@ from ivideo.config.settings import FinetuneSettings, generation_settings
 from ivideo.errors import IvideoError
 from ivideo.files.atomic import atomic_path, check_folder, write_text
 from ivideo.files.cache import ContentHashes, find_cache_folder
+from ivideo.files.reading import parse_as, read_text
 from ivideo.files.run_folder import RunFolder
 from ivideo.generating import latents_shape
 from ivideo.inputs.clip_lists import ListedClip, Source, group_by_video
 from ivideo.inputs.prompts import Prompt, own_of
 from ivideo.models.contract import TextToVideoModel
-from ivideo.models.loading import explain_damage
+from ivideo.models.loading import is_finite
 from ivideo.progress import Progress
 from ivideo.training.clips import check_clip, read_latents
 from ivideo.training.context import RunContext
@@ -177,7 +178,7 @@ class RealClips:
         clip = read_clip(open_video(video), self.settings.num_frames, self.settings.fps, *self.size)
         frames = torch.from_numpy(clip).to(self.model.device).permute(0, 3, 1, 2).float() / 255
         latents = self.model.encode_frames(frames[None])[0].cpu()
-        if not latents.isfinite().all():
+        if not is_finite(latents):
             raise IvideoError(f"{video} gives latents that are no numbers")
         if self.hashes.find(video) != sha256:
             raise IvideoError(f"{video} changed while it was read")
@@ -189,7 +190,7 @@ class RealClips:
         Raises:
             IvideoError: the cache has lost them.
         """
-        return read_latents(self.path_of(self.items[item][0]))
+        return read_latents(self.path_of(self.items[item][0]), self.shape)
 
     def path_of(self, record: ClipRecord) -> Path:
         """The file of a clip's latents in the cache."""
@@ -265,10 +266,11 @@ def recall_clips(run: RunFolder) -> list[ListedClip]:
     """
     hashes = ContentHashes(find_cache_folder() / "hashes", list_content)
     listed = []
-    with explain_damage(f"{run.clip_records} is missing or damaged"):
-        lines = run.clip_records.read_text(encoding="utf-8").split("\n")[:-1]
-        records = [ClipRecord(**json.loads(line)) for line in lines]
-    for record in records:
+    *lines, rest = read_text(run.clip_records).split("\n")
+    if rest or not lines:
+        raise IvideoError(f"{run.clip_records} is damaged: it is cut off")
+    for number, line in enumerate(lines, 1):
+        record = parse_as(ClipRecord, line, f"{run.clip_records}, line {number},")
         video = Path(record.video)
         if hashes.find(video) != record.sha256:
             raise IvideoError(

@@ -10,12 +10,12 @@ from typing import Any
 from ivideo.config.settings import FinetuneSettings
 from ivideo.errors import IvideoError
 from ivideo.files.atomic import prepare_folder
-from ivideo.files.records import read_json_lines
 from ivideo.files.run_folder import RunFolder
 from ivideo.metrics.registry import METRICS
 from ivideo.report.plots import WatchedCurve, plot_reward_curve
 from ivideo.training.context import RunContext
 from ivideo.training.heldout import Evaluation, Record, spread, untrained_rewards
+from ivideo.training.logs import read_metrics
 from ivideo.video.panels import annotate, contact_sheet, label_clip, stack_in_rows, stack_side_by_side, write_png
 from ivideo.video.writer import VIDEO_SUFFIXES, default_suffix, write_video
 
@@ -214,7 +214,7 @@ class Recorder:
         """Draw the run as far as its logs go."""
         context = self.context
         title = f"{context.settings.model}: {len(context.training)} prompts"
-        metrics = read_json_lines(self.run.metrics)
+        metrics = read_metrics(self.run)
         draw_curve(self.run, metrics, evaluations, context.settings, title, context.rewards.labels, chosen_step)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -15,12 +15,12 @@ from ivideo.config.presets import choose_model, preset_for
 from ivideo.config.settings import FinetuneSettings
 from ivideo.errors import IvideoError, UsageError
 from ivideo.files.atomic import remove_folder, sweep_temporaries
-from ivideo.files.records import read_json_lines, write_json_lines
+from ivideo.files.reading import check_file
+from ivideo.files.records import write_json_lines
 from ivideo.files.run_folder import RunFolder, open_run_folder
 from ivideo.inputs.clip_lists import Source
 from ivideo.inputs.prompts import are_same, read_prompts, unique_prompts
 from ivideo.inputs.settings import shown
-from ivideo.models.loading import explain_damage
 from ivideo.progress import Progress
 from ivideo.rewards.registry import runs_code
 from ivideo.training.checkpoints import (
@@ -34,6 +34,7 @@ from ivideo.training.checkpoints import (
     step_of,
 )
 from ivideo.training.heldout import decide, split_heldout
+from ivideo.training.logs import read_evaluations, read_metrics, read_summary
 from ivideo.training.loop import is_evaluated
 from ivideo.training.real_clips import split_source
 
@@ -98,13 +99,10 @@ def is_finished(run: RunFolder, settings: FinetuneSettings) -> bool:
     Raises:
         IvideoError: the summary is damaged.
     """
-    if not run.summary.is_file():
+    if not os.path.lexists(run.summary):
         return False
-    try:
-        summary = json.loads(run.summary.read_text(encoding="utf-8"))
-        return bool(summary["num_steps"] >= settings.max_steps or summary.get("stop_reason"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise IvideoError(f"{run.summary} is damaged ({error}): remove it to have the run's end done again") from None
+    summary = read_summary(run, only_end=True)
+    return bool(summary["num_steps"] >= settings.max_steps or summary.get("stop_reason"))
 
 
 def resumed_settings(run: RunFolder, flags: Mapping[str, Any], config: Path | None) -> FinetuneSettings:
@@ -153,8 +151,9 @@ def read_run_prompts(run: RunFolder) -> tuple[list[str], list[str]]:
     Raises:
         IvideoError: they cannot be read.
     """
-    with explain_damage(f"the prompts of {run.root} cannot be read"):
-        training, kept = (read_prompts(path) if path.stat().st_size else [] for path in (run.prompts, run.heldout))
+    training, kept = (
+        read_prompts(path) if check_file(path).stat().st_size else [] for path in (run.prompts, run.heldout)
+    )
     return training, kept
 
 
@@ -198,7 +197,7 @@ def open_checkpoint(
     """
     run, paths = found.run, list_checkpoints(found.run)
     if found.checkpoint is None and not paths:
-        if done := read_json_lines(run.metrics):
+        if done := read_metrics(run):
             raise IvideoError(f"run {run.root} did {len(done)} steps but has no checkpoint any more: start anew")
         return None
     checkpoint = read_checkpoint(found.checkpoint or paths[-1])
@@ -225,10 +224,10 @@ def cut_back(run: RunFolder, settings: FinetuneSettings, step: int) -> None:
     Raises:
         IvideoError: metrics, an evaluation or the best checkpoint before the step are missing.
     """
-    metrics = [record for record in read_json_lines(run.metrics) if record["step"] <= step]
+    metrics = [record for record in read_metrics(run) if record["step"] <= step]
     if [record["step"] for record in metrics] != list(range(1, step + 1)):
         raise IvideoError(f"{run.metrics} lacks steps before {step}: the run cannot be gone on with; start anew")
-    found = [record for record in read_json_lines(run.evaluations) if record["step"] <= step]
+    found = [record for record in read_evaluations(run) if record["step"] <= step]
     evaluations = [record for record in found if is_evaluated(record["step"], settings)]
     due = [earlier for earlier in range(step) if is_evaluated(earlier, settings)]
     if [record["step"] for record in evaluations if record["step"] < step] != due:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,8 @@ from ivideo.inputs.clip_lists import Source, captions_of
 from ivideo.inputs.prompts import check_prompts, format_prompts, unique_prompts
 from ivideo.models.devices import compile_network
 from ivideo.models.lora import add_lora, restore_lora
-from ivideo.processes import StopRequested, StopSignals, explain_out_of_memory, join_processes, resume_command, tell_all
+from ivideo.models.memory import explain_out_of_memory
+from ivideo.processes import StopRequested, StopSignals, join_processes, resume_command, tell_all
 from ivideo.progress import Progress, Silence
 from ivideo.rewards.registry import runs_code
 from ivideo.scoring.clips import compare_scores
@@ -108,7 +110,7 @@ def go_on(found: Resumable, settings: FinetuneSettings, *, progress: Progress | 
     with lock_run(run, processes):
         training, kept = read_run_prompts(run)
         check_videos(run, kept, settings, progress or Silence())
-        listed = recall_clips(run) if run.clip_records.is_file() else []
+        listed = recall_clips(run) if os.path.lexists(run.clip_records) else []
         checkpoint = open_checkpoint(found, settings, captions_of(listed) or training)
         processes.wait_for_everyone()
         if processes.is_main_process:

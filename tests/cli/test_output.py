@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import pickle
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import typer
@@ -10,6 +17,7 @@ import typer
 from ivideo.cli.options import Format
 from ivideo.cli.output import Records, Reporter, format_seconds, known_errors, print_json
 from ivideo.errors import IvideoError, UsageError
+from ivideo.files import reading
 
 RECORDS = [
     {"path": "a.mp4", "reward": 0.123456, "n": 2, "judge": "someone"},
@@ -114,6 +122,14 @@ def test_nan_is_never_printed(capsys: pytest.CaptureFixture[str]) -> None:
         (UsageError("too much"), 2, "error: too much\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
         (BrokenPipeError(), 0, ""),
+        (
+            OSError(errno.ENAMETOOLONG, "File name too long", "x" * 300),
+            1,
+            f"error: cannot use {'x' * 300}: File name too",
+        ),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "error: No space left on device\n"),
+        (MemoryError(), 1, "error: out of memory\n"),
+        (IvideoError("a\0b \x1b[31m"), 1, "error: a\\x00b \\x1b[31m\n"),
     ],
 )
 def test_known_errors_are_one_line(
@@ -126,15 +142,69 @@ def test_known_errors_are_one_line(
     with pytest.raises(typer.Exit) as left:
         known_errors(command)()
     assert left.value.exit_code == code
-    assert capsys.readouterr().err == said
+    assert capsys.readouterr().err.startswith(said)
 
 
-def test_bugs_keep_their_traceback() -> None:
+def test_what_reading_raises_is_told_with_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"junk")
+
+    def told(read: Callable[[Path], object]) -> str:
+        with pytest.raises(typer.Exit):
+            known_errors(lambda: read(path))()
+        return capsys.readouterr().err
+
+    def load_pickle(path: Path) -> object:
+        with path.open("rb") as file:
+            return pickle._Unpickler(file).load()
+
+    deep = "[" * 99999
+    assert told(lambda path: json.loads(deep)).startswith(f"error: cannot use {path}: maximum recursion depth exceeded")
+    assert told(load_pickle).startswith(f"error: cannot use {path}: ")
+    assert told(lambda path: zipfile.ZipFile(path)) == f"error: cannot use {path}: File is not a zip file\n"
+    assert told(lambda path: (path / "no").read_text()) == f"error: cannot use {path / 'no'}: Not a directory\n"
+    assert told(lambda path: Path("a\0b").stat()) == "error: a path holds a NUL character\n"
+
+
+def test_stdout_is_for_data_alone(tmp_path: Path) -> None:
+    """What a function of the user's prints, by Python, by C or as another program, goes to stderr."""
+    script = """
+import ctypes, os
+from ivideo.cli.output import known_errors, print_json
+def command():
+    print("by Python")
+    os.write(1, b"by C\\n")
+    os.system("echo by a program")
+    ctypes.CDLL(None).puts(b"by C's buffer")
+    print_json({"a": 1})
+known_errors(command)()
+print("afterwards")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == '{"a": 1}\nafterwards\n'
+    assert sorted(done.stderr.splitlines()) == ["by C", "by C's buffer", "by Python", "by a program"]
+
+
+class Endless:
+    """A thing of ours that asks itself for what it does not have."""
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self, name)
+
+
+@pytest.mark.parametrize("bug", [KeyError("bug"), TypeError("bug"), ValueError("bug"), AssertionError("bug")])
+def test_bugs_keep_their_traceback(bug: Exception) -> None:
     def command() -> None:
-        raise KeyError("bug")
+        raise bug
 
-    with pytest.raises(KeyError, match="bug"):
+    with pytest.raises(type(bug), match="bug"):
         known_errors(command)()
+
+
+def test_an_endless_recursion_of_our_own_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "PACKAGE", str(Path(__file__).parent))  # this file is ours for once
+    with pytest.raises(RecursionError):
+        known_errors(lambda: Endless().field)()
 
 
 def test_reporter_tells_phases_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:

@@ -311,7 +311,7 @@ def test_running_out_of_memory_is_one_line_and_can_be_gone_on_from(
         result = start(tmp_path / "run", "--no-gradient-checkpointing", "--gradient-accumulation", 1, "--no-eval")
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1].startswith(
-        "error: out of memory: go on with --gradient-checkpointing, --gradient-accumulation 2 (now 1), "
+        "error: out of memory (2.00 GiB were wanted): go on with --gradient-checkpointing, --gradient-accumulation 2 "
     )
     assert resume(tmp_path / "run", "--gradient-checkpointing", "--gradient-accumulation", 2).exit_code == 0
 

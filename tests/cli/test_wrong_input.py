@@ -17,7 +17,7 @@ TRAINING = f"{SMALL} --num-grad-steps 1"
 WEIGHTS = "adapter_model.safetensors"
 REWARD = """
 def wrong(frames, prompts):
-    return frames.mean((1, 2, 3, 4))
+    return frames.mean()
 
 def hard(frames, prompts):
     return frames.round().mean((2, 3, 4))
@@ -126,7 +126,7 @@ CASES = [
     ("score good.mp4 --reward emoji-preference=1,clip", 2, "every reward model of a sum needs a weight"),
     ("score good.mp4 --reward file.py:f", 1, "file.py does not exist"),
     ("score good.mp4 --reward reward.py:missing", 1, "has no function 'missing'"),
-    ("score good.mp4 --reward reward.py:wrong", 1, "reward reward.py:wrong returned a float32 tensor (1,) instead of"),
+    ("score good.mp4 --reward reward.py:wrong", 1, "reward reward.py:wrong returned a float32 tensor () instead of"),
     ("score good.mp4 --reward hpsv2:text.mp4", 1, "text.mp4 is damaged or no checkpoint of HPSv2"),
     ("score -", 2, "no videos"),
     ("compare base nope", 2, "unknown model 'nope'"),

@@ -120,18 +120,29 @@ def test_dashes_in_a_file_may_stand_for_underscores(tmp_path):
     assert (settings.max_steps, settings.num_segments, settings.attenuation_rate) == (5, 2, None)
 
 
-@pytest.mark.parametrize("content", [b"seed = ", b"seed 1", b"\xff\xfe", b"seed = 1\nseed = 2"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"seed = ",
+        b"seed 1",
+        b"\xff\xfe",
+        b"seed = 1\nseed = 2",
+        b"a = " + b"[" * 9999,
+        b"a." * 999 + b"a = 1",
+        b"a = " + b"1" * 5000,
+    ],
+)
 def test_a_file_that_is_no_toml(tmp_path, content):
     (tmp_path / "own.toml").write_bytes(content)
-    with pytest.raises(IvideoError, match=r"^config file .*own\.toml cannot be read: ") as caught:
+    with pytest.raises(IvideoError, match=r"own\.toml (cannot be read: |is no UTF-8 text)") as caught:
         read_toml(tmp_path / "own.toml")
     assert "\n" not in str(caught.value)
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(IvideoError, match=r"^config file .*own\.toml does not exist$"):
+    with pytest.raises(IvideoError, match=r"own\.toml does not exist$"):
         read_toml(tmp_path / "own.toml")
-    with pytest.raises(IvideoError, match=r"^config file .* cannot be read: "):
+    with pytest.raises(IvideoError, match=r"^cannot read .*: it is a folder, not a file$"):
         read_toml(tmp_path)
 
 

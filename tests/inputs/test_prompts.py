@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from ivideo.errors import IvideoError, UsageError
-from ivideo.inputs.prompts import Prompt, format_prompts, own_of, read_argument, read_prompts, unique_prompts
+from ivideo.inputs.prompts import (
+    Prompt,
+    check_prompts,
+    format_prompts,
+    own_of,
+    read_argument,
+    read_prompts,
+    unique_prompts,
+)
 from ivideo.progress import Silence
 
 
@@ -229,3 +237,9 @@ def test_a_typed_prompt_is_any_text(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "cats").mkdir()
     for text in ("cats", "a page of eight.txt", "x" * 5000, "prompt", "a\0b", "#1 fan"):
         assert read_argument(f" {text} ") == text
+
+
+def test_a_prompt_that_is_none_by_its_length() -> None:
+    check_prompts(["a" * 10_000])
+    with pytest.raises(UsageError, match=r"^prompt 'aaaa.*'\.\.\. has 10001 characters, and a prompt has at most 1"):
+        check_prompts(["a cat", "a" * 10_001])

@@ -9,7 +9,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from ivideo.errors import IvideoError
-from ivideo.models.lora import CONFIG_FILE, WEIGHTS_FILE, load_lora
+from ivideo.models.lora import CONFIG_FILE, WEIGHTS_FILE, check_lora, load_lora
 
 
 def rewrite_config(**changes):
@@ -54,9 +54,18 @@ def rename_a_weight(folder):
         (write_config(b"[]"), f"no LoRA adapter in .*: {CONFIG_FILE} does not describe one"),
         (rewrite_config(peft_type="LOHA"), f"no LoRA adapter in .*: {CONFIG_FILE} does not describe one"),
         (rewrite_config(peft_type="UNHEARD_OF"), f"no LoRA adapter in .*: {CONFIG_FILE} does not describe one"),
-        (write_config(b'{"peft_type": "LORA"}'), "was trained on another model"),
-        (rewrite_config(r=8), "was trained on another model"),
-        (rewrite_config(r="four"), "was trained on another model"),
+        (
+            write_config(b'{"peft_type": "LORA"}'),
+            "is damaged: adapter_config.json says the rank 8, but the weights have",
+        ),
+        (rewrite_config(r=8), "is damaged: adapter_config.json says the rank 8, but the weights have"),
+        (rewrite_config(r="four"), "is damaged: adapter_config.json says what cannot be: r: "),
+        (rewrite_config(r=0), "is damaged: adapter_config.json says what cannot be: r: "),
+        (rewrite_config(r=10**9, rank_pattern={"to_q": 4}), "says what cannot be: r: "),
+        (rewrite_config(lora_alpha=float("nan")), "says what cannot be: lora_alpha: Input should be a finite number"),
+        (rewrite_config(alpha_pattern={"to_q": 10**400}), "says what cannot be: alpha_pattern.to_q: "),
+        (rewrite_config(target_modules="((("), "was trained on another model"),
+        (write_config(b'{"a":' * 9999), "is damaged: adapter_config.json is no JSON: recursion limit exceeded"),
         (rewrite_config(use_dora=True), "was trained on another model"),
         (rewrite_config(target_modules=["nowhere"]), "was trained on another model"),
         (write_weights(b""), "is damaged: "),
@@ -72,6 +81,20 @@ def test_a_broken_adapter_is_told_in_one_line(adapter, make_unet, change, messag
         load_lora(make_unet(), adapter)
     assert str(adapter) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_adapter_that_makes_no_numbers_is_named(adapter, make_unet, value):
+    unet = make_unet()
+    load_lora(unet, adapter)
+    check_lora(unet, adapter)
+    weights = load_file(adapter / WEIGHTS_FILE)
+    next(iter(weights.values()))[0, 0] = value
+    save_file(weights, adapter / WEIGHTS_FILE)
+    unet = make_unet()
+    load_lora(unet, adapter)
+    with pytest.raises(IvideoError, match=f"^adapter {adapter} is damaged: .* holds values that are no"):
+        check_lora(unet, adapter)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_answers_and_key_come_back_as_they_were(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("not json", "is not an answers file of a rating page: Expecting value"),
+        ("not json", "is not an answers file of a rating page: Invalid JSON"),
         ("[]", "is not an answers file of a rating page: "),
         ({"kind": "other"}, "is not an answers file of a rating page: kind: "),
         (make_answers(study="s2"), "answers another study: s2, not s1"),
@@ -72,8 +72,22 @@ def test_what_is_wrong_with_a_file_is_one_line_that_names_it(content: Any, messa
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"contestants": ["base"]}, "an item is of a candidate that is not there"),
+        ({"items": {"aa": [1]}}, "items.aa: "),
+        ({"seed": "x" * 9}, "seed: Input should be a valid integer"),
+    ],
+)
+def test_a_damaged_key_is_named(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    write(tmp_path / KEY_NAME, {**KEY.model_dump(), **changes})
+    with pytest.raises(IvideoError, match=f"{KEY_NAME} is not a key of a rating page: .*{message}"):
+        read_key(tmp_path)
+
+
 def test_missing_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(IvideoError, match=r"cannot read .*ann\.json: No such file"):
+    with pytest.raises(IvideoError, match=r"ann\.json does not exist"):
         read_answers(tmp_path / "ann.json", KEY)
     with pytest.raises(IvideoError, match=r"has no rating_key\.json: answers are read with the key of the page"):
         read_key(tmp_path)

@@ -14,6 +14,7 @@ from ivideo.rewards.registry import load_reward, runs_code
 CPU = torch.device("cpu")
 FRAMES = torch.rand((2, 3, 3, 8, 8), generator=torch.Generator().manual_seed(0))
 PROMPTS = ["a cat", "an owl"]
+TIMES = torch.tensor([[0.0, 0.25, 0.5], [1.0, 1.25, 1.5]])
 
 GOOD = """
 import torch
@@ -51,7 +52,7 @@ def test_it_gets_frames_and_prompts_and_gives_scores_and_gradients(write):
     assert (reward_model.name, reward_model.label) == (f"{path}:bright", f"{path}:bright, a function of your own")
     assert reward_model.is_differentiable
     frames = FRAMES.double().requires_grad_()
-    scores = reward_model.score(frames, PROMPTS)
+    scores = reward_model.score(frames, PROMPTS, TIMES)
     torch.testing.assert_close(scores, 2 * FRAMES.mean((2, 3, 4)) + torch.tensor([[5.0], [6.0]]))
     scores[0, 1].backward()
     assert frames.grad[0, 1].sum().item() == pytest.approx(2)
@@ -62,7 +63,64 @@ def test_it_gets_frames_and_prompts_and_gives_scores_and_gradients(write):
 def test_without_gradients_it_scores_but_cannot_be_trained_on(write, function):
     reward_model = load_reward(f"{write(GOOD)}:{function}", CPU)
     assert not reward_model.is_differentiable
-    assert reward_model.score(FRAMES, PROMPTS).shape == (2, 3)
+    assert reward_model.score(FRAMES, PROMPTS, TIMES).shape == (2, 3)
+
+
+TAKING = """
+import torch
+
+def plain(frames): return frames.mean((2, 3, 4))
+def second(frames, texts): return frames.mean((2, 3, 4)) * len(texts)
+def named(frames, *, fps, prompts): return frames.mean((2, 3, 4)) * fps * len(prompts)
+def reordered(frames, times, prompts): return frames.mean((2, 3, 4)) + times * len(prompts)
+def optional(frames, scale=3.0, fps=None): return frames.mean((2, 3, 4)) * scale * fps
+def anything(frames, **given): return frames.mean((2, 3, 4)) * given["fps"] * len(given["prompts"]) + given["times"]
+def clip(frames, fps): return frames.mean((2, 3, 4)).diff(dim=1).mean(1) * fps
+class Judge:
+    def __call__(self, frames, prompts): return frames.mean((2, 3, 4)) * len(prompts)
+judge = Judge()
+class Network(torch.nn.Module):
+    def forward(self, frames, prompts): return frames.mean((2, 3, 4)) * len(prompts)
+network = Network()
+def wrapped(*given): return judge(*given)
+"""
+MEANS = FRAMES.mean((2, 3, 4))
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        ("plain", MEANS),
+        ("second", MEANS * 2),
+        ("named", MEANS * 4 * 2),
+        ("reordered", MEANS + TIMES * 2),
+        ("optional", MEANS * 3 * 4),
+        ("anything", MEANS * 4 * 2 + TIMES),
+        ("judge", MEANS * 2),
+        ("network", MEANS * 2),
+        ("wrapped", MEANS * 2),
+        ("clip", (MEANS[:, 2] - MEANS[:, 0]) / 2 * 4),
+    ],
+)
+def test_it_takes_what_it_has_parameters_for(write, function: str, expected: torch.Tensor) -> None:
+    reward_model = load_reward(f"{write(TAKING)}:{function}", CPU)
+    torch.testing.assert_close(reward_model.score(FRAMES, PROMPTS, TIMES), expected)
+    assert reward_model.scope == ("clip" if expected.ndim == 1 else "frame")
+    assert reward_model.is_differentiable
+
+
+def test_a_single_frame_has_no_rate(write) -> None:
+    reward_model = load_reward(
+        f"{write('def f(frames, fps): return frames.mean((2, 3, 4)) * (fps != fps or 8)')}:f", CPU
+    )
+    torch.testing.assert_close(reward_model.score(FRAMES[:, :1], PROMPTS, TIMES[:, :1]), MEANS[:, :1])
+
+
+def test_memory_that_runs_out_in_it_is_not_its_fault(write) -> None:
+    path = write("def f(frames): return frames.mean((2, 3, 4)) + len(bytes(2**60 * (frames.shape[1] - 2)))")
+    reward_model = load_reward(f"{path}:f", CPU)
+    with pytest.raises(MemoryError):
+        reward_model.score(FRAMES, PROMPTS, TIMES)
 
 
 def test_an_edited_file_is_read_anew(write):
@@ -71,17 +129,27 @@ def test_an_edited_file_is_read_anew(write):
     write("def f(frames, prompts): return 1 - frames.mean((2, 3, 4))")
     os.utime(path, ns=(1, 1))
     second = load_reward(f"{path}:f", CPU)
-    total = first.score(FRAMES, PROMPTS) + second.score(FRAMES, PROMPTS)
+    total = first.score(FRAMES, PROMPTS, TIMES) + second.score(FRAMES, PROMPTS, TIMES)
     torch.testing.assert_close(total, torch.ones(2, 3))
 
 
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("def f(frames): return 1", "f() takes 1 positional argument but 2 were given"),
+        ("def f(): return 1", "f() takes 0 positional arguments but 2 were given"),
+        ("def f(frames, prompts, mood): return 1", "f() missing 1 required positional argument: 'mood'"),
+        ("def f(frames): return frames.mean((2, 3, 4)).T", "returned a float32 tensor (2, 1) instead of"),
+        (
+            "def f(frames): return frames.mean((0, 2, 3, 4))",
+            "instead of a floating-point tensor (1, 2), a score a frame or ",
+        ),
+        ("import sys\ndef f(frames): sys.exit(3)", "raised SystemExit: 3 (my.py, line 2)"),
         ("def f(frames, prompts):\n    return {}['x']", "KeyError: 'x' (my.py, line 2)"),
         ("def f(frames, prompts): raise ValueError", "raised ValueError (my.py, line 1)"),
-        ("def f(frames, prompts): return 0.5", "returned a float instead of a floating-point tensor (1, 2), a score a"),
+        (
+            "def f(frames, prompts): return 0.5",
+            "returned a float instead of a floating-point tensor (1, 2), a score a frame or (1,), a score a clip",
+        ),
         ("def f(frames, prompts): return frames.mean()", "returned a float32 tensor () instead of a floating-point"),
         ("def f(frames, prompts): return frames.mean((2, 3, 4))[0]", "returned a float32 tensor (2,) instead of"),
         ("def f(frames, prompts): return frames[:, :, 0, 0, 0] > 0", "returned a bool tensor (1, 2) instead of"),
@@ -108,12 +176,12 @@ def test_a_later_failure_names_the_function_too(write):
     path = write("def f(frames, prompts):\n    return frames.mean((2, 3, 4)) * {2: 1}[frames.shape[1]]")
     reward_model = load_reward(f"{path}:f", CPU)
     with pytest.raises(IvideoError, match=r"raised KeyError: 3 \(my\.py, line 2\)$"):
-        reward_model.score(FRAMES[:1], PROMPTS[:1])
+        reward_model.score(FRAMES[:1], PROMPTS[:1], TIMES[:1])
 
 
 def test_frames_that_are_no_numbers_are_not_the_functions_fault(write):
     reward_model = load_reward(f"{write(GOOD)}:bright", CPU)
-    assert reward_model.score(FRAMES * torch.nan, PROMPTS).isnan().all()
+    assert reward_model.score(FRAMES * torch.nan, PROMPTS, TIMES).isnan().all()
 
 
 def test_a_file_that_is_not_there():

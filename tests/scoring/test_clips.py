@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from ivideo.errors import IvideoError
 from ivideo.metrics.by_reward import consistency
 from ivideo.rewards.contract import RewardModel
 from ivideo.rewards.mixture import Rewards, parse_rewards
 from ivideo.rewards.registry import load_reward
 from ivideo.scoring import clips as scoring
-from ivideo.scoring.clips import FrameBatcher, PendingClip, frames_to_tensor, plan_clip
+from ivideo.scoring.clips import FrameBatcher, PendingClip, check_scores, frames_to_tensor, plan_clip
 
 PROMPTS = ["a cat surfing", "an owl flying", "a pig"]
 
@@ -177,3 +178,10 @@ def test_whole_clips_alone_see_only_the_frames_that_are_wanted_and_none_is_kept(
         batcher.add(clip, index, np.zeros((8, 8, 3), np.uint8))
     assert clip.is_complete
     assert batcher._kept == {}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_score_that_is_no_number_names_its_reward_model(value: float) -> None:
+    assert check_scores("mine", [0.5, -2.0]) == [0.5, -2.0]
+    with pytest.raises(IvideoError, match=r"^reward mine gives a score that is no finite number$"):
+        check_scores("mine", [0.5, value])

@@ -79,7 +79,22 @@ def test_latents_that_cannot_be_read_are_one_line(tmp_path: Path, content: bytes
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(IvideoError, match=f"^clip {path} is damaged: [^\n]+$"):
-        read_latents(path)
+        read_latents(path, (1,))
+
+
+@pytest.mark.parametrize(
+    ("latents", "message"),
+    [
+        (torch.zeros(0), "has F32 latents of the shape (0,), not F32 ones of (2, 3); remove it"),
+        (torch.zeros(2, 3, dtype=torch.int64), "has I64 latents of the shape (2, 3), not F32 ones"),
+        (torch.tensor([[0, 1, torch.nan]] * 2), "has latents that are no finite numbers; remove it"),
+        (torch.full((2, 3), -torch.inf), "has latents that are no finite numbers; remove it"),
+    ],
+)
+def test_latents_of_no_clip_are_one_line(tmp_path: Path, latents: torch.Tensor, message: str) -> None:
+    save_file({"latents": latents}, tmp_path / "00000.safetensors")
+    with pytest.raises(IvideoError, match=re.escape(message)):
+        read_latents(tmp_path / "00000.safetensors", (2, 3))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +103,7 @@ def test_latents_that_cannot_be_read_are_one_line(tmp_path: Path, content: bytes
         (lambda path: path.write_bytes(b"{"), "clip {path} is damaged: "),
         (
             lambda path: save_file({"latents": torch.zeros(8, 2, 8, 8)}, path, {"prompt": "a cat surfing"}),
-            "clip {path} has latents of the shape (8, 2, 8, 8), not (8, 4, 8, 8)",
+            "clip {path} has F32 latents of the shape (8, 2, 8, 8), not F32 ones of (8, 4, 8, 8)",
         ),
         (lambda path: save_file({"z": torch.zeros(1)}, path, {"prompt": "a cat surfing"}), "clip {path} is damaged: "),
     ],

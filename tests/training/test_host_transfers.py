@@ -19,6 +19,7 @@ from examples.gpu_check.models import MODELS, build_reward
 from examples.gpu_check.stepping import PROMPTS, make_trainer
 from ivideo.config.settings import generation_settings
 from ivideo.generating import generate_latents
+from ivideo.models import pixels
 from ivideo.training.draws import samples_of_step
 from ivideo.training.step import Trainer
 
@@ -91,7 +92,11 @@ def test_the_authors_way_runs_on_the_device_too(trainer: Trainer) -> None:
     assert ("cuda", "number", ()) not in transfers.log
 
 
-def test_a_generation_uploads_its_noise_and_downloads_its_frames(trainer: Trainer) -> None:
+def test_a_generation_uploads_its_noise_and_downloads_its_frames(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside one number a clip, whether its frames are numbers: an imagined one cannot be read."""
+    monkeypatch.setattr(pixels, "is_finite", lambda frames: True)
     settings = generation_settings(trainer.settings)
     generate_latents(trainer.model, settings, PROMPTS[:1], [0])
     with Transfers() as transfers:

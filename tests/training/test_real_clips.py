@@ -296,9 +296,12 @@ def test_a_run_whose_videos_changed_cannot_go_on(prepare, listed: list[ListedCli
         recall_clips(run)
 
 
-@pytest.mark.parametrize("content", [None, "{\n", '{"video": "a.gif"}\n', "[]\n"])
+WRONG_TYPES = '{"prompt": 1, "video": ["a.gif"], "sha256": null, "key": 2}\n'
+
+
+@pytest.mark.parametrize("content", [None, "", "{\n", '{"video": "a.gif"}\n', "[]\n", '{"video": "a.g', WRONG_TYPES])
 def test_a_damaged_memory_is_one_line(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "clips.jsonl").write_text(content)
-    with pytest.raises(IvideoError, match=r"clips\.jsonl is missing or damaged: "):
+    with pytest.raises(IvideoError, match=r"clips\.jsonl(, line 1,)? (does not exist|is damaged: )"):
         recall_clips(RunFolder(tmp_path))

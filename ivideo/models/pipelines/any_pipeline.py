@@ -14,10 +14,19 @@ from torch import Tensor, nn
 
 from ivideo.errors import IvideoError, UsageError
 from ivideo.models.contract import ClipMaker, ClipRequest
-from ivideo.models.loading import explain_damage, explain_part, import_quietly, load_part, read_index
+from ivideo.models.loading import (
+    check_finite,
+    check_schedule,
+    explain_damage,
+    explain_part,
+    import_quietly,
+    load_part,
+    read_index,
+)
 from ivideo.models.lora import load_lora, save_lora
 from ivideo.models.pipelines.lora_formats import load_lora_file, write_formats
 from ivideo.models.pipelines.model import as_loaded, check_call_arguments, explain_call, step_callback, tells_steps
+from ivideo.models.pixels import to_pixels
 from ivideo.models.vae import enable_tiling
 
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
@@ -60,12 +69,13 @@ class AnyPipeline(ClipMaker):
         taken = inspect.signature(pipeline.__call__).parameters
         given = {name: value for name, value in values.items() if name in taken and value is not None}
         given |= {"generator": torch.Generator().manual_seed(request.seed), "output_type": "pt"}
+        last: dict[str, Tensor] = {}
         with as_loaded(pipeline), explain_call(self.name):
-            made = pipeline(**given, **step_callback(pipeline, request), **request.extra)
+            made = pipeline(**given, **step_callback(pipeline, request, last), **request.extra)
         frames = getattr(made, "frames", None)
         if not isinstance(frames, Tensor) or frames.ndim != 5:
             raise IvideoError(f"model {self.name!r} makes no videos: a {type(pipeline).__name__} gives other things")
-        return (frames[0].float() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
+        return to_pixels(frames[0], self.name, self.part, last.get("latents"))
 
     def load_adapter(self, path: Path, scale: float = 1.0) -> None:
         """Put an adapter into the network: a folder in PEFT's format, or a safetensors file in whoever's names."""
@@ -118,10 +128,15 @@ class AnyPipelineFamily:
             raise UsageError(f"`expert` {options['expert']}: {name} cannot be trained, and is taken as it is")
         with explain_damage(f"model {name!r} cannot be loaded"):
             kind = getattr(import_quietly("diffusers"), self.kind)
-            pipeline = kind.from_pretrained(location, torch_dtype=dtype).to(device)
+            pipeline = kind.from_pretrained(location, torch_dtype=dtype)
+        for part, loaded in pipeline.components.items():
+            if isinstance(loaded, nn.Module):
+                check_finite(loaded.state_dict(), f"model {name!r}: its {part} is damaged")
+        if "scheduler" in pipeline.components:
+            check_schedule(name, pipeline.scheduler)
         if options.get("vae_tiling"):
             enable_tiling(name, getattr(pipeline, "vae", None))
-        return AnyPipeline(name, pipeline, device)
+        return AnyPipeline(name, pipeline.to(device), device)
 
     def network_folder(self, name: str, location: str, options: Mapping[str, Any] = NO_OPTIONS) -> str:
         """The folder of the network."""

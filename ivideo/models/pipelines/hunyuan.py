@@ -141,11 +141,11 @@ class HunyuanVideo15Model(HunyuanVideoModel):
         """Nothing: the guidance scale is that of a part of the pipeline, see `call_pipeline`."""
         return {}
 
-    def call_pipeline(self, request: ClipRequest, output_type: str) -> Any:
+    def call_pipeline(self, request: ClipRequest, output_type: str, last: dict[str, Tensor] | None = None) -> Any:
         """The pipeline's output, its guider set to the guidance scale for this call."""
         own = self.pipeline.guider
         try:
             self.pipeline.guider = own.new(guidance_scale=request.guidance_scale)
-            return super().call_pipeline(request, output_type)
+            return super().call_pipeline(request, output_type, last)
         finally:
             self.pipeline.guider = own

@@ -14,7 +14,7 @@ from torch import nn
 from ivideo.errors import IvideoError, UsageError
 from ivideo.files.cache import find_cache_folder, identify_files
 from ivideo.models.contract import TextToVideoModel
-from ivideo.models.loading import explain_part, import_quietly, load_part, read_index
+from ivideo.models.loading import check_finite, check_schedule, explain_part, import_quietly, load_part, read_index
 from ivideo.models.lora import load_lora, save_lora
 from ivideo.models.pipelines.lora_formats import is_lora_file, load_lora_file, write_formats
 from ivideo.models.pipelines.model import PipelineModel
@@ -68,7 +68,7 @@ class PipelineFamily:
             parts[found] = load_part(network, name, place, found, subfolder, torch_dtype=own)
         with explain_part(name, "scheduler"):
             scheduler = getattr(diffusers, index["scheduler"][1]).from_pretrained(location, subfolder="scheduler")
-            parts["scheduler"] = self.kind.adapt_scheduler(scheduler, index)
+            parts["scheduler"] = check_schedule(name, self.kind.adapt_scheduler(scheduler, index))
         if "guider" in index:
             with explain_part(name, "guider"):
                 kind = getattr(import_quietly("diffusers").guiders, index["guider"][1])
@@ -145,6 +145,8 @@ class PipelineFamily:
             return lambda text: self.kind.encode_text(encoders, text, dtype)
 
         found = embed_texts(texts, cache, load_encoders)
+        for text, embeds in found.items():
+            check_finite(embeds, f"model {name!r}: what its text encoder makes of {text!r} is damaged")
         gc.collect()
         if device.type == "cuda":
             torch.cuda.empty_cache()

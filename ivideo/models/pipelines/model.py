@@ -27,6 +27,7 @@ from ivideo.models.loading import explain_damage
 from ivideo.models.lora import load_lora, lora_parameters, save_lora
 from ivideo.models.pipelines.lora_formats import load_lora_file, write_formats
 from ivideo.models.pipelines.texts import Embeds, pad, stack
+from ivideo.models.pixels import to_pixels
 from ivideo.models.recomputing import Recomputed
 from ivideo.models.vae import enable_tiling, fingerprint_encoder
 
@@ -321,8 +322,8 @@ class PipelineModel(TextToVideoModel):
     def decode_clip(self, latents: Tensor) -> Tensor:
         """All frames of one clip: uint8 (num_frames, height, width, 3) on the CPU."""
         video = self.decode(self.vae, self.denormalise(latents[None]).to(self.vae.dtype))[0]
-        pixels = (video.float() / 2 + 0.5).clamp(0, 1)
-        return (pixels * 255).round().to(torch.uint8).permute(1, 2, 3, 0).cpu()
+        pixels = (video.float() / 2 + 0.5).clamp(0, 1).transpose(0, 1)
+        return to_pixels(pixels, self.name, self.network_part, latents)
 
     @torch.no_grad()
     def encode_frames(self, frames: Tensor) -> Tensor:
@@ -369,16 +370,23 @@ class PipelineModel(TextToVideoModel):
         Returns:
             uint8 (num_frames, height, width, 3) on the CPU.
         """
-        frames: Tensor = self.call_pipeline(request, "pt")[0]
-        return (frames.float() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
+        last: dict[str, Tensor] = {}
+        frames: Tensor = self.call_pipeline(request, "pt", last)[0]
+        return to_pixels(frames, self.name, self.network_part, last.get("latents"))
 
     def check_request(self, request: ClipRequest) -> None:
         """Hold sizes and further arguments against what the pipeline makes."""
         self.latents_shape(request.num_frames, *self.fit_size(request.height, request.width))
         check_call_arguments(self.pipeline, request.extra)
 
-    def call_pipeline(self, request: ClipRequest, output_type: str) -> Any:
-        """The pipeline's output, of the kind that it calls `output_type` ("latent", "pt")."""
+    def call_pipeline(self, request: ClipRequest, output_type: str, last: dict[str, Tensor] | None = None) -> Any:
+        """The pipeline's output, of the kind that it calls `output_type` ("latent", "pt").
+
+        Args:
+            request: which clip.
+            output_type: see above.
+            last: gets the latents of the last step, where the pipeline can tell.
+        """
         self.check_request(request)
         height, width = self.fit_size(request.height, request.width)
         conditioning = self.encode_prompts([request.prompt], request.negative_prompt)
@@ -397,7 +405,7 @@ class PipelineModel(TextToVideoModel):
             **self.call_arguments(request),
             **request.extra,
         }
-        given |= step_callback(pipeline, request)
+        given |= step_callback(pipeline, request, {} if last is None else last)
         with as_loaded(pipeline), explain_call(self.name) if request.extra else nullcontext():
             return pipeline(**given).frames
 
@@ -449,14 +457,21 @@ def tells_steps(pipeline: Any) -> bool:
     return "callback_on_step_end" in inspect.signature(pipeline.__call__).parameters
 
 
-def step_callback(pipeline: Any, request: ClipRequest) -> dict[str, Any]:
-    """The arguments by which a pipeline tells of its steps; none where nobody asks, or it cannot tell."""
-    if request.on_step is None or not tells_steps(pipeline):
+def step_callback(pipeline: Any, request: ClipRequest, last: dict[str, Tensor]) -> dict[str, Any]:
+    """The arguments by which a pipeline tells of its steps; none where it cannot tell.
+
+    Args:
+        pipeline: the pipeline.
+        request: whose `on_step` is called.
+        last: gets what a step ends with: its latents.
+    """
+    if not tells_steps(pipeline):
         return {}
 
     def tell(_: Any, step: int, timestep: Any, arguments: dict[str, Any]) -> dict[str, Any]:
-        assert request.on_step is not None
-        request.on_step()
+        last.update(arguments)
+        if request.on_step is not None:
+            request.on_step()
         return arguments
 
     return {"callback_on_step_end": tell}

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ivideo.errors import IvideoError, UsageError
-from ivideo.models.loading import explain_part, import_quietly, load_part, load_tokenizer
+from ivideo.models.loading import check_finite, check_schedule, explain_part, import_quietly, load_part, load_tokenizer
 from ivideo.models.unet3d.authors_weights import (
     find_lora_rank,
     is_checkpoint,
@@ -24,7 +24,7 @@ from ivideo.models.unet3d.authors_weights import (
 )
 from ivideo.models.unet3d.blocks import arrange_for_cpu
 from ivideo.models.unet3d.model import UNet3DModel
-from ivideo.models.unet3d.schedule import build_scheduler, to_ddim
+from ivideo.models.unet3d.schedule import DDIMStepper, build_scheduler, to_ddim
 
 __all__ = [
     "choose_preset",
@@ -84,6 +84,7 @@ def load_model(
     with explain_part(name, "scheduler"):
         kind = getattr(diffusers, classes["scheduler"])
         scheduler = to_ddim(build_scheduler(kind, kind.load_config(location, subfolder="scheduler")))
+        DDIMStepper(check_schedule(name, scheduler), 1)
     return UNet3DModel(
         name=name,
         unet=arrange_for_cpu(unet) if device.type == "cpu" else unet.to(device),
@@ -133,7 +134,9 @@ def load_network(name: str, location: str, dtype: torch.dtype | None, options: M
         unet = kind.from_config(kind.load_config(location, subfolder=NETWORK_PART))
     if dtype is None or weights_file is None:
         return unet
-    return load_authors_unet(unet, Path(weights_file), dtype)
+    unet = load_authors_unet(unet, Path(weights_file), dtype)
+    check_finite(unet.state_dict(), f"{weights_file} is damaged")
+    return unet
 
 
 def check_parts(name: str, location: str) -> dict[str, str]:

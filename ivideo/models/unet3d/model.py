@@ -15,6 +15,8 @@ from torch.utils.checkpoint import checkpoint as checkpoint_call
 
 from ivideo.errors import UsageError
 from ivideo.models.contract import TextToVideoModel, one_each
+from ivideo.models.loading import check_finite
+from ivideo.models.pixels import to_pixels
 from ivideo.models.unet3d.authors_weights import load_adapter, save_adapter
 from ivideo.models.unet3d.blocks import checkpoint_blocks
 from ivideo.models.unet3d.schedule import DDIMStepper
@@ -133,6 +135,7 @@ class UNet3DModel(TextToVideoModel):
             texts, padding="max_length", max_length=self._context_length, truncation=True, return_tensors="pt"
         )
         embeds: Tensor = self.text_encoder(tokens.input_ids.to(self.device)).last_hidden_state
+        check_finite({"an embedding": embeds}, f"model {self.name!r}: its text_encoder is damaged")
         return embeds.to(self.unet.dtype)
 
     def find_prompt_problems(self, prompt: str) -> list[str]:
@@ -213,7 +216,7 @@ class UNet3DModel(TextToVideoModel):
         """Decode FRAMES_AT_ONCE together."""
         parts = torch.arange(latents.shape[1], device=latents.device).split(FRAMES_AT_ONCE)
         frames = [self.decode_frames(latents[None], indices[None])[0] for indices in parts]
-        return (torch.cat(frames) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
+        return to_pixels(torch.cat(frames), self.name, "unet", latents)
 
     @torch.no_grad()
     def encode_frames(self, frames: Tensor) -> Tensor:
