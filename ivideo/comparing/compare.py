@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,20 +10,25 @@ from typing import Any
 from ivideo.comparing.candidates import Candidate, check_distinct, default_prompts, find_provenance
 from ivideo.comparing.pairs import Row, match_folders, plan_clips, plan_rows, read_folder
 from ivideo.comparing.results import describe_results, list_clips, read_ratings
-from ivideo.comparing.videos import VideoMaker, make_videos, name_folders, score_rows
+from ivideo.comparing.videos import SIDE_BY_SIDE, VideoMaker, make_videos, name_folders, score_rows
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import IvideoError, UsageError
-from ivideo.files.atomic import check_folder, copy_file
+from ivideo.files.atomic import check_folder, copy_file, prepare_folder, refuse_links, temporary_folder
 from ivideo.files.records import write_csv, write_json
+from ivideo.files.run_folder import check_unlocked, lock_folder
 from ivideo.generating import tell_of_gifs
 from ivideo.inputs.prompts import check_prompts
 from ivideo.metrics.registry import METRICS
 from ivideo.models.devices import choose_device
 from ivideo.progress import Progress, Silence
+from ivideo.report import pages, rating_page
 from ivideo.report.pages import write_report
 from ivideo.report.rating_page import identify_study, read_key, write_rating_page
 from ivideo.rewards.registry import load_rewards
 from ivideo.video.writer import NO_ENCODER, can_write_mp4, check_video_format, default_suffix
+
+VIDEOS = "videos"  # the folder of an output with the candidates' clips
+OTHER_FOLDERS = (SIDE_BY_SIDE, rating_page.VIDEOS_NAME, pages.VIDEOS_NAME)
 
 
 def compare(
@@ -66,7 +70,8 @@ def compare(
     rows = find_rows(candidates, settings, prompts, num_seeds or 1)
     rewards = load_rewards(scoring.rewards, choose_device(scoring.device))
     with lend_folder(output) as root:
-        folders = [root / "videos" / folder for folder in name_folders(names)]
+        folders = [root / VIDEOS / folder for folder in name_folders(names)]
+        refuse_links([*(root / name for name in (VIDEOS, *OTHER_FOLDERS)), *folders])
         makers = {
             i: VideoMaker(candidates[i], settings[i], provenance, folders[i]) for i, provenance in provenances.items()
         }
@@ -77,10 +82,10 @@ def compare(
             return [makers[i].path_of(row) if i in makers else brought[i] for i in range(len(candidates))]
 
         scored = score_rows(rows, find_videos, rewards, scoring, names=names, output=output, progress=progress)
-    results = describe_results(candidates, settings, rewards, scored, command=command, root=output)
-    if output is not None:
-        results["preference"] = preference
-        write_results(output, results, with_rating_page=with_rating_page, seed=scoring.seed)
+        results = describe_results(candidates, settings, rewards, scored, command=command, root=output)
+        if output is not None:
+            results["preference"] = preference
+            write_results(output, results, with_rating_page=with_rating_page, seed=scoring.seed)
     return results
 
 
@@ -141,7 +146,7 @@ def check_output(output: Path | None, candidates: Sequence[Candidate], settings:
 
     Raises:
         UsageError: the folder holds one of the candidates, or a frame rate cannot be written.
-        IvideoError: nothing can be written there.
+        IvideoError: nothing can be written there, or another process is at work there.
     """
     for own in settings:
         check_video_format(Path(f"clip{default_suffix()}"), own.fps)
@@ -151,6 +156,7 @@ def check_output(output: Path | None, candidates: Sequence[Candidate], settings:
         if one.folder and one.folder.resolve().is_relative_to(output.resolve()):
             raise UsageError(f"`output` {output} holds the videos that are compared; choose another folder")
     check_folder(output)
+    check_unlocked(output)
 
 
 def tell_of_models(candidates: Sequence[Candidate], settings: Sequence[GenerationSettings], progress: Progress) -> None:
@@ -185,12 +191,17 @@ def find_rows(
 
 @contextmanager
 def lend_folder(output: Path | None) -> Iterator[Path]:
-    """The output, else a temporary folder for the time of the comparison."""
+    """The output, kept to this comparison, else a temporary folder for its time.
+
+    Raises:
+        IvideoError: another process is at work there, or no folder can be made.
+    """
     if output is not None:
-        yield output
+        with lock_folder(prepare_folder(output)):
+            yield output
         return
-    with tempfile.TemporaryDirectory(prefix="ivideo-compare-") as folder:
-        yield Path(folder)
+    with temporary_folder("ivideo-compare-") as folder:
+        yield folder
 
 
 def bring_video(source: Path, folder: Path, row: Row) -> Path:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import random
 import shutil
-import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ivideo.errors import IvideoError
-from ivideo.files.atomic import atomic_folder, explain_os_error, prepare_folder, write_text
+from ivideo.files.atomic import atomic_folder, explain_os_error, prepare_folder, temporary_folder, write_text
 from ivideo.files.records import write_json
 from ivideo.report.pages import MAX_EMBEDDED_BYTES, build_page, data_uri
 from ivideo.video.reader import read_video
@@ -151,8 +150,8 @@ def write_rating_page(
     """
     study = identify_study(folder, results, seed)
     items = draw_items(results, study)
-    with tempfile.TemporaryDirectory(prefix="ivideo-rate-") as temporary:
-        clips = _encode_blind(folder, results, Path(temporary))
+    with temporary_folder("ivideo-rate-") as temporary:
+        clips = _encode_blind(folder, results, temporary)
         sides = {
             (name, side): clips[results["rows"][item.row]["clips"][getattr(item, side)]["video"]]
             for name, item in items.items()

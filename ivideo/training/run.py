@@ -18,7 +18,7 @@ from ivideo.config.settings import FinetuneSettings
 from ivideo.errors import Interrupted, IvideoError
 from ivideo.files.atomic import atomic_folder, write_text
 from ivideo.files.records import write_json
-from ivideo.files.run_folder import RunFolder, check_new_run, lock_folder
+from ivideo.files.run_folder import RunFolder, check_new_run
 from ivideo.inputs.prompts import Source, check_prompts
 from ivideo.models.devices import compile_network
 from ivideo.models.lora import add_lora, restore_lora
@@ -42,7 +42,7 @@ from ivideo.training.loop import TrainingLoop
 from ivideo.training.profile import PhaseTimer
 from ivideo.training.real_clips import RealClips, prepare_real_clips, recall_clips, split_source, write_records
 from ivideo.training.record import check_tracker, open_recorder
-from ivideo.training.resume import Resumable, cut_back, is_finished, open_checkpoint, read_run_prompts
+from ivideo.training.resume import Resumable, cut_back, is_finished, open_checkpoint, pass_over_damage, read_run_prompts
 from ivideo.training.step import ClipOf, Trainer
 
 
@@ -108,6 +108,8 @@ def go_on(found: Resumable, settings: FinetuneSettings, *, progress: Progress | 
         training, kept = read_run_prompts(run)
         check_videos(run, kept, settings, progress or Silence())
         listed = recall_clips(run) if run.clip_records.is_file() else []
+        if found.falls_back:
+            found = pass_over_damage(run, settings, processes, progress or Silence())
         checkpoint = open_checkpoint(found, settings, [clip.prompt for clip in listed] or training)
         processes.wait_for_everyone()
         if processes.is_main_process:
@@ -147,8 +149,8 @@ def start_run(
 
 
 def lock_run(run: RunFolder, processes: Accelerator) -> AbstractContextManager[None]:
-    """Keep other launches out of the run's folder inside the block; see `lock_folder`."""
-    return lock_folder(run.root) if processes.is_main_process else nullcontext()
+    """Keep other launches out of the run's folder inside the block; see `RunFolder.lock`."""
+    return run.lock() if processes.is_main_process else nullcontext()
 
 
 def work(
