@@ -99,11 +99,21 @@ def finetune_cli(
         )
         if not is_first_process():
             return
-        summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+        summary = read_summary(run)
         for line in describe_run(summary):
             reporter.say(line)
         with Records(format, ("run", "model", "num_steps", "adapter"), bare="run") as records:
             records.add(summary)
+
+
+def read_summary(run: Path) -> dict[str, Any]:
+    """What came out of a run, with its files where they lie now: it may have been moved since."""
+    from ivideo.files.run_folder import RunFolder
+
+    folder = RunFolder(run)
+    summary = json.loads(folder.summary.read_text(encoding="utf-8"))
+    videos = [str(folder.videos / Path(path).name) for path in summary["videos"]]
+    return {**summary, "run": str(run), "adapter": str(folder.chosen), "curve": str(folder.curve), "videos": videos}
 
 
 def describe_run(summary: dict[str, Any]) -> list[str]:

@@ -116,12 +116,14 @@ def check_new_run(path: Path) -> Path:
     """Prove that a new run can be kept in a folder, without creating it.
 
     Raises:
-        IvideoError: it exists and is not empty, is in use by another process, or cannot be written to.
+        IvideoError: it exists and is not empty, is in use, is a mount point, or cannot be written to.
     """
     if path.is_dir() and any(path.iterdir()):
         check_unlocked(path)
         advice = f"; to go on with that run: `resume` {path}" if RunFolder(path).config.is_file() else ""
         raise IvideoError(f"output {path} is not empty; choose another `output`, or remove it first{advice}")
+    if path.is_mount():
+        raise IvideoError(f"output {path} is a mount point, and a run comes whole by renaming: name a folder in it")
     return check_folder(path)
 
 

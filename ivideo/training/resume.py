@@ -129,7 +129,7 @@ def resumed_settings(run: RunFolder, flags: Mapping[str, Any], config: Path | No
     file = {**(preset_for(own.model, preset) if preset else {}), **file}
     if "model" in given:
         given["model"] = choose_model(given["model"])
-    if runs_code(own.rewards) and not (given.get("reward") or file.get("reward")):
+    if runs_code(own.rewards) and not given.get("reward"):
         raise UsageError(f"the run's reward {shown(own.reward)} is code: it is run only if `reward` names it again")
     asked = merge_settings(FinetuneSettings, own.model_dump(), file, given)
     if own.rewards[: len(asked.rewards)] == asked.rewards:  # a second one may have been found when it began

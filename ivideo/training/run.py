@@ -135,7 +135,7 @@ def start_run(
         clips: the earlier run that base clips come from, as it was named.
         ready_clips: those clips, by prompt.
     """
-    with atomic_folder(check_new_run(run.root)) as folder:
+    with atomic_folder(check_new_run(run.root).resolve()) as folder:  # where a link leads that the user named
         new = RunFolder(folder)
         write_text(new.config, write_toml(context.settings))
         training = dict.fromkeys(real.prompts) if real else context.training
