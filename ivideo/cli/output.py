@@ -34,7 +34,8 @@ def known_errors(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except Interrupted as end:
-            typer.echo(str(end), err=True)
+            if str(end):  # of several processes one speaks
+                typer.echo(str(end), err=True)
             raise typer.Exit(end.exit_code) from end
         except IvideoError as error:
             context: Any = kwargs.get("context")

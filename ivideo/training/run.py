@@ -227,9 +227,11 @@ def compile_network_of(trainer: Trainer, progress: Progress) -> None:
 
 
 def interrupt(run: RunFolder, context: RunContext) -> str:
-    """Keep the newest checkpoint's adapter for use as it is; says where training stands and how to go on."""
+    """Keep the newest checkpoint's adapter for use as it is; the main process says where it stands and how to go on."""
+    if not context.processes.is_main_process:
+        return ""
     checkpoints = list_checkpoints(run)
-    if checkpoints and context.processes.is_main_process:
+    if checkpoints:
         copy_adapter(checkpoints[-1], run.adapter, context.model)
     step = step_of(checkpoints[-1]) if checkpoints else 0
     rewards = context.settings.rewards if runs_code(context.settings.rewards) else ()
