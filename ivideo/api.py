@@ -69,7 +69,7 @@ def finetune(
 
     Raises:
         IvideoError: bad input; its message is one line.
-        Interrupted: SIGINT or SIGTERM came; the run can be resumed.
+        Interrupted: SIGINT, SIGTERM, SIGUSR1 or SIGUSR2 came; the run can be resumed.
     """
     from ivideo.inputs.clip_lists import gather_source
     from ivideo.models.memory import explain_out_of_memory

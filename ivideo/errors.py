@@ -13,7 +13,7 @@ class Interrupted(IvideoError):
     """A signal ended the work in good order; its line says how to go on."""
 
     def __init__(self, message: str, signal_number: int) -> None:
-        """End with the exit code that a shell gives to the signal: 130 for SIGINT, 143 for SIGTERM."""
+        """End with the exit code that a shell gives to the signal: 130 for SIGINT, 143 for SIGTERM, 138 for SIGUSR1."""
         super().__init__(message)
         self.exit_code = 128 + signal_number
 

@@ -67,7 +67,9 @@ def resume_command(run: object, rewards: Sequence[str], accelerator: Accelerator
     return shlex.join([*launcher, "--resume", str(run), *(word for reward in rewards for word in ("--reward", reward))])
 
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# What clusters send some time before the time is up; Windows knows neither.
+NOTICES = tuple(signal.Signals[name] for name in ("SIGUSR1", "SIGUSR2") if name in signal.Signals.__members__)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *NOTICES)
 
 
 class StopRequested(Exception):
@@ -75,7 +77,7 @@ class StopRequested(Exception):
 
 
 class StopSignals:
-    """Catches the signals inside a `with` block.
+    """Catches the signals inside a `with` block; a second one ends the process at once, unless a notice is one of both.
 
     Only Python's main thread may do that: in any other thread, signals go where they went before.
     """
@@ -122,7 +124,9 @@ class StopSignals:
             self._is_safe = False
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None:
+        if self.received is not None and number in NOTICES:
+            return
+        if self.received is not None and self.received not in NOTICES:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         self.received = number

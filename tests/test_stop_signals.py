@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from ivideo.processes import StopRequested, StopSignals
+from ivideo.processes import SIGNALS, StopRequested, StopSignals
 
 TWICE = """
 import os, signal
@@ -21,7 +21,7 @@ with StopSignals(lambda: print("announced", flush=True)):
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_waits_for_a_safe_point(number: int) -> None:
     told: list[str] = []
     before = signal.getsignal(number)
@@ -57,6 +57,18 @@ def test_without_a_signal_nothing_happens() -> None:
             pass
         signals.check()
     assert signals.received is None
+
+
+def test_a_cluster_may_send_its_notice_again_and_its_end_once() -> None:
+    told: list[str] = []
+    with StopSignals(lambda: told.append("stopping")) as signals:
+        for number in (signal.SIGUSR1, signal.SIGUSR1, signal.SIGUSR2):
+            os.kill(os.getpid(), number)
+            assert (signals.received, told) == (signal.SIGUSR1, ["stopping"])
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signals.received == signal.SIGTERM
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert signals.received == signal.SIGTERM
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])

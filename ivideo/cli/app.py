@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -10,6 +11,8 @@ from ivideo.cli.compare import compare_cli
 from ivideo.cli.finetune import finetune_cli
 from ivideo.cli.generate import generate_cli
 from ivideo.cli.score import score_cli
+from ivideo.cli.streams import guard_streams
+from ivideo.errors import IvideoError
 
 app = typer.Typer(
     name="ivideo",
@@ -47,4 +50,9 @@ def root(
 
 def main() -> None:
     """Entry point of the `ivideo` script."""
-    app()
+    guard_streams()
+    try:
+        app()
+    except IvideoError as error:  # outside of commands, which tell their own: a help text that stdout does not take
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)

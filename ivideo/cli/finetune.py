@@ -90,11 +90,9 @@ def finetune_cli(
     The base model makes each prompt's clip once, or real videos are given; training edits the clips and scores the
     result. Prints the run folder. Example: ivideo finetune examples/prompts.txt --model emoji-world
     """
-    from ivideo.files.run_folder import RunFolder
     from ivideo.inputs.clip_lists import read_source
     from ivideo.inputs.prompts import read_prompts
     from ivideo.processes import is_first_process
-    from ivideo.training.logs import read_summary
 
     with Reporter(quiet or not is_first_process(), context) as reporter:
         source = read_source(prompts, videos, captions.value, reporter) if prompts is not None else None
@@ -114,11 +112,22 @@ def finetune_cli(
         )
         if not is_first_process():
             return
-        summary = read_summary(RunFolder(run))
+        summary = find_results(run)
         for line in describe_run(summary):
             reporter.say(line)
         with Records(format, ("run", "model", "num_steps", "adapter"), bare="run") as records:
             records.add(summary)
+
+
+def find_results(run: Path) -> dict[str, Any]:
+    """What came out of a run, with its files where they lie now: it may have been moved since."""
+    from ivideo.files.run_folder import RunFolder
+    from ivideo.training.logs import read_summary
+
+    folder = RunFolder(run)
+    summary = read_summary(folder)
+    videos = [str(folder.videos / Path(path).name) for path in summary["videos"]]
+    return {**summary, "run": str(run), "adapter": str(folder.chosen), "curve": str(folder.curve), "videos": videos}
 
 
 def describe_run(summary: dict[str, Any]) -> list[str]:

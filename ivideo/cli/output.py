@@ -38,7 +38,8 @@ def known_errors(command: Callable[P, R]) -> Callable[P, R]:
             with keep_stdout():
                 return command(*args, **kwargs)
         except Interrupted as end:
-            typer.echo(str(end), err=True)
+            if str(end):  # of several processes one speaks
+                typer.echo(str(end), err=True)
             raise typer.Exit(end.exit_code) from end
         except IvideoError as error:
             reporter.tell_error(str(error))

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
+from ivideo.comparing import rated_pairs
 from ivideo.comparing.candidates import Candidate, check_distinct, default_prompts, find_provenance
 from ivideo.comparing.pairs import Row, match_folders, plan_clips, plan_rows, read_folder
 from ivideo.comparing.rated_pairs import find_winners, write_ratings, write_winners
 from ivideo.comparing.ratings import Vote, describe_votes, read_votes
 from ivideo.comparing.results import describe_results, list_clips
-from ivideo.comparing.videos import VideoMaker, make_videos, name_folders, score_rows
+from ivideo.comparing.videos import SIDE_BY_SIDE, VideoMaker, make_videos, name_folders, score_rows
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import IvideoError, UsageError
-from ivideo.files.atomic import check_folder, copy_file
+from ivideo.files.atomic import check_folder, copy_file, prepare_folder, refuse_links, temporary_folder
 from ivideo.files.records import write_csv, write_json
+from ivideo.files.run_folder import check_unlocked, lock_folder
 from ivideo.generating import tell_of_gifs
 from ivideo.inputs.prompts import check_prompts, unique_prompts
 from ivideo.metrics.registry import METRICS
 from ivideo.models.devices import choose_device
 from ivideo.progress import Progress, Silence
+from ivideo.report import pages, rating_page
 from ivideo.report.answers import Pairs, RatingKey
 from ivideo.report.pages import write_report
 from ivideo.report.rating_page import identify_study, write_rating_page
 from ivideo.rewards.registry import load_rewards
 from ivideo.video.writer import NO_ENCODER, can_write_mp4, check_video_format, default_suffix
+
+VIDEOS = "videos"  # the folder of an output with the candidates' clips
+OTHER_FOLDERS = (SIDE_BY_SIDE, rating_page.VIDEOS_NAME, pages.VIDEOS_NAME, rated_pairs.FOLDER)
 
 
 def compare(
@@ -71,7 +76,8 @@ def compare(
     rows = find_rows(candidates, settings, prompts, num_seeds or 1)
     rewards = load_rewards(scoring.rewards, choose_device(scoring.device))
     with lend_folder(output) as root:
-        folders = [root / "videos" / folder for folder in name_folders(names)]
+        folders = [root / VIDEOS / folder for folder in name_folders(names)]
+        refuse_links([*(root / name for name in (VIDEOS, *OTHER_FOLDERS)), *folders])
         makers = {
             i: VideoMaker(candidates[i], settings[i], provenance, folders[i]) for i, provenance in provenances.items()
         }
@@ -82,14 +88,14 @@ def compare(
             return [makers[i].path_of(row) if i in makers else brought[i] for i in range(len(candidates))]
 
         scored = score_rows(rows, find_videos, rewards, scoring, names=names, output=output, progress=progress)
-    results = describe_results(candidates, settings, rewards, scored, command=command, root=output)
-    tell_of_left_out(results, progress)
-    if output is not None:
-        if rated:
-            add_ratings(output, results, *rated, progress)
-        write_results(output, results)
-        if with_rating_page:
-            write_rating_page(output, results, seed=scoring.seed, pairs=pairs)
+        results = describe_results(candidates, settings, rewards, scored, command=command, root=output)
+        tell_of_left_out(results, progress)
+        if output is not None:
+            if rated:
+                add_ratings(output, results, *rated, progress)
+            write_results(output, results)
+            if with_rating_page:
+                write_rating_page(output, results, seed=scoring.seed, pairs=pairs)
     return results
 
 
@@ -167,7 +173,7 @@ def check_output(output: Path | None, candidates: Sequence[Candidate], settings:
 
     Raises:
         UsageError: the folder holds one of the candidates, or a frame rate cannot be written.
-        IvideoError: nothing can be written there.
+        IvideoError: nothing can be written there, or another process is at work there.
     """
     for own in settings:
         check_video_format(Path(f"clip{default_suffix()}"), own.fps)
@@ -177,6 +183,7 @@ def check_output(output: Path | None, candidates: Sequence[Candidate], settings:
         if one.folder and one.folder.resolve().is_relative_to(output.resolve()):
             raise UsageError(f"`output` {output} holds the videos that are compared; choose another folder")
     check_folder(output)
+    check_unlocked(output)
 
 
 def tell_of_models(candidates: Sequence[Candidate], settings: Sequence[GenerationSettings], progress: Progress) -> None:
@@ -220,12 +227,17 @@ def find_rows(
 
 @contextmanager
 def lend_folder(output: Path | None) -> Iterator[Path]:
-    """The output, else a temporary folder for the time of the comparison."""
+    """The output, kept to this comparison, else a temporary folder for its time.
+
+    Raises:
+        IvideoError: another process is at work there, or no folder can be made.
+    """
     if output is not None:
-        yield output
+        with lock_folder(prepare_folder(output)):
+            yield output
         return
-    with tempfile.TemporaryDirectory(prefix="ivideo-compare-") as folder:
-        yield Path(folder)
+    with temporary_folder("ivideo-compare-") as folder:
+        yield folder
 
 
 def bring_video(source: Path, folder: Path, row: Row) -> Path:

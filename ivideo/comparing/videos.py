@@ -130,6 +130,7 @@ def name_folders(names: Sequence[str]) -> list[str]:
 
 
 NUM_SHEET_ROWS = 12
+SIDE_BY_SIDE = "side_by_side"
 
 
 def score_rows(
@@ -163,7 +164,7 @@ def score_rows(
         paths = find_videos(row)
         videos = [read_video(path) for path in paths]
         scores = [score_clip(rewards, video.frames, row.prompt, settings, fps=video.fps) for video in videos]
-        joined = output / "side_by_side" / f"{row.name}{default_suffix()}" if output else None
+        joined = output / SIDE_BY_SIDE / f"{row.name}{default_suffix()}" if output else None
         if joined:
             write_side_by_side(joined, row, names, videos, scores)
             if len(sheet) < NUM_SHEET_ROWS:

@@ -6,8 +6,8 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -26,6 +26,22 @@ def explain_os_error(action: str, path: Path, error: OSError | ValueError | Safe
         error: what the operating system said, or safetensors in its own words, or Python of a name with NUL.
     """
     return IvideoError(f"cannot {action} {path}: {getattr(error, 'strerror', None) or error}")
+
+
+def refuse_links(paths: Iterable[Path]) -> None:
+    """Prove that nothing is written or deleted through these files and folders that lies elsewhere.
+
+    Args:
+        paths: inside a folder that somebody else may have made; what is not there is no matter.
+
+    Raises:
+        IvideoError: one is a symbolic link.
+    """
+    for path in paths:
+        if path.is_symlink():
+            raise IvideoError(
+                f"{path} is a symbolic link: nothing is written through links; put there what it leads to, or remove it"
+            )
 
 
 def check_folder(path: Path) -> Path:
@@ -100,7 +116,22 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
         if old.exists() and not path.exists():
             os.rename(old, path)
         for leftover in (temporary, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+            _remove(leftover)
+
+
+@contextmanager
+def temporary_folder(prefix: str) -> Iterator[Path]:
+    """Lend a folder under TMPDIR that is gone after the block.
+
+    Raises:
+        IvideoError: there is no place for temporary files.
+    """
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise IvideoError(f"cannot make a temporary folder: {error.strerror}; TMPDIR can name a place") from error
+    with folder as path:
+        yield Path(path)
 
 
 def remove_folder(path: Path) -> None:
@@ -110,16 +141,22 @@ def remove_folder(path: Path) -> None:
         os.rename(path, temporary)
     except OSError as error:
         raise explain_os_error("remove", path, error) from error
-    shutil.rmtree(temporary, ignore_errors=True)
+    _remove(temporary)
 
 
 def sweep_temporaries(folder: Path) -> None:
     """Remove what a killed process left half-written anywhere below a folder; nobody else may be writing there."""
     for leftover in list(folder.rglob(f"{TEMPORARY}*")):
-        if leftover.is_dir():
-            shutil.rmtree(leftover, ignore_errors=True)
-        else:
-            leftover.unlink(missing_ok=True)
+        _remove(leftover)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a folder, or a link without what it leads to; what cannot be removed stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def _flush(path: Path) -> None:

@@ -23,11 +23,17 @@ def find_cache_folder() -> Path:
 
     Returns:
         The folder, which need not exist.
+
+    Raises:
+        IvideoError: nobody knows where home is.
     """
     if own := os.environ.get("IVIDEO_CACHE"):
         return Path(own).expanduser()
     shared = os.environ.get("XDG_CACHE_HOME")
-    return (Path(shared) if shared else Path("~/.cache").expanduser()) / "ivideo"
+    try:
+        return (Path(shared) if shared else Path("~/.cache").expanduser()) / "ivideo"
+    except RuntimeError:
+        raise IvideoError("there is no home folder to keep a cache in: IVIDEO_CACHE can name another place") from None
 
 
 ListFiles = Callable[[Path], Sequence[Path]]

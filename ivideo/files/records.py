@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from pydantic_core import from_json
 
 from ivideo.errors import UsageError
-from ivideo.files.atomic import explain_os_error, prepare_folder, write_text
+from ivideo.files.atomic import explain_os_error, prepare_folder, refuse_links, write_text
 from ivideo.files.reading import check_as, check_file
 
 
@@ -93,6 +93,7 @@ class JsonLines(AbstractContextManager["JsonLines"]):
         """
         self.path = path
         prepare_folder(path.parent)
+        refuse_links([path])
         try:
             self._file = path.open("a", encoding="utf-8", newline="\n")
         except OSError as error:
@@ -121,9 +122,13 @@ class JsonLines(AbstractContextManager["JsonLines"]):
         except OSError as error:
             raise explain_os_error("write", self.path, error) from error
 
-    def __exit__(self, *_: object) -> None:
-        """Close the file."""
-        self._file.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Close the file; what a full disk did not take is told once."""
+        try:
+            self._file.close()
+        except OSError as error:
+            if kind is None:
+                raise explain_os_error("write", self.path, error) from error
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Path:

@@ -13,27 +13,33 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ivideo.errors import IvideoError
-from ivideo.files.atomic import check_folder, explain_os_error
+from ivideo.files.atomic import check_folder, explain_os_error, refuse_links
 
 LOCK_FILE = ".lock"  # stays when the lock is gone; names the process that held it last
 NO_LOCKS_HERE = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # some network file systems
 
 
 @contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path, *, name_holder: bool = True) -> Iterator[None]:
     """Keep other processes (and other calls in this one) out of an existing folder inside the block.
 
     On file systems that know no locks nobody is kept out.
 
+    Args:
+        folder: what is locked.
+        name_holder: whether the lock's file gets to say who holds it.
+
     Raises:
-        IvideoError: another process is in it, with its number; or the folder can't be written to.
+        IvideoError: another process is in it, with its number; it can't be written to; or its lock is a link.
     """
     path = folder / LOCK_FILE
+    refuse_links([path])
     with ExitStack() as held:
         try:
             folder.stat()  # filelock would create a missing one
             held.enter_context(FileLock(path, blocking=False, preserve_lock_file=True))
-            path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
+            if name_holder:
+                path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
         except Timeout:
             holder = path.read_text(encoding="utf-8", errors="replace").strip() or "another process"
             raise IvideoError(f"{folder} is in use by {holder}: wait for it, or choose another folder") from None
@@ -50,7 +56,7 @@ def check_unlocked(folder: Path) -> None:
         IvideoError: one does, with its number.
     """
     if (folder / LOCK_FILE).exists():
-        with lock_folder(folder):
+        with lock_folder(folder, name_holder=False):  # it may be a file of somebody else's
             pass
 
 
@@ -92,17 +98,34 @@ class RunFolder:
         """The adapter to use: the best one if there is one, else the last step's."""
         return self.best if self.best.is_dir() else self.adapter
 
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep others out inside the block, and have all that is written or deleted here lie here.
+
+        Raises:
+            IvideoError: another process is in it, or a part of it is a symbolic link, as in a folder that others send.
+        """
+        with lock_folder(self.root):
+            self._refuse_links()
+            yield
+
+    def _refuse_links(self) -> None:
+        parts = [self.root / part.name for part in vars(RunFolder).values() if isinstance(part, _Inside)]
+        refuse_links([*parts, *self.tracker.rglob("*")])  # trackers open files by names of their own
+
 
 def check_new_run(path: Path) -> Path:
     """Prove that a new run can be kept in a folder, without creating it.
 
     Raises:
-        IvideoError: it exists and is not empty, is in use by another process, or cannot be written to.
+        IvideoError: it exists and is not empty, is in use, is a mount point, or cannot be written to.
     """
     if path.is_dir() and any(path.iterdir()):
         check_unlocked(path)
         advice = f"; to go on with that run: `resume` {path}" if RunFolder(path).config.is_file() else ""
         raise IvideoError(f"output {path} is not empty; choose another `output`, or remove it first{advice}")
+    if path.is_mount():
+        raise IvideoError(f"output {path} is a mount point, and a run comes whole by renaming: name a folder in it")
     return check_folder(path)
 
 

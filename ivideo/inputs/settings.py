@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from ivideo.config.merge import merge_settings, read_settings_file
 from ivideo.config.presets import FALLBACK, PRESETS, choose_model, preset_for
 from ivideo.config.settings import FinetuneSettings, GenerationSettings, Settings, generation_defaults
-from ivideo.errors import IvideoError
+from ivideo.errors import IvideoError, UsageError
 from ivideo.inputs.adapters import Adapter
 from ivideo.models.devices import choose_device
 from ivideo.models.families import find_preset
@@ -43,7 +43,7 @@ def resolve_settings(
         model_hint: a model that the input suggests.
 
     Raises:
-        UsageError: unknown keys or impossible values.
+        UsageError: unknown keys, impossible values, or code in the file, which others may have written.
         IvideoError: the file cannot be read.
     """
     file = read_settings_file(config, kind) if config else {}
@@ -71,6 +71,9 @@ def resolve_settings(
             defaults = {**defaults, "reward": preset_for(model, preset, like)["reward"]}
             progress.say(f"the run's reward {shown(own['reward'])} is code: it is run only if `reward` names it")
     settings = merge_settings(kind, {**defaults, "model": model}, {**file, "model": model}, {**given, "model": model})
+    if "reward" in file and not given.get("reward") and runs_code(settings.rewards):
+        what = f"the reward {shown(settings.reward)} in {config}"
+        raise UsageError(f"{what} is code: it is run only if `reward` names it")
     choose_device(settings.device)
     if asked == "auto":
         progress.say(f"model: {model}")

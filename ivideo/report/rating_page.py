@@ -6,13 +6,19 @@ import hashlib
 import json
 import random
 import shutil
-import tempfile
 from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from ivideo.files.atomic import atomic_folder, copy_file, explain_os_error, prepare_folder, write_text
+from ivideo.files.atomic import (
+    atomic_folder,
+    copy_file,
+    explain_os_error,
+    prepare_folder,
+    temporary_folder,
+    write_text,
+)
 from ivideo.files.records import write_json
 from ivideo.report.answers import KEY_NAME, Pairs, Placement, RatingKey, name_key, read_key
 from ivideo.report.pages import MAX_EMBEDDED_BYTES, build_page, data_uri
@@ -54,8 +60,8 @@ def write_rating_page(
     """
     study = identify_study(folder, results, seed, pairs)
     items = draw_items(results, study, pairs)
-    with tempfile.TemporaryDirectory(prefix="ivideo-rate-") as temporary:
-        clips = _encode_blind(folder, results, Path(temporary))
+    with temporary_folder("ivideo-rate-") as temporary:
+        clips = _encode_blind(folder, results, temporary)
         sides = {
             (name, side): clips[results["rows"][item.row]["clips"][getattr(item, side)]["video"]]
             for name, item in items.items()

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,9 +81,9 @@ def step_of(path: Path) -> int:
 
 
 def list_checkpoints(run: RunFolder) -> list[Path]:
-    """The run's checkpoints, the newest last."""
-    found = [path for path in run.checkpoints.glob("step_*") if NAME.fullmatch(path.name)]
-    return sorted(found, key=step_of)
+    """The run's checkpoints, the newest last; whatever else lies there is none."""
+    named = [path for path in run.checkpoints.glob("step_*") if NAME.fullmatch(path.name)]
+    return sorted((path for path in named if path.is_dir() and not path.is_symlink()), key=step_of)
 
 
 def write_checkpoint(run: RunFolder, step: int, trainer: Trainer) -> Path:
@@ -93,11 +95,13 @@ def write_checkpoint(run: RunFolder, step: int, trainer: Trainer) -> Path:
         trainer: as it stands.
     """
     path = checkpoint_path(run, step)
-    if path.exists():
+    if path in list_checkpoints(run):
         return path
     tensors, counters = trainer.state()
     settings = trainer.settings
     with atomic_folder(path) as folder:
+        if os.path.lexists(path):  # something else has its name
+            path.rename(path.with_name(f"{path.name}-{secrets.token_hex(4)}"))
         trainer.model.save_adapter(folder)
         contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         (folder / OPTIMIZER_FILE).write_bytes(save(contiguous))
@@ -113,15 +117,21 @@ def write_checkpoint(run: RunFolder, step: int, trainer: Trainer) -> Path:
     return path
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path, advice: str | None = None) -> Checkpoint:
     """A checkpoint, with every byte of it held against what was written.
 
+    Args:
+        path: its folder.
+        advice: what an error ends with; by default it names an older one of the same run.
+
     Raises:
-        IvideoError: it is not there or damaged; names an older one of the same run.
+        IvideoError: it is not there or damaged.
     """
+    if advice is None:
+        advice = _name_older(path)
     if not path.is_dir():
-        raise IvideoError(f"checkpoint {path} does not exist{_name_older(path)}")
-    with explain_damage(f"checkpoint {path} is damaged", _name_older(path)):
+        raise IvideoError(f"checkpoint {path} does not exist{advice}")
+    with explain_damage(f"checkpoint {path} is damaged", advice):
         content = parse_json(read_text(path / STATE_FILE), STATE_FILE)
         state = content["state"]
         if _digest(_canonical(state)) != content["digest"] or state["step"] != step_of(path):
@@ -151,7 +161,7 @@ def copy_adapter(checkpoint: Path, folder: Path, model: TextToVideoModel) -> Non
         folder: where to; there it is also written as other programs want it.
         model: which ways those are.
     """
-    files = {file.name: file.read_bytes() for file in checkpoint.iterdir()}
+    files = {file.name: file.read_bytes() for file in checkpoint.iterdir() if file.is_file()}
     files = {name: data for name, data in files.items() if name not in (OPTIMIZER_FILE, STATE_FILE)}
     if all((folder / name).is_file() and (folder / name).read_bytes() == data for name, data in files.items()):
         return

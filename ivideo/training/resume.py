@@ -9,6 +9,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from accelerate import Accelerator
+
 from ivideo.config.fields import Resume, names_by_resume
 from ivideo.config.merge import merge_settings, read_run_settings, read_settings_file
 from ivideo.config.presets import choose_model, preset_for
@@ -21,6 +23,7 @@ from ivideo.files.run_folder import RunFolder, open_run_folder
 from ivideo.inputs.clip_lists import Source
 from ivideo.inputs.prompts import are_same, read_prompts, unique_prompts
 from ivideo.inputs.settings import shown
+from ivideo.processes import tell_all
 from ivideo.progress import Progress
 from ivideo.rewards.registry import runs_code
 from ivideo.training.checkpoints import (
@@ -49,10 +52,12 @@ class Resumable:
     Attributes:
         run: the run.
         checkpoint: the checkpoint that was named; None for the newest.
+        falls_back: whether an older one may take its place where the newest is damaged, since nobody named any.
     """
 
     run: RunFolder
     checkpoint: Path | None = None
+    falls_back: bool = False
 
 
 def find_resumable(resume: str | Path, output: Path | None, progress: Progress) -> Resumable | None:
@@ -86,7 +91,7 @@ def _find_newest(output: Path | None, progress: Progress) -> Resumable | None:
         progress.say(f"no run to go on with in {output or RUNS}: a new one is started")
         return None
     progress.say(f"going on with {unfinished[-1].root}")
-    return Resumable(unfinished[-1])
+    return Resumable(unfinished[-1], falls_back=True)
 
 
 def _modified(path: Path) -> float:
@@ -124,7 +129,7 @@ def resumed_settings(run: RunFolder, flags: Mapping[str, Any], config: Path | No
     file = {**(preset_for(own.model, preset) if preset else {}), **file}
     if "model" in given:
         given["model"] = choose_model(given["model"])
-    if runs_code(own.rewards) and not (given.get("reward") or file.get("reward")):
+    if runs_code(own.rewards) and not given.get("reward"):
         raise UsageError(f"the run's reward {shown(own.reward)} is code: it is run only if `reward` names it again")
     asked = merge_settings(FinetuneSettings, own.model_dump(), file, given)
     if own.rewards[: len(asked.rewards)] == asked.rewards:  # a second one may have been found when it began
@@ -211,6 +216,71 @@ def open_checkpoint(
     return checkpoint
 
 
+def pass_over_damage(
+    run: RunFolder, settings: FinetuneSettings, processes: Accelerator, progress: Progress
+) -> Resumable:
+    """The run with its newest whole checkpoint, as the main process finds it; see `find_whole_checkpoint`."""
+    whole = find_whole_checkpoint(run, settings, progress) if processes.is_main_process else None
+    return Resumable(run, tell_all(whole, processes))
+
+
+def find_whole_checkpoint(run: RunFolder, settings: FinetuneSettings, progress: Progress) -> Path | None:
+    """The newest checkpoint that is whole, as are the logs and the best checkpoint before it; None without any.
+
+    Args:
+        run: whose checkpoints.
+        settings: of the run as it goes on.
+        progress: is warned of newer ones that are passed over.
+
+    Raises:
+        IvideoError: there are some, and all are damaged; tells of the newest.
+    """
+    paths = list_checkpoints(run)
+    troubles: list[IvideoError] = []
+    for path in reversed(paths):
+        try:
+            read_checkpoint(path, advice="")
+            read_logs(run, settings, step_of(path), advice="")
+        except IvideoError as error:
+            troubles.append(error)
+            continue
+        for trouble in troubles:
+            progress.warn(f"{trouble}; going on from {path} instead")
+        return path
+    if troubles:
+        raise IvideoError(f"{troubles[0]}; it has none older that is whole: start anew")
+    return None
+
+
+def read_logs(
+    run: RunFolder, settings: FinetuneSettings, step: int, advice: str | None = None
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], int]:
+    """Metrics, evaluations and the best step as they were when a step's checkpoint was written.
+
+    Args:
+        run: whose logs.
+        settings: of the run; they say which steps were evaluated.
+        step: of the checkpoint; 0 without one.
+        advice: what an error ends with; by default what can be done.
+
+    Raises:
+        IvideoError: metrics, an evaluation or the best checkpoint before the step are missing.
+    """
+    ending = ": the run cannot be gone on with; start anew" if advice is None else advice
+    metrics = [record for record in read_metrics(run) if record["step"] <= step]
+    if [record["step"] for record in metrics] != list(range(1, step + 1)):
+        raise IvideoError(f"{run.metrics} lacks steps before {step}{ending}")
+    found = [record for record in read_evaluations(run) if record["step"] <= step]
+    evaluations = [record for record in found if is_evaluated(record["step"], settings)]
+    due = [earlier for earlier in range(step) if is_evaluated(earlier, settings)]
+    if [record["step"] for record in evaluations if record["step"] < step] != due:
+        raise IvideoError(f"{run.evaluations} lacks one before step {step}{ending}")
+    best = decide(evaluations, settings).best_step if evaluations else 0
+    if evaluations:
+        read_checkpoint(checkpoint_path(run, best), advice)
+    return metrics, evaluations, best
+
+
 def cut_back(run: RunFolder, settings: FinetuneSettings, step: int) -> None:
     """Make the run's folder what it was when a step's checkpoint was written, which training then goes on from.
 
@@ -224,17 +294,7 @@ def cut_back(run: RunFolder, settings: FinetuneSettings, step: int) -> None:
     Raises:
         IvideoError: metrics, an evaluation or the best checkpoint before the step are missing.
     """
-    metrics = [record for record in read_metrics(run) if record["step"] <= step]
-    if [record["step"] for record in metrics] != list(range(1, step + 1)):
-        raise IvideoError(f"{run.metrics} lacks steps before {step}: the run cannot be gone on with; start anew")
-    found = [record for record in read_evaluations(run) if record["step"] <= step]
-    evaluations = [record for record in found if is_evaluated(record["step"], settings)]
-    due = [earlier for earlier in range(step) if is_evaluated(earlier, settings)]
-    if [record["step"] for record in evaluations if record["step"] < step] != due:
-        raise IvideoError(f"{run.evaluations} lacks one before step {step}: the run cannot be gone on with; start anew")
-    best = decide(evaluations, settings).best_step if evaluations else 0
-    if evaluations:
-        read_checkpoint(checkpoint_path(run, best))
+    metrics, evaluations, best = read_logs(run, settings, step)
     run.summary.unlink(missing_ok=True)  # it says that the run is finished
     sweep_temporaries(run.root)
     for path in list_checkpoints(run):

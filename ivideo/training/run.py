@@ -19,7 +19,7 @@ from ivideo.config.settings import FinetuneSettings
 from ivideo.errors import Interrupted, IvideoError
 from ivideo.files.atomic import atomic_folder, write_text
 from ivideo.files.records import write_json
-from ivideo.files.run_folder import RunFolder, check_new_run, lock_folder
+from ivideo.files.run_folder import RunFolder, check_new_run
 from ivideo.inputs.clip_lists import Source, captions_of
 from ivideo.inputs.prompts import check_prompts, format_prompts, unique_prompts
 from ivideo.models.devices import compile_network
@@ -45,7 +45,7 @@ from ivideo.training.loop import TrainingLoop
 from ivideo.training.profile import PhaseTimer
 from ivideo.training.real_clips import RealClips, prepare_real_clips, recall_clips, split_source, write_records
 from ivideo.training.record import check_tracker, open_recorder
-from ivideo.training.resume import Resumable, cut_back, is_finished, open_checkpoint, read_run_prompts
+from ivideo.training.resume import Resumable, cut_back, is_finished, open_checkpoint, pass_over_damage, read_run_prompts
 from ivideo.training.step import ClipOf, Trainer
 
 
@@ -111,6 +111,8 @@ def go_on(found: Resumable, settings: FinetuneSettings, *, progress: Progress | 
         training, kept = read_run_prompts(run)
         check_videos(run, kept, settings, progress or Silence())
         listed = recall_clips(run) if os.path.lexists(run.clip_records) else []
+        if found.falls_back:
+            found = pass_over_damage(run, settings, processes, progress or Silence())
         checkpoint = open_checkpoint(found, settings, captions_of(listed) or training)
         processes.wait_for_everyone()
         if processes.is_main_process:
@@ -136,7 +138,7 @@ def start_run(
         clips: the earlier run that base clips come from, as it was named.
         ready_clips: those clips, by `identify` of their prompts.
     """
-    with atomic_folder(check_new_run(run.root)) as folder:
+    with atomic_folder(check_new_run(run.root).resolve()) as folder:  # where a link leads that the user named
         new = RunFolder(folder)
         write_text(new.config, write_toml(context.settings))
         training = unique_prompts(real.prompts) if real else context.training
@@ -150,8 +152,8 @@ def start_run(
 
 
 def lock_run(run: RunFolder, processes: Accelerator) -> AbstractContextManager[None]:
-    """Keep other launches out of the run's folder inside the block; see `lock_folder`."""
-    return lock_folder(run.root) if processes.is_main_process else nullcontext()
+    """Keep other launches out of the run's folder inside the block; see `RunFolder.lock`."""
+    return run.lock() if processes.is_main_process else nullcontext()
 
 
 def work(
@@ -228,9 +230,11 @@ def compile_network_of(trainer: Trainer, progress: Progress) -> None:
 
 
 def interrupt(run: RunFolder, context: RunContext) -> str:
-    """Keep the newest checkpoint's adapter for use as it is; says where training stands and how to go on."""
+    """Keep the newest checkpoint's adapter for use as it is; the main process says where it stands and how to go on."""
+    if not context.processes.is_main_process:
+        return ""
     checkpoints = list_checkpoints(run)
-    if checkpoints and context.processes.is_main_process:
+    if checkpoints:
         copy_adapter(checkpoints[-1], run.adapter, context.model)
     step = step_of(checkpoints[-1]) if checkpoints else 0
     rewards = context.settings.rewards if runs_code(context.settings.rewards) else ()

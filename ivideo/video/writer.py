@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
+import signal
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -132,7 +135,22 @@ def _encode(path: Path, frames: Frames, fps: float, options: list[str]) -> None:
         with suppress(OSError), writer:  # a broken pipe says less than ffmpeg's exit status and log
             for frame in frames:
                 writer.write_frame(frame)
-        if process.wait() != 0:
+        if (status := process.wait()) != 0:
             log.seek(0)
-            lines = [line.strip() for line in log.read().splitlines() if line.strip()]
-            raise OSError(f"ffmpeg: {lines[-1] if lines else 'no reason given'}")
+            raise OSError(explain_ffmpeg(status, log.read()))
+
+
+def explain_ffmpeg(status: int, log: str) -> str:
+    """Why ffmpeg failed: what the operating system said, else the last line that says more than that it did.
+
+    Args:
+        status: its exit status, below 0 a signal's number.
+        log: all that it printed.
+    """
+    if status < 0:
+        return f"ffmpeg was ended by {signal.Signals(-status).name}"
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+        if os.strerror(number) in log:
+            return os.strerror(number)
+    lines = [line.strip() for line in log.splitlines() if line.strip() not in ("", "Conversion failed!")]
+    return f"ffmpeg: {lines[-1] if lines else 'no reason given'}"

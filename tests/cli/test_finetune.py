@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from ivideo.cli.finetune import read_summary
 from ivideo.config.presets import MODEL_SOURCES
 from ivideo.metrics.registry import compared
 from ivideo.video.reader import read_video
@@ -73,6 +75,16 @@ def test_the_summary_says_what_changed_and_where_it_is(trained_run: Path) -> Non
     assert summary["heldout_rewards"]["emoji-preference"] == summary["heldout"]["reward"]
     for path in (summary["run"], summary["adapter"], summary["curve"], *summary["videos"]):
         assert Path(path).exists()
+
+
+def test_a_moved_run_tells_where_it_is_now(trained_run: Path, tmp_path: Path) -> None:
+    moved = shutil.copytree(trained_run, tmp_path / "moved")
+    summary = read_summary(moved)
+    assert summary["run"] == str(moved)
+    paths = [summary["adapter"], summary["curve"], *summary["videos"]]
+    assert all(Path(path).is_relative_to(moved) and Path(path).exists() for path in paths)
+    old = json.loads((moved / "summary.json").read_text())
+    assert [Path(path).name for path in paths] == [Path(p).name for p in (old["adapter"], old["curve"], *old["videos"])]
 
 
 def test_the_adapter_loads_with_peft_alone(trained_run: Path) -> None:

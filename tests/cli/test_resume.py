@@ -121,7 +121,7 @@ def stop_in_step(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> Non
     monkeypatch.setattr(Trainer, "train_step", train_step)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGUSR1, 138)])
 def test_a_signal_finishes_the_step_and_says_how_to_go_on(
     start, resume, whole: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int
 ) -> None:
@@ -156,9 +156,13 @@ def test_a_finished_run_is_left_as_it_is(resume, whole: Path) -> None:
 def test_auto_starts_and_goes_on_with_the_same_command(
     start, whole: Path, broken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    newest, older = (broken / "checkpoints" / f"step_0000{step}" for step in (4, 3))
+    (newest / "optimizer.safetensors").write_bytes(b"half")
     result = start(broken, "--resume", "auto")
     assert result.exit_code == 0, result.stderr
     assert f"going on with {broken}" in result.stderr.splitlines()
+    damage = f"checkpoint {newest} is damaged: optimizer.safetensors is not what was written"
+    assert f"warning: {damage}; going on from {older} instead" in result.stderr.splitlines()
     assert results_of(broken) == results_of(whole)
     result = start(tmp_path / "new", "--resume", "auto", "--max-steps", 1, "--no-eval")
     assert result.exit_code == 0, result.stderr

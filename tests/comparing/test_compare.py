@@ -11,6 +11,7 @@ from ivideo.comparing.compare import bring_video, check_asked, check_output, len
 from ivideo.comparing.pairs import plan_rows
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import IvideoError, UsageError
+from ivideo.files.run_folder import check_unlocked
 from ivideo.inputs.adapters import Adapter
 from ivideo.progress import Silence
 
@@ -90,3 +91,13 @@ def test_a_gif_brings_along_what_says_what_it_is(tmp_path: Path) -> None:
     assert sorted(file.name for file in path.parent.iterdir()) == ["000_a-cat_seed3.gif", "000_a-cat_seed3.json"]
     with pytest.raises(IvideoError, match="No such file"):
         bring_video(tmp_path / "y.mp4", tmp_path / "out", row)
+
+
+def test_an_output_belongs_to_one_comparison_at_a_time(tmp_path: Path) -> None:
+    settings = settle(BASE, BASE)
+    with lend_folder(tmp_path / "out") as folder:
+        with pytest.raises(IvideoError, match=f"{folder} is in use by process .*: wait for it, or choose another"):
+            check_output(folder, [BASE, BASE], settings)
+        with pytest.raises(IvideoError, match="is in use"), lend_folder(folder):
+            pass
+    check_unlocked(folder)

@@ -18,8 +18,10 @@ from ivideo.files.atomic import (
     check_folder,
     copy_file,
     prepare_folder,
+    refuse_links,
     remove_folder,
     sweep_temporaries,
+    temporary_folder,
     write_text,
 )
 from ivideo.files.records import JsonLines, read_json_lines, write_json, write_json_lines
@@ -245,3 +247,38 @@ def test_a_log_is_read_up_to_where_it_was_cut_off(tmp_path: Path, end: str) -> N
     assert records == [{"step": 1, "loss": 0.1}, {"step": 2, "loss": None}]
     assert write_json_lines(path, records).read_text() == '{"step": 1, "loss": 0.1}\n{"step": 2, "loss": null}\n'
     assert read_json_lines(tmp_path / "missing.jsonl") == []
+
+
+def test_nothing_is_written_or_deleted_through_links(tmp_path: Path) -> None:
+    outside, inside = tmp_path / "outside", tmp_path / "inside"
+    (outside / "folder").mkdir(parents=True)
+    (outside / "folder" / "a.txt").write_text("precious")
+    inside.mkdir()
+    for name in ("folder", ".ivideo-1", "removed", "a.txt", "log"):
+        (inside / name).symlink_to(outside / "folder" / ("a.txt" if name in ("a.txt", "log") else ""))
+    with pytest.raises(IvideoError, match="folder is a symbolic link: nothing is written through links"):
+        refuse_links([inside / "missing", inside / "folder"])
+    with pytest.raises(IvideoError, match="log is a symbolic link"):
+        JsonLines(inside / "log")
+    write_text(inside / "a.txt", "own")
+    sweep_temporaries(inside)
+    remove_folder(inside / "removed")
+    replace_folder(inside / "folder")
+    assert sorted(path.name for path in inside.iterdir() if not path.is_symlink()) == ["a.txt", "folder"]
+    assert [path.read_text() for path in outside.rglob("*.txt")] == ["precious"]
+
+
+def test_a_log_that_the_disk_does_not_take_is_told_once(tmp_path: Path) -> None:
+    log = JsonLines(tmp_path / "a.jsonl")
+    log._file = open("/dev/full", "a", encoding="utf-8")
+    with pytest.raises(IvideoError, match=r"cannot write .*a\.jsonl: No space left on device"), log:
+        log.write({"step": 1})
+
+
+def test_no_place_for_temporary_files_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with (
+        pytest.raises(IvideoError, match="cannot make a temporary folder: No such file or directory; TMPDIR can"),
+        temporary_folder("x-"),
+    ):
+        pass

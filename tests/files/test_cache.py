@@ -155,3 +155,15 @@ def test_the_cache_is_where_people_say(monkeypatch: pytest.MonkeyPatch, own, sha
         if value is not None:
             monkeypatch.setenv(name, value)
     assert find_cache_folder() == Path(expected.format(home=Path.home()))
+
+
+def test_without_a_home_it_says_what_names_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("IVIDEO_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def lose(self: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", lose)
+    with pytest.raises(IvideoError, match="no home folder to keep a cache in: IVIDEO_CACHE can name another place"):
+        find_cache_folder()

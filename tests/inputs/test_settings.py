@@ -90,6 +90,17 @@ def test_a_preset_comes_from_flag_or_file(tmp_path: Path, source: str) -> None:
         resolve_settings(FinetuneSettings, config=None, flags={**flags, "preset": "slow"}, progress=Silence())
 
 
+@pytest.mark.parametrize("reward", ['"own.py:f"', '["emoji-clip", "own.py:f"]', '"emoji-clip=1,own.py:f=2"'])
+def test_code_that_only_a_file_names_is_not_run(tmp_path: Path, reward: str) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text(f'model = "emoji-world"\nreward = {reward}\n')
+    with pytest.raises(UsageError, match=rf"own\.py:f.* in {config} is code: it is run only if `reward` names it"):
+        resolve_settings(GenerationSettings, config=config, flags={}, progress=Silence())
+    given = {"reward": ("own.py:f",)}
+    settings = resolve_settings(GenerationSettings, config=config, flags=given, progress=Silence())
+    assert settings.rewards == ("own.py:f",)
+
+
 def test_generations_of_a_run_use_its_generation_guidance() -> None:
     flags = {"model": "modelscope", "negative_prompt": "blurry"}
     settings = resolve_settings(FinetuneSettings, config=None, flags=flags, progress=Silence())

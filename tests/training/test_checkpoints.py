@@ -12,6 +12,7 @@ import torch
 
 from ivideo.errors import IvideoError
 from ivideo.files.run_folder import RunFolder
+from ivideo.progress import Silence
 from ivideo.training.checkpoints import (
     OPTIMIZER_FILE,
     STATE_FILE,
@@ -26,6 +27,7 @@ from ivideo.training.checkpoints import (
     write_checkpoint,
 )
 from ivideo.training.loop import TrainingLoop
+from ivideo.training.resume import find_whole_checkpoint
 
 FILES = ["adapter_config.json", "adapter_model.safetensors", OPTIMIZER_FILE, STATE_FILE]
 
@@ -154,3 +156,71 @@ def test_where_nothing_leads_up_to_it_the_end_may_move(quick_settings: Callable[
     free = quick_settings(gradient_accumulation=1, gradient_checkpointing=True, save_every=9, guidance_batching=False)
     assert binding_settings(free) == binding_settings(quick_settings())
     assert json.loads(json.dumps(binding_settings(free))) == binding_settings(free)
+
+
+class Notes(Silence):
+    """Keeps what a person should act on."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "found"),
+    [
+        ((), 4),
+        ((4,), 3),
+        ((4, 3), 2),
+        (("metrics.jsonl",), 1),
+        ((2,), 1),
+    ],
+)
+def test_the_newest_whole_checkpoint_is_found(
+    make_loop: Callable[..., TrainingLoop], run: RunFolder, damaged: tuple[Any, ...], found: int
+) -> None:
+    loop = make_loop(run, max_steps=4, eval_every=2, save_every=1, keep_checkpoints=9)
+    rewards = iter((0.1, 0.9, 0.5))
+    evaluate = loop.evaluate
+
+    def score(step: int) -> Any:
+        evaluation: Any = evaluate(step)
+        evaluation.record()["values"]["reward"] = next(rewards)
+        return evaluation
+
+    loop.evaluate = score
+    loop.train(0)
+    for name in damaged:
+        if isinstance(name, int):
+            (checkpoint_path(run, name) / OPTIMIZER_FILE).write_bytes(b"")
+        else:
+            run.metrics.write_bytes(run.metrics.read_bytes().splitlines(keepends=True)[0])
+    notes = Notes()
+    path = find_whole_checkpoint(run, loop.settings, notes)
+    assert path == checkpoint_path(run, found)
+    assert len(notes.warnings) == 4 - found
+    assert all(line.endswith(f"; going on from {path} instead") for line in notes.warnings)
+
+
+def test_where_all_are_damaged_the_newest_is_told(trained: TrainingLoop, run: RunFolder) -> None:
+    assert find_whole_checkpoint(run, trained.settings, Silence()) is None
+    for step in (2, 3):
+        (write_checkpoint(run, step, trained.trainer) / STATE_FILE).write_text("")
+    with pytest.raises(IvideoError, match=r"step_00003 is damaged: .*; it has none older that is whole"):
+        find_whole_checkpoint(run, trained.settings, Silence())
+
+
+def test_strays_among_checkpoints_do_no_harm(trained: TrainingLoop, run: RunFolder) -> None:
+    path = write_checkpoint(run, 2, trained.trainer)
+    (path / ".snapshot").mkdir()
+    for name in ("notes.txt", "step_00004.zip", "step_", "step_00003"):
+        (run.checkpoints / name).write_text("own")
+    (run.checkpoints / "step_00009").symlink_to(path)
+    assert list_checkpoints(run) == [path]
+    assert write_checkpoint(run, 3, trained.trainer) == list_checkpoints(run)[-1]
+    copy_adapter(path, run.best, trained.trainer.model)
+    assert sorted(file.name for file in run.best.iterdir()) == FILES[:2]
+    (moved,) = run.checkpoints.glob("step_00003-*")
+    assert moved.read_text() == "own"

@@ -17,7 +17,7 @@ from PIL import Image
 
 from ivideo.errors import IvideoError, UsageError
 from ivideo.video.reader import Frames, read_video
-from ivideo.video.writer import default_suffix, write_video
+from ivideo.video.writer import default_suffix, explain_ffmpeg, write_video
 
 Ffmpeg = Callable[..., str]
 
@@ -55,6 +55,24 @@ def test_flat_colours_survive_the_change_of_colour_space(tmp_path: Path) -> None
     frames = np.broadcast_to(colours[:, None, None, :], (6, 64, 64, 3)).copy()
     video = read_video(write_video(tmp_path / "a.mp4", frames, 8, {}))
     assert np.abs(video.frames.astype(int) - frames).max() <= 4
+
+
+@pytest.mark.parametrize(
+    ("status", "log", "reason"),
+    [
+        (
+            228,
+            "Error muxing: No space left on device\n[libx264] kb/s:269\nConversion failed!\n",
+            "No space left on device",
+        ),
+        (1, "Disk quota exceeded\nConversion failed!", "Disk quota exceeded"),
+        (1, "Unknown encoder\nConversion failed!\n\n", "ffmpeg: Unknown encoder"),
+        (1, "Conversion failed!", "ffmpeg: no reason given"),
+        (-9, "", "ffmpeg was ended by SIGKILL"),
+    ],
+)
+def test_a_failing_encoder_says_why(status: int, log: str, reason: str) -> None:
+    assert explain_ffmpeg(status, log) == reason
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".gif", ".MP4"])
