@@ -12,7 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 from ivideo.config.fields import Resume, clips, method, setting, shared
 from ivideo.config.presets import MODELS_HELP
@@ -45,6 +45,19 @@ def several_or_none(value: object) -> object:
 def rate_or_none(value: object) -> object:
     """None for the words that switch attenuation off."""
     return None if str(value).lower() in ("none", "off") else value
+
+
+def opaque_colour(value: str) -> str:
+    """The name of a colour, or #rrggbb."""
+    from PIL import ImageColor
+
+    try:
+        is_opaque = len(ImageColor.getrgb(value)) == len("rgb")
+    except ValueError:
+        is_opaque = False
+    if not is_opaque:
+        raise ValueError(f"{value!r} is no colour: give a name or #rrggbb")
+    return value
 
 
 class Part(BaseModel):
@@ -102,6 +115,9 @@ class ScoringPart(Part):
         help="Frames of a video that the reward model sees at most, evenly spread over it.",
         unit="frames",
         metavar="N",
+    )
+    background: Annotated[str, AfterValidator(opaque_colour)] = setting(
+        "black", help="What transparent pixels are shown on: a colour's name, or #rrggbb.", metavar="COLOUR"
     )
 
 
