@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ivideo.comparing import pairs as pairing
 from ivideo.comparing.pairs import ReadyVideo, Row, match_folders, plan_clips, plan_rows, read_folder
@@ -101,14 +102,15 @@ def test_a_video_needs_a_frame_to_be_compared(tmp_path: Path, monkeypatch: pytes
 
 def test_prompts_come_from_captions_texts_and_names_beside_the_videos(tmp_path: Path) -> None:
     write_video(tmp_path / "1.mp4", np.zeros((1, 16, 16, 3), np.uint8), 8, {})
-    for name in ("2.mp4", "a cat-0.mp4", "3.mp4"):
+    for name in ("2.mp4", "a cat-0.mp4"):
         os.link(tmp_path / "1.mp4", tmp_path / name)
+    Image.new("RGB", (8, 8)).save(tmp_path / "3.gif")
     (tmp_path / "2.txt").write_text("a dog\n")
     (tmp_path / "3.json").write_text("[1]")
     (tmp_path / "captions").write_text('{"1": "a cow"}')
     found = {video.path.name: video for video in read_folder(tmp_path, None, Captions(tmp_path / "captions"))}
     prompts = {name: video.prompt for name, video in found.items()}
-    assert prompts == {"1.mp4": "a cow", "2.mp4": "a dog", "a cat-0.mp4": "a cat", "3.mp4": None}
+    assert prompts == {"1.mp4": "a cow", "2.mp4": "a dog", "a cat-0.mp4": "a cat", "3.gif": None}
     assert found["a cat-0.mp4"].notes == ("its prompt is from its name",)
-    with pytest.raises(IvideoError, match=r"3\.json is not a JSON object, so nothing says what 3\.mp4 should show"):
-        match([found["3.mp4"]], [found["3.mp4"]])
+    with pytest.raises(IvideoError, match=r"3\.json is not a JSON object, so nothing says what 3\.gif should show"):
+        match([found["3.gif"]], [found["3.gif"]])

@@ -70,7 +70,7 @@ def test_captions_know_a_video_by_the_end_of_its_path(tmp_path: Path, name: str)
     ("text", "message"),
     [
         ("{", "is not JSON that can be read"),
-        ("[" * 10**5, "is nested too deeply"),
+        pytest.param("[" * 10**5, "is nested too deeply", id="deep"),
         ('["a cat"]', "is no JSON object of names and prompts"),
         ("{}", "is no JSON object of names and prompts"),
         ('{"1": 3}', "the prompt of '1' is no text"),

@@ -169,11 +169,13 @@ def test_what_a_folder_holds_besides_is_counted(folder: Path) -> None:
         ("f1 f2 f9", ["6 frames are missing by their numbers, from f2.png to f9.png; the others are joined"]),
         (
             "1 2 4 6 8 10 11",
-            ["4 frames are missing by their numbers, from 2.png to 4.png, 4.png to 6.png, 6.png to 8.png and 1 more gaps; "
-             "the others are joined"],
+            [
+                "4 frames are missing by their numbers, from 2.png to 4.png, 4.png to 6.png, 6.png to 8.png and 1 more "
+                "gaps; the others are joined"
+            ],
         ),
         ("0_1.5 1_2.5 2_3.5", []),
     ],
-)  # fmt: skip
+)
 def test_gaps_in_numbers_are_named(stems: str, notes: list[str]) -> None:
     assert describe_numbering([Path(f"{stem}.png") for stem in stems.split()]) == notes

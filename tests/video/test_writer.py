@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from ivideo.errors import IvideoError, UsageError
-from ivideo.video.reader import Frames, read_video
+from ivideo.video.reader import Frames, open_video, read_video
 from ivideo.video.writer import default_suffix, write_video
 
 Ffmpeg = Callable[..., str]
@@ -187,7 +187,7 @@ def test_another_programs_comment_is_no_metadata(tmp_path: Path, comment: str, r
     assert read_video(other).metadata == {}
 
 
-@pytest.mark.parametrize("content", ["{", "[1]", b"\xff", "[" * 10**5, "9" * 5000])
+@pytest.mark.parametrize("content", ["{", "[1]", b"\xff", "[" * 10**5, "9" * 5000], ids=range(5))
 def test_a_broken_sidecar_is_told(tmp_path: Path, content: str | bytes) -> None:
     path = write_video(tmp_path / "a.gif", make_clip(2), 8, {})
     path.with_suffix(".json").write_bytes(content if isinstance(content, bytes) else content.encode())
