@@ -105,7 +105,7 @@ def describe_numbering(frames: Sequence[Path]) -> list[str]:
         more = f" and {len(gaps) - _NUM_NAMED} more gaps" if len(gaps) > _NUM_NAMED else ""
         num_missing = sum(one // step - 1 for one in steps if one > step)
         shown = ", ".join(gaps[:_NUM_NAMED])
-        notes.append(f"{num_missing} frames are missing by their numbers, from {shown}{more}; the others are joined")
+        notes.append(f"frames are missing by their numbers ({num_missing}, from {shown}{more}); the others are joined")
     return notes
 
 

@@ -22,17 +22,8 @@ from ivideo.video.writer import write_video
 FIELDS = [
     *("schema_version", "path", "prompt", "num_frames", "fps", "width", "height"),
     *("reward", "rewards", "attenuated_reward", "frame_indices", "frame_rewards", "segment_indices", "consistency"),
-    *(
-        "motion",
-        "flicker",
-        "motion_smoothness_proxy",
-        "dynamic_degree",
-        "is_dynamic",
-        "notes",
-        "error",
-        "judge",
-        "judges",
-    ),
+    *("motion", "flicker", "motion_smoothness_proxy", "dynamic_degree", "is_dynamic"),
+    *("notes", "error", "judge", "judges"),
 ]
 
 
@@ -96,7 +87,7 @@ def test_what_was_done_is_in_the_record_and_counted_on_stderr(ivideo, tmp_path: 
     (tmp_path / "list.csv").touch()
     result = ivideo("score", tmp_path, "--model", "emoji-world", "--background", "white", "--no-temporal")
     notes = [
-        "1 frames are missing by their numbers, from 2.png to 4.png; the others are joined",
+        "frames are missing by their numbers (1, from 2.png to 4.png); the others are joined",
         "transparent pixels are shown on white",
         "its prompt is from its name",
     ]

@@ -166,12 +166,12 @@ def test_what_a_folder_holds_besides_is_counted(folder: Path) -> None:
         ("a b", ["frames of 2 kinds of names ('a', 'b') are one video, in the order of their names"]),
         ("a_1 b_1", ["frames of 2 kinds of names ('a_', 'b_') are one video, in the order of their names"]),
         ("01 1 2", ["01.png and 1.png have the same number, and both are frames"]),
-        ("f1 f2 f9", ["6 frames are missing by their numbers, from f2.png to f9.png; the others are joined"]),
+        ("f1 f2 f9", ["frames are missing by their numbers (6, from f2.png to f9.png); the others are joined"]),
         (
             "1 2 4 6 8 10 11",
             [
-                "4 frames are missing by their numbers, from 2.png to 4.png, 4.png to 6.png, 6.png to 8.png and 1 more "
-                "gaps; the others are joined"
+                "frames are missing by their numbers (4, from 2.png to 4.png, 4.png to 6.png, 6.png to 8.png and 1 "
+                "more gaps); the others are joined"
             ],
         ),
         ("0_1.5 1_2.5 2_3.5", []),

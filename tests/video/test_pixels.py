@@ -104,11 +104,7 @@ ODD = {
     "a.mp4 -vf setsar=3/2": (72, 32, "pixels of 3:2 are made square: 72 x 32"),
     "b.mp4 -vf setsar=2/3": (48, 48, "pixels of 2:3 are made square: 48 x 48"),
     "c.mp4 -vf setsar=100": (48, 32, None),
-    "a.mpg -c:v mpeg2video -vf interlace -flags +ildct+ilme": (
-        48,
-        32,
-        "frames are interlaced, and shown as they are coded, with ",
-    ),
+    "a.mpg -c:v mpeg2video -vf interlace -flags +ildct+ilme": (48, 32, "frames are interlaced, and shown as they are "),
     "d.mp4 -vf setpts=N*N/8/TB -fps_mode passthrough": (48, 32, "frame times are uneven: each frame counts once, at "),
     "a.mkv -map 0 -map 0": (48, 32, "of 2 video streams only the first one is read"),
 }
