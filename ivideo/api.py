@@ -155,6 +155,7 @@ def score(
     paths: Sequence[ScorePath] | PathLike,
     *,
     prompt: str | None = None,
+    captions: PathLike | None = None,
     each: Callable[[dict[str, Any]], object] | None = None,
     config: PathLike | None = None,
     progress: Progress | None = None,
@@ -165,7 +166,9 @@ def score(
     Args:
         paths: what to score, one or several: files, folders of frames, folders of videos, and patterns such as
             "videos/*.webm", each by itself or as (path, what its videos should show).
-        prompt: what all of them should show; default: what is given beside the path, else what each says of itself.
+        prompt: what all of them should show; default: what is given beside the path, else what `captions` has for its
+            name, else what each says of itself or the `.json` or `.txt` beside it says, else its name as VBench has it.
+        captions: JSON file of an object of names and prompts: {"1.mp4": "a cat"}.
         each: gets each record as soon as it is known.
         config: TOML file of settings.
         progress: is told what happens; default: nobody.
@@ -178,7 +181,7 @@ def score(
     Raises:
         IvideoError: bad input other than a bad video; its message is one line.
     """
-    records = iterate_scores(paths, prompt=prompt, config=config, progress=progress, **settings)
+    records = iterate_scores(paths, prompt=prompt, captions=captions, config=config, progress=progress, **settings)
     return _collect(records, each)
 
 
@@ -186,6 +189,7 @@ def iterate_scores(
     paths: Sequence[ScorePath] | PathLike,
     *,
     prompt: str | None = None,
+    captions: PathLike | None = None,
     config: PathLike | None = None,
     progress: Progress | None = None,
     **settings: Unpack[ScoreKeywords],
@@ -198,7 +202,7 @@ def iterate_scores(
     prompt = None if prompt is None else read_argument(prompt, "say the words, or list (path, prompt) pairs")
     several = [paths] if isinstance(paths, str | Path) else paths
     given = [(Path(path[0]), path[1]) if isinstance(path, tuple) else Path(path) for path in several]
-    videos = workflow.list_videos(given, prompt)
+    videos = workflow.list_videos(given, prompt, _path(captions), progress)
     resolved = resolve_settings(
         ScoreSettings, config=_path(config), flags=settings, progress=progress, model_hint=workflow.find_model(videos)
     )
@@ -210,6 +214,7 @@ def compare(
     *candidates: PathLike,
     prompts: Sequence[str] | Path | None = None,
     num_seeds: int | None = None,
+    captions: PathLike | None = None,
     output: PathLike | None = None,
     lora_scale: float | Sequence[float] | None = None,
     with_rating_page: bool = False,
@@ -226,6 +231,7 @@ def compare(
         candidates: two or more, the one to beat first.
         prompts: what to generate, or the `Path` of a file with it; default: the run's held-out prompts.
         num_seeds: clips a prompt, 1 by default; they count as one observation.
+        captions: JSON file of prompts by names of ready videos: {"1.mp4": "a cat"}.
         output: folder for videos, pictures, results and report; videos that lie there already are not made again.
         lora_scale: multiplies the effect of adapters, 1 by default; with several each adapter takes part once a scale.
         with_rating_page: whether `rate.html` is written, on which people rate the clips blindly.
@@ -257,6 +263,7 @@ def compare(
             settled,
             prompts=_prompts(prompts, progress),
             num_seeds=num_seeds,
+            captions=_path(captions),
             output=_path(output),
             with_rating_page=with_rating_page,
             pairs=pairs,

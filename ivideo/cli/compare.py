@@ -61,6 +61,10 @@ def compare_cli(
         int | None,
         typer.Option("--seeds", metavar="N", help="Clips a prompt; they count as one observation. Default: 1."),
     ] = None,
+    captions: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help='Prompts by names of ready videos, JSON: {"1.mp4": "a cat"}.'),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -117,6 +121,7 @@ def compare_cli(
             *candidates,
             prompts=texts,
             num_seeds=num_seeds,
+            captions=captions,
             output=output,
             lora_scale=lora_scale or None,
             with_rating_page=with_rating_page,

@@ -133,10 +133,14 @@ def show_interval(change: Mapping[str, Any]) -> str:
 
 
 def expand(columns: Sequence[str], record: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
-    """Columns and cells of a record: `rewards` becomes a column a further one, none where there is one."""
+    """Columns and cells of a record: `rewards` becomes a column a further one, none where there is one.
+
+    A list of lines becomes one cell.
+    """
     further = list(record.get(REWARDS, ()))[1:]
     shown = [name for column in columns for name in (further if column == REWARDS else [column])]
-    return shown, {**record, **{name: record[REWARDS][name] for name in further}}
+    joined = {name: "; ".join(record[name]) for name in columns if isinstance(record.get(name), list)}
+    return shown, {**record, **joined, **{name: record[REWARDS][name] for name in further}}
 
 
 def print_table(columns: Sequence[str], records: Sequence[Mapping[str, Any]]) -> None:

@@ -43,8 +43,14 @@ def score_cli(
     prompt: Annotated[
         str | None,
         typer.Option(
-            metavar="TEXT", help="What the videos should show. Default: what each says in its metadata or sidecar."
+            metavar="TEXT",
+            help="What the videos should show. Default: --captions, else what each says of itself, else the .json or "
+            ".txt beside it, else its name ('a cat-0.mp4').",
         ),
+    ] = None,
+    captions: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help='Prompts by names of videos, JSON: {"1.mp4": "a cat"}.'),
     ] = None,
     export: Annotated[
         tuple[Export, Path] | None,
@@ -80,12 +86,17 @@ def score_cli(
     paths = collect_paths(videos)
     collectors = open_collectors(export, plot, settings.get("temporal"))
     from ivideo.api import iterate_scores
+    from ivideo.video.display import NoteCounts
 
     columns = pick_columns(chosen_format(format))
     num_videos = num_failed = 0
+    notes = NoteCounts()
     with Reporter(quiet, context) as reporter, Records(format, columns) as records:
-        for record in iterate_scores(paths, prompt=prompt, config=config, progress=reporter, **settings):
+        for record in iterate_scores(
+            paths, prompt=prompt, captions=captions, config=config, progress=reporter, **settings
+        ):
             num_videos += 1
+            notes.add(record["path"], record["notes"])
             if record["error"] is not None:
                 num_failed += 1
                 record["error"] = reporter.spell(record["error"])
@@ -95,6 +106,8 @@ def score_cli(
                 collector.add(record)
         for path, collector in collectors.items():
             collector.write(path)
+        for line in notes.describe():
+            reporter.say(line)
     if num_failed:
         raise IvideoError(f"{num_failed} of {num_videos} videos could not be scored")
 
@@ -106,7 +119,8 @@ def pick_columns(format: o.Format) -> list[str]:
     is_table = format is o.Format.table
     first, *others = [name for name, metric in METRICS.items() if metric.in_table or not is_table]
     shape = () if is_table else ("num_frames", "fps", "width", "height")
-    return ["path", "prompt", *shape, first, REWARDS, *others, "error", LABEL]
+    notes = () if is_table else ("notes",)  # which people read on stderr
+    return ["path", "prompt", *shape, first, REWARDS, *others, *notes, "error", LABEL]
 
 
 def open_collectors(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from ivideo.models.devices import choose_device, choose_dtype
 from ivideo.models.families import is_weights_file
 from ivideo.models.lora import CONFIG_FILE, WEIGHTS_FILE
 from ivideo.progress import Progress, Silence
-from ivideo.video.folders import READABLE_SUFFIXES
+from ivideo.video.folders import is_video, list_folder
 from ivideo.video.reader import open_video
 
 BASE = "base"
@@ -80,7 +81,7 @@ def find_candidates(names: Sequence[str], lora_scales: Sequence[float] | None = 
 
 
 def _shorten(names: Sequence[str]) -> list[str]:
-    short = [Path(name).resolve().name if Path(name).exists() else name for name in names]
+    short = [Path(name).resolve().name if os.path.exists(name) else name for name in names]
     return [one if Counter(short)[one] == 1 else name for one, name in zip(short, names, strict=True)]
 
 
@@ -97,7 +98,7 @@ def find_candidate(name: str, lora_scale: float = 1.0) -> Candidate:
     if name in ADAPTERS:
         return Candidate(name, adapter=find_adapter(path, lora_scale))
     check_adapter_name(path)
-    if name in MODEL_SOURCES or not path.exists():
+    if name in MODEL_SOURCES or not os.path.exists(path):
         find_location(name)
         return Candidate(name, model=name)
     if is_weights_file(path):
@@ -115,8 +116,7 @@ def find_candidate(name: str, lora_scale: float = 1.0) -> Candidate:
 
 def list_videos(folder: Path) -> list[Path]:
     """The videos that lie in a folder, by name, without hidden files: a killed program leaves those half-written."""
-    videos = (path for path in folder.iterdir() if path.suffix.lower() in READABLE_SUFFIXES)
-    return sorted(path for path in videos if not path.name.startswith("."))
+    return sorted(path for path in list_folder(folder) if is_video(path))
 
 
 def settle_settings(

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ivideo.comparing import rated_pairs
-from ivideo.comparing.candidates import Candidate, check_distinct, default_prompts, find_provenance
-from ivideo.comparing.pairs import Row, match_folders, plan_clips, plan_rows, read_folder
+from ivideo.comparing.candidates import Candidate, check_distinct, default_prompts, find_provenance, list_videos
+from ivideo.comparing.pairs import ReadyVideo, Row, match_folders, plan_clips, plan_rows, read_folder
 from ivideo.comparing.rated_pairs import find_winners, write_ratings, write_winners
 from ivideo.comparing.ratings import Vote, describe_votes, read_votes
 from ivideo.comparing.results import describe_results, list_clips
@@ -29,6 +29,9 @@ from ivideo.report.answers import Pairs, RatingKey
 from ivideo.report.pages import write_report
 from ivideo.report.rating_page import identify_study, write_rating_page
 from ivideo.rewards.registry import load_rewards
+from ivideo.video.captions import Captions
+from ivideo.video.display import NoteCounts
+from ivideo.video.folders import describe_left_out
 from ivideo.video.writer import NO_ENCODER, can_write_mp4, check_video_format, default_suffix
 
 VIDEOS = "videos"  # the folder of an output with the candidates' clips
@@ -41,6 +44,7 @@ def compare(
     *,
     prompts: Sequence[str] | None = None,
     num_seeds: int | None = None,
+    captions: Path | None = None,
     output: Path | None = None,
     with_rating_page: bool = False,
     pairs: Pairs = "first",
@@ -73,7 +77,8 @@ def compare(
     tell_of_models(candidates, settings, progress)
     if output or provenances:
         tell_of_gifs(progress)
-    rows = find_rows(candidates, settings, prompts, num_seeds or 1)
+    by_name = Captions(captions) if captions else None
+    rows = find_rows(candidates, settings, prompts, num_seeds or 1, captions=by_name, progress=progress)
     rewards = load_rewards(scoring.rewards, choose_device(scoring.device))
     with lend_folder(output) as root:
         folders = [root / VIDEOS / folder for folder in name_folders(names)]
@@ -209,20 +214,48 @@ def find_rows(
     settings: Sequence[GenerationSettings],
     prompts: Sequence[str] | None,
     num_seeds: int,
+    *,
+    captions: Captions | None,
+    progress: Progress,
 ) -> list[Row]:
     """What is held against each other; folders are looked at before any long work, so that bad ones show.
 
+    `progress` hears what folders hold beside videos, and which prompts were found where one may not expect it.
+
     Raises:
-        UsageError: no prompts.
+        UsageError: no prompts, or captions without a folder of videos.
         IvideoError: folders without common videos.
     """
     scoring = settings[1]
-    folders = {i: read_folder(one.folder, prompts) for i, one in enumerate(candidates) if one.folder}
+    if captions and not any(one.folder for one in candidates):
+        raise UsageError("`captions` are of ready videos, and no folder of them takes part")
+    folders = {i: read_folder(one.folder, prompts, captions) for i, one in enumerate(candidates) if one.folder}
+    tell_of_folders([one.folder for one in candidates if one.folder], list(folders.values()), captions, progress)
     if folders:
         names = {i: candidates[i].name for i in folders}
         return match_folders(folders, names, by_name=len(folders) == len(candidates))
     prompts = unique_prompts(prompts or default_prompts(candidates, scoring.model))
     return plan_rows(plan_clips(prompts, num_seeds, scoring.seed))
+
+
+def tell_of_folders(
+    folders: Sequence[Path], videos: Sequence[Sequence[ReadyVideo]], captions: Captions | None, progress: Progress
+) -> None:
+    """Say what was left alone in folders, and where prompts come from.
+
+    Raises:
+        UsageError: captions of none of the videos.
+    """
+    notes = NoteCounts()
+    for folder, ready in zip(folders, videos, strict=True):
+        if left_out := describe_left_out(folder, list_videos(folder)):
+            progress.say(left_out)
+        for video in ready:
+            notes.add(video.path, video.notes)
+    for line in notes.describe():
+        progress.say(line)
+    if captions and (unused := captions.check(path for folder in folders for path in list_videos(folder))):
+        progress.warn(unused)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from ivideo.comparing.candidates import list_videos
 from ivideo.errors import IvideoError, UsageError
 from ivideo.generating import file_stem
 from ivideo.inputs.prompts import identify, own_of, seed_of
+from ivideo.video.captions import Captions, find_prompt
 from ivideo.video.reader import open_video
 
 Key = tuple[str, int]
@@ -17,11 +18,21 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True)
 class ReadyVideo:
-    """A video of a folder; prompt and seed are None where it does not say them."""
+    """A video of a folder; prompt and seed are None where it does not say them.
+
+    Attributes:
+        path: its file.
+        prompt: what it should show.
+        seed: what it was drawn from.
+        notes: where the prompt comes from, and what beside the video was left alone, a line each.
+        fault: why what lies beside it does not tell the prompt; empty where that is not known.
+    """
 
     path: Path
     prompt: str | None
     seed: int | None
+    notes: Sequence[str] = ()
+    fault: str = ""
 
     @property
     def key(self) -> Key | None:
@@ -71,8 +82,13 @@ def plan_rows(keys: Sequence[tuple[str, int | None]], ready: Sequence[Mapping[in
     return rows
 
 
-def read_folder(folder: Path, prompts: Sequence[str] | None) -> list[ReadyVideo]:
+def read_folder(folder: Path, prompts: Sequence[str] | None, captions: Captions | None = None) -> list[ReadyVideo]:
     """A folder's videos, without decoding them; with prompts only those that say one of them.
+
+    Args:
+        folder: of videos.
+        prompts: wanted ones; None for all.
+        captions: prompts by names, which come before what videos say; see `find_prompt`.
 
     Raises:
         IvideoError: a video that cannot be read or has no frames, or none of the prompts.
@@ -80,13 +96,17 @@ def read_folder(folder: Path, prompts: Sequence[str] | None) -> list[ReadyVideo]
     videos = []
     for path in list_videos(folder):
         reader = open_video(path)
-        prompt, seed = reader.metadata.get("prompt"), reader.metadata.get("seed")
-        known_prompt = prompt if isinstance(prompt, str) and prompt.strip() else None
+        prompt, fault = None, ""
+        try:
+            prompt = find_prompt(reader, captions)
+        except IvideoError as error:  # another folder's video may say it
+            fault = str(error)
+        notes, seed = tuple(reader.notes), reader.metadata.get("seed")
         known_seed = seed if isinstance(seed, int) else None
-        if prompts is None or (known_prompt := find_listed(known_prompt, known_seed, prompts)) is not None:
+        if prompts is None or (prompt := find_listed(prompt, known_seed, prompts)) is not None:
             if not reader.count():
                 raise IvideoError(f"{path} has no frames")
-            videos.append(ReadyVideo(path, known_prompt, known_seed))
+            videos.append(ReadyVideo(path, prompt, known_seed, notes, fault))
     if not videos:
         raise IvideoError(f"{folder} has no video of the given prompts")
     return videos
@@ -159,7 +179,8 @@ def _find_double(side: Sequence[ReadyVideo]) -> tuple[ReadyVideo, ReadyVideo] | 
 def _agree_on_prompt(match: Sequence[ReadyVideo]) -> str:
     said = {video.prompt: video for video in match if video.prompt}
     if not said:
-        raise IvideoError(f"video {match[0].path.name} says its prompt in no folder; it cannot be scored")
+        fault = next((video.fault for video in match if video.fault), "")
+        raise IvideoError(fault or f"video {match[0].path.name} says its prompt in no folder: give it by `captions`")
     if len(said) > 1:
         (prompt, video), (other_prompt, other), *_ = said.items()
         raise IvideoError(f"{video.path} is of {prompt!r}, {other.path} of {other_prompt!r}: give folders that agree")

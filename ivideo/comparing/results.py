@@ -30,12 +30,14 @@ class ScoredRow:
         videos: the file of each candidate's clip.
         scores: of each clip.
         side_by_side: the file with all of them; None where no pictures are kept.
+        notes: what was done to show each candidate's clip, a line each.
     """
 
     row: Row
     videos: Sequence[Path]
     scores: Sequence[ClipScore]
     side_by_side: Path | None
+    notes: Sequence[Sequence[str]]
 
 
 def describe_results(
@@ -130,8 +132,9 @@ def describe_row(one: ScoredRow, names: Sequence[str], root: Path | None) -> dic
             "scores": {name: _finite(score[name]) for name in names},
             "frame_indices": score.frame_indices,
             "frame_rewards": score.frame_rewards and [_finite(reward) for reward in score.frame_rewards],
+            "notes": list(notes),
         }
-        for path, score in zip(one.videos, one.scores, strict=True)
+        for path, score, notes in zip(one.videos, one.scores, one.notes, strict=True)
     ]
     picture = one.side_by_side.relative_to(root).as_posix() if root and one.side_by_side else None
     return {"prompt": one.row.prompt, "seed": one.row.seed, "side_by_side": picture, "clips": clips}

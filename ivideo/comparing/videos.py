@@ -20,6 +20,7 @@ from ivideo.models.lora import adapter_merged, adapter_off
 from ivideo.progress import Progress
 from ivideo.rewards.mixture import Rewards
 from ivideo.scoring.clips import ClipScore, score_clip
+from ivideo.video.display import NoteCounts
 from ivideo.video.panels import contact_sheet, label_clip, pick_frames, stack_side_by_side, write_png
 from ivideo.video.reader import Video, open_video, read_video
 from ivideo.video.writer import default_suffix, nearest_fps, write_video
@@ -159,6 +160,7 @@ def score_rows(
     """
     progress.start("scoring", len(rows))
     scored: list[ScoredRow] = []
+    notes = NoteCounts()
     sheet: list[tuple[str, list[np.ndarray]]] = []
     for row in rows:
         paths = find_videos(row)
@@ -169,8 +171,12 @@ def score_rows(
             write_side_by_side(joined, row, names, videos, scores)
             if len(sheet) < NUM_SHEET_ROWS:
                 sheet.append((row.prompt, [pick_frames(video.frames) for video in videos]))
-        scored.append(ScoredRow(row, paths, scores, joined))
+        for path, video in zip(paths, videos, strict=True):
+            notes.add(path, video.notes)
+        scored.append(ScoredRow(row, paths, scores, joined, [video.notes for video in videos]))
         progress.advance()
+    for line in notes.describe():
+        progress.say(line)
     if output:
         write_png(output / "contact_sheet.png", contact_sheet(sheet, names))
     return scored

@@ -78,3 +78,4 @@ class ScoreKeywords(Keywords, total=False):
     batch_size: int | None
     temporal: bool | None
     max_curve_frames: int | None
+    background: str | None

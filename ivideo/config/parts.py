@@ -70,6 +70,19 @@ def check_prompt_length(prompt: str) -> str:
     return prompt
 
 
+def opaque_colour(value: str) -> str:
+    """The name of a colour, or #rrggbb."""
+    from PIL import ImageColor
+
+    try:
+        is_opaque = len(ImageColor.getrgb(value)) == len("rgb")
+    except ValueError:
+        is_opaque = False
+    if not is_opaque:
+        raise ValueError(f"{value!r} is no colour: give a name or #rrggbb")
+    return value
+
+
 class Part(BaseModel):
     """What all parts have in common: unknown names and impossible values are errors, and nothing changes later."""
 
@@ -127,6 +140,9 @@ class ScoringPart(Part):
         help="Frames of a video that the reward model sees at most, evenly spread over it.",
         unit="frames",
         metavar="N",
+    )
+    background: Annotated[str, AfterValidator(opaque_colour)] = setting(
+        "black", help="What transparent pixels are shown on: a colour's name, or #rrggbb.", metavar="COLOUR"
     )
 
 

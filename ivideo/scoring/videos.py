@@ -25,7 +25,8 @@ from ivideo.progress import Progress, Silence
 from ivideo.rewards.mixture import Rewards
 from ivideo.rewards.registry import load_rewards
 from ivideo.scoring.clips import MAX_BATCH_BYTES, Frame, FrameBatcher, PendingClip, plan_clip
-from ivideo.video.folders import find_videos
+from ivideo.video.captions import Captions, find_prompt, note_foreign
+from ivideo.video.folders import describe_left_out, find_folders, find_videos
 from ivideo.video.reader import VideoReader, open_video
 
 
@@ -77,6 +78,7 @@ class VideoToScore:
         clip: its scores so far, once the number of its frames is known.
         figures: what it does over time, once it was read.
         error: why it can't be scored, in one line.
+        captions: prompts by names, for one without a prompt of its own.
     """
 
     path: Path
@@ -85,6 +87,12 @@ class VideoToScore:
     clip: PendingClip | None = None
     figures: dict[str, float] | None = None
     error: str | None = None
+    captions: Captions | None = None
+
+    @property
+    def notes(self) -> list[str]:
+        """What was done to show it, and what is odd about it, a line each."""
+        return self.reader.notes if self.reader else []
 
 
 @dataclass(frozen=True)
@@ -118,9 +126,14 @@ def read_parts(
 
 
 def _read_video(video: VideoToScore, rewards: Rewards, settings: ScoreSettings) -> Generator[Part, None, None]:
-    video.reader = reader = open_video(video.path)
+    video.reader = reader = open_video(video.path, background=settings.background)
     if video.prompt is None:
-        video.prompt = find_prompt(reader)
+        video.prompt = find_prompt(reader, video.captions)
+    else:
+        note_foreign(reader)
+    if video.prompt is None:
+        raise IvideoError(f"{video.path} does not say its prompt: give it by `prompt` or `captions`")
+    check_prompt_length(video.prompt)
     num_frames, kept = count_frames(reader)
     if not num_frames:
         raise IvideoError(f"{video.path} has no frames")
@@ -150,18 +163,6 @@ def _read_video(video: VideoToScore, rewards: Rewards, settings: ScoreSettings) 
     video.figures = meter.figures() if meter else None
 
 
-def find_prompt(reader: VideoReader) -> str:
-    """What a video says that it should show.
-
-    Raises:
-        IvideoError: it says nothing.
-    """
-    prompt = reader.metadata.get("prompt")
-    if not isinstance(prompt, str) or not prompt.strip():
-        raise IvideoError(f"{reader.path} does not say its prompt: give it by `prompt`")
-    return check_prompt_length(prompt)
-
-
 def count_frames(reader: VideoReader) -> tuple[int, list[Frame]]:
     """A video's number of frames, and all of them where they had to be read for that and are few, else none.
 
@@ -188,16 +189,24 @@ SHAPE = ("num_frames", "fps", "width", "height")
 FRAMES = ("frame_indices", "frame_rewards", "segment_indices")  # what `ClipScore` knows of single frames
 
 
-def list_videos(paths: Sequence[Path | tuple[Path, str | None]], prompt: str | None = None) -> list[VideoToScore]:
+def list_videos(
+    paths: Sequence[Path | tuple[Path, str | None]],
+    prompt: str | None = None,
+    captions: Path | None = None,
+    progress: Progress | None = None,
+) -> list[VideoToScore]:
     """The videos that paths mean, before any is opened.
 
     Args:
         paths: files, folders and patterns (see `find_videos`), each by itself or with what its videos should show.
-        prompt: what all videos should show; default: what is given beside the path, else what each says of itself.
+        prompt: what all videos should show; default: what is given beside the path, else what `captions` has for its
+            name, else what each says of itself.
+        captions: file of prompts by names.
+        progress: is told what folders hold beside videos, and which captions are of none.
 
     Raises:
-        UsageError: no paths, or an empty prompt.
-        IvideoError: a folder that can't be read.
+        UsageError: no paths, an empty prompt, or captions of other videos.
+        IvideoError: a folder or the captions can't be read.
     """
     if not paths:
         raise UsageError("no videos: give files or folders, or paths on stdin")
@@ -205,8 +214,17 @@ def list_videos(paths: Sequence[Path | tuple[Path, str | None]], prompt: str | N
         raise UsageError("empty prompt: say what the videos should show, or leave `prompt` out")
     if prompt is not None:
         check_prompt_length(prompt)
-    pairs = [path if isinstance(path, tuple) else (path, None) for path in paths]
-    return [VideoToScore(found, prompt or own) for path, own in pairs for found in find_videos(path)]
+    progress = progress or Silence()
+    by_name = Captions(captions) if captions else None
+    videos = []
+    for path, own in (path if isinstance(path, tuple) else (path, None) for path in paths):
+        found = find_videos(path)
+        videos += [VideoToScore(one, prompt or own, captions=by_name) for one in found]
+        for left_out in filter(None, (describe_left_out(folder, found) for folder in find_folders(path))):
+            progress.say(left_out)
+    if by_name and (unused := by_name.check(video.path for video in videos)):
+        progress.warn(unused)
+    return videos
 
 
 def find_model(videos: Sequence[VideoToScore]) -> str | None:
@@ -232,8 +250,9 @@ def score(
 
     Yields:
         schema_version, path, prompt, num_frames, fps, width, height, the fields of `ClipScore`, every metric among
-        them (null where not every frame is read, for those over time), error (null), judge (how the reward is to be
-        read) and judges (the same by name). Of a video that can't be scored `error` says why, and every number is null.
+        them (null where not every frame is read, for those over time), notes (what was done to show it, and what is
+        odd about it, a line each), error (null), judge (how the reward is to be read) and judges (the same by name).
+        Of a video that can't be scored `error` says why, and every number is null.
 
     Raises:
         UsageError, IvideoError: a reward model that cannot be loaded, or that breaks its contract.
@@ -279,6 +298,7 @@ def describe(video: VideoToScore, rewards: Rewards, settings: ScoreSettings) -> 
         "path": str(video.path),
         "prompt": video.prompt,
         **known,
+        "notes": video.notes,
         "error": video.error,
         "judge": rewards.label,
         "judges": rewards.labels,

@@ -27,11 +27,12 @@ from ivideo.progress import Progress
 from ivideo.training.clips import check_clip, read_latents
 from ivideo.training.context import RunContext
 from ivideo.video.decoder import NoDecoder
+from ivideo.video.display import NoteCounts
 from ivideo.video.folders import list_content
 from ivideo.video.reader import open_video
 from ivideo.video.sampling import read_clip
 
-CACHE_VERSION = 1  # goes up when the same video and settings give other latents
+CACHE_VERSION = 2  # goes up when the same video and settings give other latents
 MAX_FAULTY_SHARE = 0.1
 NUM_NAMED = 3  # faults in the error of too many
 
@@ -90,6 +91,7 @@ class RealClips:
         self.shape = latents_shape(model, generation_settings(settings))
         self.size = model.fit_size(settings.height, settings.width)
         self.items: list[list[ClipRecord]] = []
+        self.notes = NoteCounts()
         self.folder = find_cache_folder()
         try:
             check_folder(self.folder)
@@ -143,6 +145,8 @@ class RealClips:
             raise IvideoError(f"no clip is left to train on: {_name_first(faults)}")
         for fault in faults:
             progress.warn(f"left out: {fault}")
+        for line in self.notes.describe():
+            progress.say(line)
         several = sum(len(records) > 1 for records in self.items)
         drawn = f"; {several} with several captions, one drawn each time" if several else ""
         num_ready = len(self.items) - num_encoded
@@ -175,7 +179,9 @@ class RealClips:
         Raises:
             IvideoError: damaged, too short, changed meanwhile, or beyond the range of the encoder's type.
         """
-        clip = read_clip(open_video(video), self.settings.num_frames, self.settings.fps, *self.size)
+        reader = open_video(video)
+        clip = read_clip(reader, self.settings.num_frames, self.settings.fps, *self.size)
+        self.notes.add(video, reader.notes)
         frames = torch.from_numpy(clip).to(self.model.device).permute(0, 3, 1, 2).float() / 255
         latents = self.model.encode_frames(frames[None])[0].cpu()
         if not is_finite(latents):

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ivideo.errors import IvideoError
+from ivideo.video.display import Display
+from ivideo.video.pixels import Converter, find_aspect, is_large, upright_size
 
 if TYPE_CHECKING:
     from av import VideoFrame
     from av.container import InputContainer
-    from av.filter import Graph
+    from av.video.codeccontext import VideoCodecContext
     from av.video.stream import VideoStream
 
 Frame = NDArray[np.uint8]
@@ -29,9 +30,9 @@ _FORMATS = (
     "yuv4mpegpipe,rm,wtv,apng"
 )
 _OPTIONS = {"format_whitelist": _FORMATS, "fflags": "+discardcorrupt", "ignore_editlist": "1"}
-_SCALING = "flags=bicubic+accurate_rnd+full_chroma_int"
 _MAX_RATE = 1000  # in 1/s; where frames are not announced, what is above is a time base, not a rate
-_MIN_PIXELS_FOR_THREADS = 2**17  # smaller frames are decoded in less time than threads take to start
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # the usual ones leave transparency out
+_MAX_UNEVENNESS = 1.5  # longest frame in shortest ones; less is rounding
 
 
 class NoDecoder(IvideoError):
@@ -45,7 +46,7 @@ class StreamInfo:
     Attributes:
         num_frames: as its header announces it; None where there is no such header.
         fps: average frames per second; None where nothing tells.
-        height: of its first frame, upright, in pixels.
+        height: of its first frame, upright, in square pixels.
         width: the same.
         comment: its tag of that name, "" where it has none.
     """
@@ -73,13 +74,16 @@ def probe(path: Path) -> StreamInfo:
         tags = {name.lower(): text for name, text in (stream.metadata | container.metadata).items()}
         decoding = _Decoding(container, stream)
         first = next(iter(decoding), None)
+        aspect = find_aspect(stream)
     if first is None:
         raise decoding.explain(path, num_frames)
     fps = min((float(rate) for rate in rates if rate and (num_frames or rate < _MAX_RATE)), default=None)
-    return StreamInfo(num_frames or None, fps, *_upright_size(first), tags.get("comment", ""))
+    return StreamInfo(num_frames or None, fps, *upright_size(first, aspect), tags.get("comment", ""))
 
 
-def decode(path: Path, num_frames: int | None = None, wanted: Container[int] | None = None) -> Iterator[Frame | None]:
+def decode(
+    path: Path, num_frames: int | None, display: Display, wanted: Container[int] | None = None
+) -> Iterator[Frame | None]:
     """Decode a file's frames one by one, each once, whatever its time stamp says, upright, in the size of the first.
 
     Threads decode large frames. What they cannot decode they may pass over in silence, with what follows it, and patch
@@ -88,6 +92,7 @@ def decode(path: Path, num_frames: int | None = None, wanted: Container[int] | N
     Args:
         path: an existing file.
         num_frames: how many its header announces; None: it does not, and a decoding error counts as damage.
+        display: how frames are shown; is told what had to be done for that.
         wanted: positions from 0 on of the frames to give, None for all; the others are decoded, but not made RGB.
 
     Yields:
@@ -100,11 +105,15 @@ def decode(path: Path, num_frames: int | None = None, wanted: Container[int] | N
     num_given = 0
     for has_threads in (True, False):
         with _open(path) as (container, stream):
-            has_threads = has_threads and _is_large(stream)
+            has_threads = has_threads and is_large(stream)
             decoding = _Decoding(container, stream, has_threads)
-            convert = None
+            convert, clock = None, _Clock()
+            if (num_streams := len(_list_films(container))) > 1:
+                display.note(f"of {num_streams} video streams only the first one is read")
             for index, frame in enumerate(decoding):
-                convert = convert or _Converter(frame)
+                convert = convert or Converter(path, frame, find_aspect(stream), display)
+                if clock.is_uneven(frame.pts):
+                    display.note("frame times are uneven: each frame counts once, at the average rate")
                 if index < num_given:
                     continue
                 num_given += 1
@@ -122,7 +131,8 @@ class _Decoding:
     def __init__(self, container: InputContainer, stream: VideoStream, has_threads: bool = False) -> None:
         """Say how to decode; with threads the first fault ends it."""
         self._container, self._stream, self._has_threads = container, stream, has_threads
-        stream.thread_type = "AUTO" if has_threads else "NONE"
+        self._decoder = _find_decoder(stream)
+        self._decoder.thread_type = "AUTO" if has_threads else "NONE"
         self.num_packets = self.num_frames = 0
         self.faults: list[str] = []
 
@@ -134,7 +144,7 @@ class _Decoding:
             for packet in packets:
                 self.num_packets += packet.size > 0
                 try:
-                    frames = packet.decode()
+                    frames = self._decoder.decode(packet)
                 except FFmpegError as error:
                     self.faults.append(error.strerror or str(error))
                     if self._has_threads:
@@ -163,56 +173,42 @@ class _Decoding:
         return IvideoError(f"{path} is truncated or damaged: {found}")
 
 
-class _Converter:
-    """Makes frames upright RGB ones, all in the size of the first."""
+class _Clock:
+    """Tells whether frames follow each other in uneven steps."""
 
-    def __init__(self, first: VideoFrame) -> None:
-        """Note the size."""
-        self._size = _upright_size(first)
-        self._kind: tuple[int, int, str] | None = None  # of frame that the graph is for
+    def __init__(self) -> None:
+        self._last: int | None = None
+        self._shortest = self._longest = 0
 
-    def __call__(self, frame: VideoFrame) -> Frame:
-        kind = (frame.width, frame.height, frame.format.name)
-        if kind != self._kind:
-            self._kind, self._graph = kind, self._build_graph(frame)
-        self._graph.vpush(frame)
-        pixels = np.asarray(self._graph.vpull().to_ndarray(), np.uint8)
-        # an RGB frame comes through as it is, in the decoder's own memory
-        return pixels.copy() if frame.format.name == "rgb24" else np.ascontiguousarray(pixels)
-
-    def _build_graph(self, frame: VideoFrame) -> Graph:
-        """The filters for frames of one size and format."""
-        from av.filter import Graph
-
-        height, width = self._size
-        graph = Graph()
-        graph.threads = 0 if _is_large(frame) else 1  # 0: one a core
-        source = graph.add_buffer(None, frame.width, frame.height, frame.format, time_base=Fraction(1, 1000))
-        steps = [*_turns(frame), ("scale", f"{width}:{height}:{_SCALING}"), ("format", "rgb24"), ("buffersink", None)]
-        graph.link_nodes(source, *[graph.add(name, options) for name, options in steps]).configure()
-        return graph
+    def is_uneven(self, time: int | None) -> bool:
+        """Whether they do so far; `time` is the next one's, in ticks, None where it is not known."""
+        if time is not None and self._last is not None and (step := time - self._last) > 0:
+            self._shortest = min(self._shortest or step, step)
+            self._longest = max(self._longest, step)
+        self._last = time
+        return self._longest > max(_MAX_UNEVENNESS * self._shortest, self._shortest + 1)
 
 
-def _is_large(picture: VideoFrame | VideoStream) -> bool:
-    return picture.width * picture.height >= _MIN_PIXELS_FOR_THREADS
+def _find_decoder(stream: VideoStream) -> VideoCodecContext:
+    """The stream's own decoder, or the one that knows transparency where there is some."""
+    from av import CodecContext
+    from av.codec.codec import UnknownCodecError
+
+    own = stream.codec_context
+    name = _ALPHA_DECODERS.get(own.name) if stream.metadata.get("alpha_mode") == "1" else None
+    if name is None:
+        return own
+    try:
+        return cast("VideoCodecContext", CodecContext.create(name, "r"))
+    except UnknownCodecError as error:
+        raise IvideoError(f"its transparency needs {name}, which this PyAV does not have") from error
 
 
-def _upright_size(frame: VideoFrame) -> tuple[int, int]:
-    """Height and width, once the frame is turned."""
-    is_on_its_side = any(name == "transpose" for name, _ in _turns(frame))
-    return (frame.width, frame.height) if is_on_its_side else (frame.height, frame.width)
+def _list_films(container: InputContainer) -> list[VideoStream]:
+    """The video streams, cover pictures left out."""
+    from av.stream import Disposition
 
-
-def _turns(frame: VideoFrame) -> list[tuple[str, str | None]]:
-    """The filters that set a frame upright, by its display matrix: x' = a x + c y, y' = b x + d y."""
-    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
-    if matrix is None:
-        return []
-    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
-    is_on_its_side = abs(a) < abs(b)
-    x_scale, y_scale = (c, b) if is_on_its_side else (a, d)
-    turns: list[tuple[str, str | None]] = [("transpose", "cclock_flip")] if is_on_its_side else []
-    return turns + [("hflip", None)] * (x_scale < 0) + [("vflip", None)] * (y_scale < 0)
+    return [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
 
 
 @contextmanager
@@ -220,7 +216,6 @@ def _open(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open a file and its first video stream that is no cover picture."""
     try:
         import av
-        from av.stream import Disposition
     except ImportError as error:
         raise NoDecoder(
             f"{path} cannot be read: no decoder of videos is installed (pip install av); "
@@ -233,7 +228,7 @@ def _open(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         reason = "its content is of another kind" if is_refused else error.strerror
         raise IvideoError(f"{path} is not a video that can be read: {reason}") from error
     with container:
-        streams = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
+        streams = _list_films(container)
         if not streams:
             raise IvideoError(f"{path} has no video frames")
         if streams[0].codec_context is None:

@@ -1,4 +1,4 @@
-"""Gifs and animated webps: what one says about itself, and its frames, read and written by Pillow."""
+"""Gifs and animated webps and avifs: what one says about itself, and its frames, read and written by Pillow."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from PIL import GifImagePlugin, Image, ImageSequence
 
 from ivideo.errors import IvideoError
+from ivideo.video.display import Display
+from ivideo.video.pictures import DAMAGES, check_dynamic_range, to_pixels
 
 SIGNATURE = b"GIF8"
-DAMAGES = (OSError, SyntaxError, EOFError, ValueError, IndexError, Image.DecompressionBombError)  # what Pillow raises
 _DEFAULT_FPS = 10.0  # as browsers show a gif without delays
 _EXTENSION, _PICTURE, _END, _TIMING = 0x21, 0x2C, 0x3B, 0xF9
 _NUM_COLOURS = 256
@@ -57,45 +58,45 @@ def read_gif_header(path: Path) -> GifHeader:
     return GifHeader(num_frames, 100 * num_frames / centiseconds if centiseconds else _DEFAULT_FPS, height, width)
 
 
-def is_webp(head: bytes) -> bool:
-    """Tell from a file's first 12 bytes whether it is a webp."""
-    return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-
-
-def read_webp_header(path: Path) -> GifHeader:
-    """The header of a webp; a still one has one frame. Its pictures are decoded for their delays.
+def read_animation_header(path: Path) -> GifHeader:
+    """The header of a webp or an avif; a still one has one frame. Its pictures are decoded for their delays.
 
     Raises:
-        IvideoError: damaged.
+        IvideoError: damaged, or in HDR.
+        OSError: the file can't be opened.
     """
-    try:
-        with Image.open(path) as webp:
-            delays = []
-            for picture in ImageSequence.Iterator(webp):
-                picture.load()  # only then it tells its delay
-                delays.append(picture.info.get("duration", 0))
-            fps = 1000 * len(delays) / sum(delays) if sum(delays) else _DEFAULT_FPS
-            return GifHeader(len(delays), fps, webp.height, webp.width)
-    except DAMAGES as error:
-        raise IvideoError(f"{path} is truncated or damaged: {error}") from error
+    with path.open("rb") as file:
+        check_dynamic_range(path, file)
+        try:
+            with Image.open(file) as animation:
+                delays = []
+                for picture in ImageSequence.Iterator(animation):
+                    picture.load()  # only then it tells its delay
+                    delays.append(picture.info.get("duration", 0))
+                fps = 1000 * len(delays) / sum(delays) if sum(delays) else _DEFAULT_FPS
+                return GifHeader(len(delays), fps, animation.height, animation.width)
+        except DAMAGES as error:
+            raise IvideoError(f"{path} is truncated or damaged: {error}") from error
 
 
-def read_gif_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
-    """Decode a gif or webp picture by picture, each with what earlier ones left standing.
+def read_gif_frames(path: Path, display: Display | None = None) -> Iterator[NDArray[np.uint8]]:
+    """Decode a gif, webp or avif picture by picture, each with what earlier ones left standing.
 
     Args:
-        path: an existing gif.
+        path: an existing file of these kinds.
+        display: what transparent pixels lie on; default: black.
 
     Yields:
-        Frames uint8 (height, width, 3), RGB, writable; what is transparent takes its colour's place in the palette.
+        Frames uint8 (height, width, 3), RGB, writable.
 
     Raises:
         IvideoError: a damaged picture.
     """
+    display = display or Display()
     try:
         with Image.open(path) as gif:
             for picture in ImageSequence.Iterator(gif):
-                yield np.array(picture.convert("RGB"))
+                yield to_pixels(picture, display)
     except DAMAGES as error:
         raise IvideoError(f"{path} is truncated or damaged: {error}") from error
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from ivideo.config.presets import PRESETS
 from ivideo.config.settings import Settings, generation_defaults
@@ -21,7 +22,8 @@ from ivideo.video.writer import write_video
 FIELDS = [
     *("schema_version", "path", "prompt", "num_frames", "fps", "width", "height"),
     *("reward", "rewards", "attenuated_reward", "frame_indices", "frame_rewards", "segment_indices", "consistency"),
-    *("motion", "flicker", "motion_smoothness_proxy", "dynamic_degree", "is_dynamic", "error", "judge", "judges"),
+    *("motion", "flicker", "motion_smoothness_proxy", "dynamic_degree", "is_dynamic"),
+    *("notes", "error", "judge", "judges"),
 ]
 
 
@@ -74,7 +76,27 @@ def test_a_sidecar_says_the_prompt(ivideo, video: Path, tmp_path: Path) -> None:
     (tmp_path / "x.json").unlink()
     result = ivideo("score", gif)
     assert (result.exit_code, json.loads(result.stdout)["prompt"]) == (1, None)
-    assert result.stderr.splitlines()[-2].endswith("x.gif does not say its prompt: give it by --prompt")
+    assert result.stderr.splitlines()[-2].endswith("x.gif does not say its prompt: give it by --prompt or --captions")
+
+
+def test_what_was_done_is_in_the_record_and_counted_on_stderr(ivideo, tmp_path: Path) -> None:
+    for name in ("a cat-0", "a dog-0"):
+        (tmp_path / name).mkdir()
+        for index in (1, 2, 4):
+            Image.new("RGBA", (16, 16), (255, 0, 0, 0)).save(tmp_path / name / f"{index}.png")
+    (tmp_path / "list.csv").touch()
+    result = ivideo("score", tmp_path, "--model", "emoji-world", "--background", "white", "--no-temporal")
+    notes = [
+        "frames are missing by their numbers (1, from 2.png to 4.png); the others are joined",
+        "transparent pixels are shown on white",
+        "its prompt is from its name",
+    ]
+    records = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(record["prompt"], record["notes"]) for record in records] == [("a cat", notes), ("a dog", notes)]
+    told = result.stderr.splitlines()
+    assert told[0] == f"{tmp_path}: not read: 1 .csv"
+    assert told[-3:] == [f"2 videos: {note}" for note in notes]
+    assert ivideo("score", tmp_path, "--background", "clear").exit_code == 2
 
 
 def test_stdin_takes_paths_and_json_lines(ivideo, base_videos: Path) -> None:
@@ -102,7 +124,7 @@ def test_formats(ivideo, base_videos: Path) -> None:
     assert records == lines
     header, *rows = (line.split("\t") for line in ivideo("score", *paths, "--format", "tsv").stdout.splitlines())
     names = "num_frames fps width height reward attenuated_reward motion flicker motion_smoothness_proxy dynamic_degree"
-    assert header == ["path", "prompt", *names.split(), "is_dynamic", "consistency", "error", "judge"]
+    assert header == ["path", "prompt", *names.split(), "is_dynamic", "consistency", "notes", "error", "judge"]
     column = header.index("reward")
     assert [row[column] for row in rows] == [f"{record['reward']:.4f}" for record in records]
     cells = list(csv.DictReader(ivideo("score", *paths, "--format", "csv").stdout.splitlines()))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from ivideo.comparing import pairs as pairing
 from ivideo.comparing.pairs import ReadyVideo, Row, find_listed, match_folders, plan_clips, plan_rows, read_folder
 from ivideo.errors import IvideoError, UsageError
 from ivideo.inputs.prompts import Prompt, own_of
+from ivideo.video.captions import Captions
+from ivideo.video.reader import VideoReader
+from ivideo.video.writer import write_video
 
 
 def make_video(path: str, prompt: str | None = None, seed: int | None = None) -> ReadyVideo:
@@ -99,10 +104,27 @@ def test_what_does_not_pair_is_told() -> None:
 @pytest.mark.parametrize("num_frames", [0, 1])
 def test_a_video_needs_a_frame_to_be_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_frames: int) -> None:
     (tmp_path / "a.mp4").touch()
-    reader = SimpleNamespace(metadata={"prompt": "a cat", "seed": 3}, count=lambda: num_frames)
+    said = {"prompt": "a cat", "seed": 3}
+    reader = VideoReader(tmp_path / "a.mp4", num_frames, 8.0, 16, 24, said, lambda _: iter(()))
     monkeypatch.setattr(pairing, "open_video", lambda path: reader)
     if num_frames:
         assert read_folder(tmp_path, None) == [ReadyVideo(tmp_path / "a.mp4", "a cat", 3)]
     else:
         with pytest.raises(IvideoError, match=r"a\.mp4 has no frames"):
             read_folder(tmp_path, None)
+
+
+def test_prompts_come_from_captions_texts_and_names_beside_the_videos(tmp_path: Path) -> None:
+    write_video(tmp_path / "1.mp4", np.zeros((1, 16, 16, 3), np.uint8), 8, {})
+    for name in ("2.mp4", "a cat-0.mp4"):
+        os.link(tmp_path / "1.mp4", tmp_path / name)
+    Image.new("RGB", (8, 8)).save(tmp_path / "3.gif")
+    (tmp_path / "2.txt").write_text("a dog\n")
+    (tmp_path / "3.json").write_text("[1]")
+    (tmp_path / "captions").write_text('{"1": "a cow"}')
+    found = {video.path.name: video for video in read_folder(tmp_path, None, Captions(tmp_path / "captions"))}
+    prompts = {name: video.prompt for name, video in found.items()}
+    assert prompts == {"1.mp4": "a cow", "2.mp4": "a dog", "a cat-0.mp4": "a cat", "3.gif": None}
+    assert found["a cat-0.mp4"].notes == ("its prompt is from its name",)
+    with pytest.raises(IvideoError, match=r"3\.json is not a JSON object, so nothing says what 3\.gif should show"):
+        match([found["3.gif"]], [found["3.gif"]])

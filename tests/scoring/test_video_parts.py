@@ -53,7 +53,7 @@ def read(monkeypatch: pytest.MonkeyPatch):
     """`read(reel, **settings)`: the video, and the indices and pixels of the frames that a reward model would see."""
 
     def read(reel: Reels, **settings: object) -> tuple[VideoToScore, list[tuple[int, int]]]:
-        monkeypatch.setattr(video_parts, "open_video", lambda path: reel.reader)
+        monkeypatch.setattr(video_parts, "open_video", lambda path, background: reel.reader)
         video = VideoToScore(Path("reel"))
         seen = []
         for part in read_parts([video], REWARDS, ScoreSettings(model="m", reward="r", **settings)):

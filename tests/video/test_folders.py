@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from ivideo.errors import IvideoError
-from ivideo.video.folders import find_videos, list_frames, read_picture
+from ivideo.video.folders import describe_left_out, describe_numbering, find_videos, list_frames
+from ivideo.video.pictures import read_picture
 from ivideo.video.reader import read_video
 
 
@@ -75,7 +76,7 @@ def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_anything_else_is_no_video(tmp_path: Path) -> None:
-    with pytest.raises(IvideoError, match=r"is a folder without frames \(\.png, \.jpg, \.jpeg\)"):
+    with pytest.raises(IvideoError, match=r"is a folder without videos and without frames \(\.png, \.jpg, \.jpeg"):
         read_video(tmp_path)
     save(tmp_path / "contact_sheet.png")
     (tmp_path / "a.webm").touch()
@@ -136,3 +137,45 @@ def test_a_file_with_a_pattern_as_its_name_is_itself(folder: Path) -> None:
 def test_what_means_nothing_is_given_back_for_the_reader_to_tell(folder: Path) -> None:
     for name in ("other", "*.mkv"):
         assert find_videos(folder / name) == [folder / name]
+
+
+def test_what_is_read_by_its_content_where_the_name_leaves_it_open(tmp_path: Path) -> None:
+    (tmp_path / "code.ts").write_text("export const a = 1")
+    (tmp_path / "film.ts").write_bytes(b"G" + bytes(187))
+    pictures = [Image.new("RGB", (6, 4), colour) for colour in ("red", "blue")]
+    pictures[0].save(tmp_path / "still.webp")
+    pictures[0].save(tmp_path / "film.webp", save_all=True, append_images=pictures[1:])
+    assert names(find_videos(tmp_path)) == ["film.ts", "film.webp"]
+    assert describe_left_out(tmp_path, find_videos(tmp_path)) == f"{tmp_path}: not read: 1 .ts, 1 .webp"
+    assert read_video(tmp_path / "film.webp").frames.shape == (2, 4, 6, 3)
+
+
+def test_what_a_folder_holds_besides_is_counted(folder: Path) -> None:
+    videos = find_videos(folder)
+    assert describe_left_out(folder, videos) == f"{folder}: not read: 1 .png, 1 folder"
+    assert describe_left_out(folder / "frames", [folder / "frames"]) is None
+    os.mkfifo(folder / "pipe.mp4")
+    assert describe_left_out(folder, find_videos(folder)) == f"{folder}: not read: 1 .mp4, 1 .png, 1 folder"
+
+
+@pytest.mark.parametrize(
+    ("stems", "notes"),
+    [
+        ("1 2 3", []),
+        ("f_0000 f_0010 f_0020", []),
+        ("a b", ["frames of 2 kinds of names ('a', 'b') are one video, in the order of their names"]),
+        ("a_1 b_1", ["frames of 2 kinds of names ('a_', 'b_') are one video, in the order of their names"]),
+        ("01 1 2", ["01.png and 1.png have the same number, and both are frames"]),
+        ("f1 f2 f9", ["frames are missing by their numbers (6, from f2.png to f9.png); the others are joined"]),
+        (
+            "1 2 4 6 8 10 11",
+            [
+                "frames are missing by their numbers (4, from 2.png to 4.png, 4.png to 6.png, 6.png to 8.png and 1 "
+                "more gaps); the others are joined"
+            ],
+        ),
+        ("0_1.5 1_2.5 2_3.5", []),
+    ],
+)
+def test_gaps_in_numbers_are_named(stems: str, notes: list[str]) -> None:
+    assert describe_numbering([Path(f"{stem}.png") for stem in stems.split()]) == notes
