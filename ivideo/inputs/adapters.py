@@ -23,6 +23,7 @@ from ivideo.files.run_folder import open_run_folder
 from ivideo.models.families import find_family, find_lora_rank, is_weights_file, read_adapter_notes
 from ivideo.models.loading import explain_damage, read_index
 from ivideo.models.lora import CONFIG_FILE, merge_lora
+from ivideo.models.lora_files import find_lora
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,11 @@ def find_adapter(path: Path, scale: float = 1.0) -> Adapter:
     if (bundled := ADAPTERS.get(str(path))) is not None:
         return Adapter(bundled, str(path), read_adapter_defaults(bundled), scale)
     check_adapter_name(path)
+    if lora := find_lora(path):
+        defaults = read_adapter_defaults(lora) if lora.is_dir() else {}
+        return Adapter(lora, path.stem if path == lora and path.is_file() else path.resolve().name, defaults, scale)
     if is_weights_file(path):
         return Adapter(path, path.stem, read_adapter_notes(path), scale)
-    if (path / CONFIG_FILE).is_file():
-        return Adapter(path, path.resolve().name, read_adapter_defaults(path), scale)
     run = open_run_folder(path)
     if not (run.chosen / CONFIG_FILE).is_file():
         raise IvideoError(f"run {path} has no adapter yet: {run.chosen / CONFIG_FILE} is missing")

@@ -9,7 +9,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from ivideo.errors import IvideoError
-from ivideo.models.lora import CONFIG_FILE, WEIGHTS_FILE, load_lora
+from ivideo.models.lora import CONFIG_FILE, WEIGHTS_FILE
+from ivideo.models.lora_files import load_lora
 
 
 def rewrite_config(**changes):

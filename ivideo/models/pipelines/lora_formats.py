@@ -9,20 +9,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import Tensor
 
-from ivideo.errors import IvideoError
-from ivideo.models.loading import explain_damage, import_quietly
-from ivideo.models.lora import PEFT_PREFIX, WEIGHTS_FILE, lora_parameters, scale_lora
+from ivideo.models.loading import import_quietly
+from ivideo.models.lora import PEFT_PREFIX, WEIGHTS_FILE
+from ivideo.models.lora_files import DIFFUSERS_FILE
 
-DIFFUSERS_FILE, COMFYUI_FILE = "pytorch_lora_weights.safetensors", "comfyui_lora.safetensors"
+COMFYUI_FILE = "comfyui_lora.safetensors"
 PARTS = ("transformer", "transformer_2")  # of A14B, where an adapter may go into both
 DOWN, UP = ".lora_A.weight", ".lora_B.weight"
 
@@ -114,46 +112,3 @@ ORIGINAL_NAMES: dict[str, Callable[[Mapping[str, Tensor], float], dict[str, Tens
     "LTXPipeline": _name_ltx,
     "HunyuanVideoPipeline": _name_hunyuan,
 }
-
-
-def is_lora_file(path: Path) -> bool:
-    """Whether a path names a safetensors file with the weights of a LoRA, in whoever's names."""
-    if path.suffix != ".safetensors" or not path.is_file():
-        return False
-    try:
-        with safe_open(path, framework="pt") as file:
-            return any(re.search(r"lora_(A|B|up|down)\b|lora_unet_", name) for name in file.keys())
-    except Exception:  # what is no such file is told where it is read
-        return False
-
-
-def load_lora_file(network: nn.Module, path: Path, pipeline: str, part: str, scale: float = 1.0) -> None:
-    """Put the LoRA of a file into a network, by diffusers' own converters: its names, the original's, kohya's.
-
-    Args:
-        network: changed in place.
-        path: a safetensors file.
-        pipeline: class of the pipeline.
-        part: the pipeline's part that the network is.
-        scale: multiplies the adapter's effect; 0 is the base model.
-
-    Raises:
-        IvideoError: a damaged file, or weights of another model.
-    """
-    kind = getattr(import_quietly("diffusers"), pipeline)
-    prefix = "unet" if part == "unet" else "transformer"
-    if not hasattr(kind, "lora_state_dict"):
-        raise IvideoError(f"{path}: diffusers reads no LoRA files for a {pipeline}; give a folder in PEFT's format")
-    misfit = f"adapter {path} was trained on another model: its weights do not fit this one"
-    with explain_damage(f"adapter {path} cannot be read for a {pipeline}"):
-        found = kind.lora_state_dict(str(path), return_lora_metadata=True)
-    weights, metadata = found[0], found[-1]
-    own = {name: one for name, one in weights.items() if name.startswith(f"{prefix}.")}
-    with explain_damage(misfit, tell_reason=False):
-        network.load_lora_adapter(own, prefix=prefix, adapter_name="default", metadata=metadata)  # type: ignore[operator]
-    loaded = lora_parameters(network)
-    if not own or len(own) != len(weights) or len(loaded) != len(own):
-        raise IvideoError(misfit)
-    for parameter in loaded:
-        parameter.data = parameter.data.float()
-    scale_lora(network, scale)

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ivideo.errors import IvideoError
 from ivideo.models.lora import add_lora, lora_parameters, named_lora_parameters
-from ivideo.models.pipelines.lora_formats import COMFYUI_FILE, DIFFUSERS_FILE, is_lora_file
+from ivideo.models.lora_files import DIFFUSERS_FILE, is_lora_file
+from ivideo.models.pipelines.lora_formats import COMFYUI_FILE
 from tests.models.pipelines import tiny
 from tests.models.pipelines.conftest import GUIDANCE, NEGATIVE, PROMPT, call
 from tests.models.pipelines.test_every_family import draw_latents, request_for
