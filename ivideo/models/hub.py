@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-LOG_IN = "log in (hf auth login, or the variable HF_TOKEN)"
+LOG_IN = "log in by hf auth login or HF_TOKEN"
 CLIENTS = ("httpx", "httpx2", "httpcore", "requests", "urllib3")  # packages that talk to the hub for huggingface_hub
 
 
@@ -21,6 +21,7 @@ def find_hub_trouble(error: BaseException, repository: str = "") -> str | None:
         repository: that was asked for, for the advice; "" where the advice stands elsewhere.
     """
     from huggingface_hub import errors
+    from huggingface_hub.constants import HF_HUB_OFFLINE
 
     chain = list(_causes(error))
 
@@ -37,15 +38,19 @@ def find_hub_trouble(error: BaseException, repository: str = "") -> str | None:
         return f"the repository is gated: accept its terms{page}, then {LOG_IN}"
     if find(errors.RepositoryNotFoundError):
         return f"the hub has no such repository: the name is mistyped, or it is private (then {LOG_IN})"
-    if find(errors.OfflineModeIsEnabled):
+    is_away = any(
+        isinstance(one, errors.LocalEntryNotFoundError)
+        or (is_connection_error(one) and not isinstance(one, errors.HfHubHTTPError))
+        for one in chain
+    )
+    if find(errors.OfflineModeIsEnabled) or (is_away and HF_HUB_OFFLINE):
         return f"it is not in the cache, and HF_HUB_OFFLINE is set: unset it{advice}"
     if isinstance(answer := find(errors.HfHubHTTPError), errors.HfHubHTTPError):
         if isinstance(answer, errors.EntryNotFoundError):
             return None  # a file is missing, as the library's own words say
         status = answer.response.status_code
-        cure = LOG_IN if status in (401, 403) else "try again later"
-        return f"the hub answers {status}: {cure}{advice}"
-    if any(is_connection_error(one) for one in chain) or find(errors.LocalEntryNotFoundError):
+        return f"the hub answers {status}: {LOG_IN if status in (401, 403) else 'try again later'}{advice}"
+    if is_away:
         return f"it is not in the cache, and the hub cannot be reached: mend the connection{advice}"
     return None
 

@@ -142,7 +142,10 @@ def read_index(name: str, location: str) -> dict[str, Any]:
             path = folder / file if folder.is_dir() else Path(hf_hub_download(location, file))
         except RemoteEntryNotFoundError:
             raise IvideoError(f"model {called} is no diffusers pipeline: its repository has no {file}") from None
-        index: Any = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            index: Any = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            raise ValueError(f"{path} is not a valid JSON file") from None
         if not isinstance(index, dict):
             raise ValueError("its model_index.json is no table of parts")
     return index

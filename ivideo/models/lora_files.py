@@ -99,7 +99,7 @@ def load_lora(
     names = sort_weights(weights)
     _check_kind(path, names)
     with explain_damage(f"adapter {path} is damaged: its rank or alpha is no number"):
-        scales = {name: pair.scale * _find_scale(config, name) for name, pair in names.pairs.items()}
+        scales = {name: pair.scale * find_scale(config, name) for name, pair in names.pairs.items()}
     pairs = {name: replace(pair, scale=scales[name]) for name, pair in names.pairs.items()}
     found, left = find_layers(pairs, network)
     if left:
@@ -163,7 +163,7 @@ def _bare(name: str) -> str:
     return name
 
 
-def _find_scale(config: Any, name: str) -> float:
+def find_scale(config: Any, name: str) -> float:
     """What multiplies the change of a layer, as PEFT has it."""
     from peft.utils.other import get_pattern_key
 

@@ -72,3 +72,20 @@ def choose_variants(
         for own, where in remarks.items()
     ]
     return chosen, told
+
+
+def name_plainly(file: str, variant: str | None) -> str | None:
+    """What a file of a part is called where its variant's weights are the plain ones; None if it is not needed there.
+
+    Args:
+        file: its name.
+        variant: whose weights are used; None for the plain ones.
+    """
+    is_index = re.fullmatch(r"(\w+\.(?:safetensors|bin)\.index)(?:\.(\w+))?\.json", file)
+    match = is_index or WEIGHTS.fullmatch(file)
+    if match is None:
+        return file
+    own = match[2] if is_index else match[1] or match[2]
+    if own != variant:
+        return None
+    return file if own is None else re.sub(rf"\.{re.escape(own)}(?=[.-])", "", file, count=1)

@@ -57,14 +57,14 @@ def rename_a_weight(folder):
         (rewrite_config(peft_type="UNHEARD_OF"), f"no LoRA adapter in .*: {CONFIG_FILE} does not describe one"),
         (write_config(b'{"peft_type": "LORA"}'), "was trained on another model"),
         (rewrite_config(r=8), "was trained on another model"),
-        (rewrite_config(r="four"), "was trained on another model"),
+        (rewrite_config(r="four"), "is damaged: its rank or alpha is no number"),
         (rewrite_config(use_dora=True), "was trained on another model"),
         (rewrite_config(target_modules=["nowhere"]), "was trained on another model"),
         (write_weights(b""), "is damaged: "),
         (write_weights(b"no tensors here, just words"), "is damaged: "),
         (cut_weights, "is damaged: "),
-        (drop_a_weight, "was trained on another model"),
-        (rename_a_weight, "was trained on another model"),
+        (drop_a_weight, "no part of a pair of matrices"),
+        (rename_a_weight, "no part of a pair of matrices"),
     ],
 )
 def test_a_broken_adapter_is_told_in_one_line(adapter, make_unet, change, message):
@@ -88,6 +88,6 @@ def test_a_broken_adapter_is_told_in_one_line(adapter, make_unet, change, messag
     ],
 )
 def test_an_adapter_of_another_model_is_told_in_one_line(adapter, make_unet, sizes):
-    with pytest.raises(IvideoError, match=r"was trained on another model: its weights do not fit this one$") as caught:
+    with pytest.raises(IvideoError, match=r"was trained on another model: .*blocks\.") as caught:
         load_lora(make_unet(**sizes), adapter)
     assert "\n" not in str(caught.value)
