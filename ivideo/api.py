@@ -113,7 +113,7 @@ def generate(
         prompts: one prompt or several, or the `Path` of a file with them. A `Prompt` may bring a negative prompt and a
             seed of its own.
         output: a folder, or a .mp4 / .gif for a single video.
-        lora: run folder, PEFT adapter folder, or file of the authors; default: the one that a file of weights brings.
+        lora: run folder, PEFT folder, or a file of any program; default: the one that a file of weights brings.
         lora_scale: multiplies the adapter's effect, 1 by default; 0 is the base model.
         num_videos: videos a prompt; video k uses seed + k.
         with_score: whether `reward` scores each video, for `each` to see.
@@ -274,16 +274,21 @@ def compare(
 
 
 def save_adapter(
-    adapter: PathLike, output: PathLike, *, model: str | None = None, **weights: Unpack[FamilyKeywords]
+    adapter: PathLike,
+    output: PathLike,
+    *,
+    model: str | None = None,
+    progress: Progress | None = None,
+    **weights: Unpack[FamilyKeywords],
 ) -> Path:
     """Write an adapter in PEFT's format: `PeftModel.from_pretrained(network, output)` loads it.
 
     Args:
-        adapter: run folder, PEFT adapter folder, or a file of the authors that brings a LoRA.
+        adapter: run folder, PEFT adapter folder, or a file with a LoRA of the authors or of other programs.
         output: folder, new or empty.
         model: the model that it is for; default: the one that the adapter names.
-        weights: the foreign file that the network's weights come from (see `FamilyPart`); default: the one that the
-            adapter names.
+        progress: is told what is left out; default: nobody.
+        weights: which weights of the network (see `FamilyPart`); default: those that the adapter names.
 
     Raises:
         IvideoError: bad input; its message is one line.
@@ -291,7 +296,7 @@ def save_adapter(
     from ivideo.inputs import adapters as workflow
 
     found = find_adapter(Path(adapter))
-    return workflow.save_adapter(found, Path(output), _settings_of(found, model, weights))
+    return workflow.save_adapter(found, Path(output), _settings_of(found, model, weights), progress)
 
 
 def merge_adapter(
@@ -301,16 +306,17 @@ def merge_adapter(
     model: str | None = None,
     lora_scale: float | None = None,
     dtype: str = "float32",
+    progress: Progress | None = None,
     **weights: Unpack[FamilyKeywords],
 ) -> Path:
     """Write a model with an adapter merged into its network, as a diffusers folder that needs no `ivideo` to run.
 
     Args:
-        adapter: run folder, PEFT adapter folder, or a file of the authors that brings a LoRA.
+        adapter: run folder, PEFT adapter folder, or a file with a LoRA of the authors or of other programs.
         output: folder, new or empty; gets the whole pipeline.
         model: the model that it is for; default: the one that the adapter names.
-        weights: the foreign file that the network's weights come from (see `FamilyPart`); default: the one that the
-            adapter names.
+        progress: is told what is left out; default: nobody.
+        weights: which weights of the network (see `FamilyPart`); default: those that the adapter names.
         lora_scale: multiplies the adapter's effect, 1 by default; 0 writes the base.
         dtype: of the network's weights: float32, bfloat16 or float16. They are merged in float32.
 
@@ -327,7 +333,7 @@ def merge_adapter(
         raise UsageError(f"`dtype` {dtype}: one of {', '.join(names)}")
     found = find_adapter(Path(adapter), _scale(lora_scale))
     wanted = choose_dtype(dtype, torch.device("cpu"))
-    return workflow.merge_adapter(found, Path(output), _settings_of(found, model, weights), wanted)
+    return workflow.merge_adapter(found, Path(output), _settings_of(found, model, weights), wanted, progress)
 
 
 def _settings_of(adapter: Adapter, model: str | None, weights: FamilyKeywords) -> GenerationSettings:

@@ -71,7 +71,10 @@ def latents_shape(model: TextToVideoModel, settings: GenerationSettings) -> tupl
 
 
 def introduce(model: ClipMaker, prompts: Sequence[str], progress: Progress) -> None:
-    """Tell whose defaults a model takes that has none, and name the prompts that it cannot read as they are."""
+    """Tell what is to be told of a model, once, and name the prompts that it cannot read as they are."""
+    for remark in model.remarks:
+        progress.say(remark)
+    model.remarks = ()
     if model.name not in PRESETS:
         preset = find_preset(model.name)
         whose = f"as for {preset}, but for the size" if isinstance(preset, str) else "as its pipeline has it"

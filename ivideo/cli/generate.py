@@ -37,8 +37,8 @@ def generate_cli(
         Path | None,
         typer.Option(
             metavar="RUN",
-            help="Run folder, PEFT adapter, emoji-world-instruct (bundled), or .pth of the authors. Default: what "
-            "a file of weights brings.",
+            help="Run folder, PEFT adapter, .safetensors of kohya, diffusers or ComfyUI, emoji-world-instruct "
+            "(bundled), or .pth of the authors. Default: what a file of weights brings.",
             rich_help_panel=Panel.CLIPS,
         ),
     ] = None,

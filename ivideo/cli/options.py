@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -30,8 +31,21 @@ class Format(StrEnum):
     jsonl = "jsonl"
 
 
+HUSHED = {"TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}  # read by libraries when they are imported
+
+
+def hush_bars(quiet: bool) -> bool:
+    """Keep the progress bars of libraries from stderr, before any of them is imported."""
+    if quiet:
+        os.environ.update(HUSHED)
+    return quiet
+
+
 QuietOpt = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.", rich_help_panel=Panel.SHARED)
+    bool,
+    typer.Option(
+        "--quiet", "-q", help="Nothing on stderr but errors.", callback=hush_bars, rich_help_panel=Panel.SHARED
+    ),
 ]
 FormatOpt = Annotated[
     Format | None,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import functools
 import json
+import logging
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 import typer
 
@@ -202,10 +204,20 @@ class Reporter(AbstractContextManager["Reporter"]):
         self.is_terminal = sys.stderr is not None and sys.stderr.isatty()
         self._bar: Any = None
         self._phases: list[Phase] = []
+        self._hushed = ExitStack()
+
+    def __enter__(self) -> Self:
+        """When quiet, let no library warn either."""
+        if self.quiet:
+            self._hushed.enter_context(warnings.catch_warnings(action="ignore"))
+            self._hushed.callback(logging.disable, logging.root.manager.disable)
+            logging.disable(logging.WARNING)
+        return self
 
     def __exit__(self, *_: object) -> None:
         """Leave no bar behind."""
         self.stop()
+        self._hushed.close()
 
     def spell(self, message: str) -> str:
         """The message with options in place of names in backticks."""

@@ -22,6 +22,7 @@ class GenerationKeywords(Keywords, total=False):
     """Keywords of `GenerationSettings`."""
 
     unet: str | None
+    variant: str | None
     expert: Literal["high", "low", "both"] | None
     vae_tiling: bool | None
     num_frames: int | None

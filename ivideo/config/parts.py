@@ -209,6 +209,13 @@ class FamilyPart(Part):
         metavar="FILE",
         resume=Resume.CLIPS,
     )
+    variant: str | None = shared(
+        None,
+        min_length=1,
+        help="Which weights of a model that has several, as fp16; default: the plain ones, or those that are there.",
+        metavar="NAME",
+        resume=Resume.CLIPS,
+    )
     expert: Literal["high", "low", "both"] | None = shared(
         None,
         help="Which expert of a model with two (wan2.2-a14b) the adapter goes into; default: low, which the last steps "
@@ -240,6 +247,7 @@ class FamilyKeywords(TypedDict, total=False):
     """Keywords of `FamilyPart`."""
 
     unet: str | PathLike[str] | None
+    variant: str | None
     expert: str | None
     vae_tiling: bool | None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import shutil
 from collections.abc import Collection, Mapping
@@ -23,6 +24,9 @@ from ivideo.files.run_folder import open_run_folder
 from ivideo.models.families import find_family, find_lora_rank, is_weights_file, read_adapter_notes
 from ivideo.models.loading import explain_damage, read_index
 from ivideo.models.lora import CONFIG_FILE, check_lora, merge_lora
+from ivideo.models.lora_files import find_lora
+from ivideo.models.variants import choose_variants, name_plainly
+from ivideo.progress import Progress, Silence
 
 
 @dataclass(frozen=True)
@@ -60,10 +64,11 @@ def find_adapter(path: Path, scale: float = 1.0) -> Adapter:
     if (bundled := ADAPTERS.get(str(path))) is not None:
         return Adapter(bundled, str(path), read_adapter_defaults(bundled), scale)
     check_adapter_name(path)
+    if lora := find_lora(path):
+        defaults = read_adapter_defaults(lora) if lora.is_dir() else {}
+        return Adapter(lora, path.stem if path == lora and path.is_file() else path.resolve().name, defaults, scale)
     if is_weights_file(path):
         return Adapter(path, path.stem, read_adapter_notes(path), scale)
-    if (path / CONFIG_FILE).is_file():
-        return Adapter(path, path.resolve().name, read_adapter_defaults(path), scale)
     run = open_run_folder(path)
     if not (run.chosen / CONFIG_FILE).is_file():
         raise IvideoError(f"run {path} has no adapter yet: {run.chosen / CONFIG_FILE} is missing")
@@ -109,13 +114,16 @@ def read_adapter_defaults(folder: Path) -> dict[str, str]:
 NETWORK_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
 
 
-def save_adapter(adapter: Adapter, output: Path, settings: GenerationSettings) -> Path:
+def save_adapter(
+    adapter: Adapter, output: Path, settings: GenerationSettings, progress: Progress | None = None
+) -> Path:
     """Write an adapter in PEFT's format; its weights stay in float32, its scale is not part of it.
 
     Args:
         adapter: from `find_adapter`.
         output: folder, new or empty.
         settings: name the model that it is for, and its foreign file of weights if there is one.
+        progress: is told what is left out; None: nobody.
 
     Raises:
         IvideoError: the output is in use, or the adapter does not fit the model.
@@ -124,7 +132,8 @@ def save_adapter(adapter: Adapter, output: Path, settings: GenerationSettings) -
     location = find_location(settings.model)
     family = find_family(settings.model, location)
     network = family.load_network(settings.model, location, None, settings.family_options)
-    family.load_adapter(network.to_empty(device="cpu"), adapter.path)
+    for remark in family.load_adapter(network.to_empty(device="cpu"), adapter.path):
+        (progress or Silence()).say(remark)
     check_lora(network, adapter.path)
     with atomic_folder(output) as folder:
         family.save_adapter(network, folder, settings.model, settings.family_options)
@@ -132,14 +141,22 @@ def save_adapter(adapter: Adapter, output: Path, settings: GenerationSettings) -
     return output
 
 
-def merge_adapter(adapter: Adapter, output: Path, settings: GenerationSettings, dtype: torch.dtype) -> Path:
+def merge_adapter(
+    adapter: Adapter,
+    output: Path,
+    settings: GenerationSettings,
+    dtype: torch.dtype,
+    progress: Progress | None = None,
+) -> Path:
     """Write the model with the adapter's effect in the network's own weights, as a plain diffusers folder.
 
     Args:
         adapter: from `find_adapter`; its scale counts, and 0 writes the base.
         output: folder, new or empty.
         settings: name the model, and its foreign file of weights if there is one.
-        dtype: of the network's weights; they are merged in float32. The other parts are copied as they are.
+        dtype: of the network's weights; they are merged in float32. The other parts are copied as they are, under
+            plain names where they come from a variant.
+        progress: is told what is left out, and which variants are taken; None: nobody.
 
     Raises:
         IvideoError: the output is in use, or the model or the adapter cannot be loaded.
@@ -148,24 +165,50 @@ def merge_adapter(adapter: Adapter, output: Path, settings: GenerationSettings, 
     location = find_location(settings.model)
     family, index = find_family(settings.model, location), read_index(settings.model, location)
     network = family.load_network(settings.model, location, torch.float32, settings.family_options)
-    family.load_adapter(network, adapter.path, adapter.scale)
+    remarks = family.load_adapter(network, adapter.path, adapter.scale)
     check_lora(network, adapter.path)
     merge_lora(network)
     network.to(dtype)
     own = family.network_folder(settings.model, location, settings.family_options)
     parts = [name for name, value in index.items() if isinstance(value, (list, tuple)) and name != own]
+    variants, choices = choose_variants(settings.model, location, [*parts, own], settings.variant)
+    for remark in (*choices, *remarks):
+        (progress or Silence()).say(remark)
     source = download_parts(settings.model, location, parts, own)
     with atomic_folder(output) as folder:
         shutil.copyfile(source / "model_index.json", folder / "model_index.json")
         for part in parts:
             if (source / part).is_dir():  # an optional part that the model does without has none
-                shutil.copytree(source / part, folder / part)
+                copy_part(source / part, folder / part, variants.get(part))
         (folder / own).mkdir()
         config, weights = (folder / own / name for name in NETWORK_FILES)
         shutil.copyfile(source / own / config.name, config)
         tensors = {name: weight.contiguous() for name, weight in network.state_dict().items()}
         save_file(tensors, weights, metadata={"format": "pt"})
     return output
+
+
+def copy_part(source: Path, target: Path, variant: str | None) -> None:
+    """Copy a part's folder with the weights that are used, under plain names.
+
+    Args:
+        source: the part's folder.
+        target: new.
+        variant: which weights are used; None for the plain ones.
+    """
+    target.mkdir()
+    for file in sorted(source.iterdir()):
+        plain = name_plainly(file.name, variant)
+        if file.is_dir():
+            shutil.copytree(file, target / file.name)
+        elif plain is None:
+            continue
+        elif variant and file.name.endswith(f".index.{variant}.json"):
+            names = json.loads(file.read_text(encoding="utf-8"))
+            names["weight_map"] = {key: name_plainly(one, variant) for key, one in names["weight_map"].items()}
+            (target / plain).write_text(json.dumps(names), encoding="utf-8")
+        else:
+            shutil.copyfile(file, target / plain)
 
 
 def download_parts(name: str, location: str, parts: Collection[str], configured: str) -> Path:

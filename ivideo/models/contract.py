@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from ivideo.core.draws import draw_normal
 from ivideo.core.sampler import Denoise, Stepper, run_chain
 from ivideo.errors import UsageError
-from ivideo.models.lora import TARGET_MODULES, load_lora, save_lora
+from ivideo.models.lora import TARGET_MODULES, save_lora
+from ivideo.models.lora_files import load_lora
 
 SMALL_NETWORK = 50_000_000  # parameters; several clips at once fit into memory, and one alone leaves cores idle
 
@@ -72,11 +73,13 @@ class ClipMaker(ABC):
         name: how the user called it.
         device: where everything lives.
         network: the module that adapters go into.
+        remarks: what people should be told of its parts and of its adapter.
     """
 
     name: str
     device: torch.device
     network: Any
+    remarks: Sequence[str] = ()
     tells_steps: bool = False  # whether it calls `on_step`
     has_negative: bool = True  # whether it takes a negative prompt
 
@@ -107,16 +110,16 @@ class ClipMaker(ABC):
         return dtype
 
     def load_adapter(self, path: Path, scale: float = 1.0) -> None:
-        """Put an adapter into the network.
+        """Put an adapter into the network; what of it is left out becomes one of the remarks.
 
         Args:
-            path: folder in PEFT's format; families may read others.
+            path: PEFT's folder, or a file; see `ivideo.models.lora_files`.
             scale: multiplies its effect; 0 is the base model.
 
         Raises:
             IvideoError: no adapter there, a damaged one, or one of another model.
         """
-        load_lora(self.network, path, scale)
+        self.remarks = [*self.remarks, *load_lora(self.network, path, scale)]
         self.network.to(self.device)
 
 
@@ -342,8 +345,8 @@ class Family(Protocol):
             UsageError: an option that the model does not have.
         """
 
-    def load_adapter(self, network: Any, path: Path, /, scale: float = 1.0) -> None:
-        """Put an adapter into such a module: a folder in PEFT's format, or a foreign file; see `TextToVideoModel`."""
+    def load_adapter(self, network: Any, path: Path, /, scale: float = 1.0) -> Sequence[str]:
+        """Put an adapter into such a module, see `ClipMaker`; tells what of it is left out."""
 
     def save_adapter(
         self, network: Any, folder: Path, base_model: str, options: Mapping[str, Any] = MappingProxyType({}), /

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -20,6 +22,7 @@ from torch import Tensor
 
 from ivideo.errors import IvideoError
 from ivideo.files.reading import Unreadable
+from ivideo.models.hub import find_hub_trouble, is_connection_error
 from ivideo.models.memory import is_out_of_memory
 
 PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
@@ -49,23 +52,26 @@ NO_WEIGHTS = "it holds other things than weights, or is none of torch's files; f
 
 
 @contextmanager
-def explain_damage(trouble: str, cure: str = "", *, tell_reason: bool = True) -> Iterator[None]:
+def explain_damage(trouble: str, cure: str = "", *, tell_reason: bool = True, repository: str = "") -> Iterator[None]:
     """Turn what libraries raise on missing, damaged or foreign files into one line; memory that ran out is not theirs.
 
     Args:
         trouble: what is wrong with which part or file; the line begins with it.
         cure: what can be done about it; the line ends with it.
-        tell_reason: whether a colon and the first line of the library's words stand between them.
+        tell_reason: whether a colon and the first line of the library's words stand between them; those of the hub do.
+        repository: of the hub, that the files may come from.
 
     Raises:
-        IvideoError: one of UNREADABLE came out of the block.
+        IvideoError: one of UNREADABLE came out of the block, or trouble with the hub.
     """
     try:
         yield
-    except UNREADABLE as error:
-        if is_out_of_memory(error):
+    except Exception as error:
+        is_theirs = isinstance(error, UNREADABLE) or is_connection_error(error)
+        if is_out_of_memory(error) or not is_theirs:
             raise
-        reason = f": {_first_line(error)}" if tell_reason else ""
+        on_hub = find_hub_trouble(error, repository)
+        reason = f": {on_hub or _first_line(error)}" if tell_reason or on_hub else ""
         raise IvideoError(f"{trouble}{reason}{cure}") from error
 
 
@@ -134,6 +140,8 @@ def import_quietly(package: str) -> Any:
     logging = module.logging if package == "diffusers" else module.utils.logging
     logging.set_verbosity(CRITICAL)
     logging.disable_progress_bar()
+    # Diffusers hands it to huggingface_hub, which warns that it does nothing.
+    warnings.filterwarnings("ignore", message=".*local_dir_use_symlinks", category=UserWarning)
     return module
 
 
@@ -164,24 +172,35 @@ def read_index(name: str, location: str) -> dict[str, Any]:
     Raises:
         IvideoError: there is none, or it is damaged.
     """
-    from diffusers import ConfigMixin
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import RemoteEntryNotFoundError
 
-    class PipelineIndex(ConfigMixin):  # type: ignore[misc]
-        config_name = "model_index.json"
-
-    folder = Path(location)
-    if folder.is_dir() and not (folder / "model_index.json").is_file():
-        raise IvideoError(f"model {name!r} is no diffusers folder: {folder / 'model_index.json'} is missing")
-    cure = "" if folder.is_dir() else " (is this machine online? a local folder can be named instead)"
-    with explain_damage(f"model {name!r} cannot be loaded", cure):
-        index: Any = PipelineIndex.load_config(location)
+    folder, file = Path(location), "model_index.json"
+    if folder.is_dir() and not (folder / file).is_file():
+        raise IvideoError(f"model {name!r} is no diffusers folder: {folder / file} is missing")
+    called = repr(name) if name == location or folder.is_dir() else f"{name!r} ({location})"
+    with explain_damage(f"model {called} cannot be loaded", repository="" if folder.is_dir() else location):
+        try:
+            path = folder / file if folder.is_dir() else Path(hf_hub_download(location, file))
+        except RemoteEntryNotFoundError:
+            raise IvideoError(f"model {called} is no diffusers pipeline: its repository has no {file}") from None
+        try:
+            index: Any = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            raise ValueError(f"{path} is not a valid JSON file") from None
         if not isinstance(index, dict):
             raise ValueError("its model_index.json is no table of parts")
     return index
 
 
 def load_part(
-    kind: Any, name: str, location: str, part: str, subfolder: str | None = None, **dtype: torch.dtype
+    kind: Any,
+    name: str,
+    location: str,
+    part: str,
+    subfolder: str | None = None,
+    variant: str | None = None,
+    **dtype: torch.dtype,
 ) -> Any:
     """A network of diffusers or transformers from its folder.
 
@@ -191,13 +210,14 @@ def load_part(
         location: a local folder, or a hub id.
         part: what it is called.
         subfolder: where it lies in the location; None: in a folder of its name.
+        variant: of the weights; None for plain ones.
         dtype: of the weights, by the name that the library has for it.
 
     Raises:
         IvideoError: it is damaged, or lacks weights.
     """
     with explain_part(name, part):
-        place = {"subfolder": part if subfolder is None else subfolder}
+        place = {"subfolder": part if subfolder is None else subfolder, "variant": variant}
         network, report = kind.from_pretrained(location, **place, output_loading_info=True, **dtype)
     if lacking := sorted(report["missing_keys"]):
         raise IvideoError(

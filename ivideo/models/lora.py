@@ -15,9 +15,11 @@ from ivideo.errors import IvideoError
 from ivideo.files.reading import parse_json, read_text
 from ivideo.models.loading import check_finite, explain_damage
 from ivideo.models.lora_config import check_lora_config
+from ivideo.models.lora_names import show_names
 
 TARGET_MODULES = ("to_q", "to_k", "to_v", "to_out.0")
 PEFT_PREFIX = "base_model.model."  # where PeftModel keeps the network that it wraps
+TINY = 1e-6  # rows of a DoRA are never scaled by less
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 
 
@@ -94,19 +96,22 @@ def adapter_merged(network: nn.Module) -> Iterator[None]:
     """
     is_compiled = getattr(network, "_compiled_call_impl", None) is not None
     layers = [] if is_compiled or not lora_parameters(network) else list(_lora_layers(network))
-    own = [layer.get_base_layer().weight for layer in layers]
-    if any(weight.dtype != torch.float32 for weight in own):
-        layers, own = [], []
-    with torch.no_grad():
-        for layer, weight in zip(layers, own, strict=True):
-            changes = [layer.get_delta_weight(name) for name in layer.active_adapters]
-            layer.get_base_layer().weight = nn.Parameter(sum(changes, weight.detach()), requires_grad=False)
-            layer.enable_adapters(False)
+    bases = [layer.get_base_layer() for layer in layers]
+    if any(base.weight.dtype != torch.float32 for base in bases):
+        layers, bases = [], []
+    own = [(base, name, weight) for base in bases for name, weight in base.named_parameters(recurse=False)]
+    for base, name, weight in own:
+        setattr(base, name, nn.Parameter(weight.detach().clone(), requires_grad=False))
+    for layer in layers:
+        layer.merge()
+        layer.merged_adapters.clear()  # nobody need take it out again: the own weights are kept
+        layer.enable_adapters(False)
     try:
         yield
     finally:
-        for layer, weight in zip(layers, own, strict=True):
-            layer.get_base_layer().weight = weight
+        for base, name, weight in own:
+            setattr(base, name, weight)
+        for layer in layers:
             layer.enable_adapters(True)
 
 
@@ -134,22 +139,6 @@ def save_lora(network: nn.Module, folder: Path, base_model: str) -> None:
     config.save_pretrained(str(folder))
 
 
-def load_lora(network: nn.Module, folder: Path, scale: float = 1.0) -> None:
-    """Load an adapter that `save_lora` (or PEFT) wrote into the network.
-
-    Args:
-        network: changed in place.
-        folder: holds adapter_config.json and adapter_model.safetensors.
-        scale: multiplies the adapter's effect; 0 is the base model.
-
-    Raises:
-        IvideoError: no adapter there, a damaged one, or one whose weights do not fit this model (then parts of it may
-            be left in the network).
-    """
-    config, weights = _read_lora(folder)
-    put_lora(network, config, weights, folder, scale)
-
-
 def put_lora(network: nn.Module, config: Any, weights: dict[str, Tensor], path: Path, scale: float = 1.0) -> None:
     """Inject an adapter with given weights.
 
@@ -164,16 +153,42 @@ def put_lora(network: nn.Module, config: Any, weights: dict[str, Tensor], path: 
         IvideoError: the weights do not fit the network.
     """
     misfit = f"adapter {path} was trained on another model: its weights do not fit this one"
-    with explain_damage(misfit, tell_reason=False):
+    with explain_damage(misfit):
         _inject(network, config)
         _set_weights(network, weights)
     scale_lora(network, scale)
 
 
 def scale_lora(network: nn.Module, scale: float) -> None:
-    """Multiply the effect of a network's adapter; 0 is the base model."""
+    """Multiply the effect of a network's adapter, the difference of outputs that it makes; 0 is the base model."""
     for layer in _lora_layers(network):
-        layer.scale_layer(scale)
+        if scale != 1 and layer.lora_magnitude_vector:
+            _scale_dora(layer, scale)
+        else:
+            layer.scale_layer(scale)
+
+
+@torch.no_grad()
+def _scale_dora(layer: Any, scale: float) -> None:
+    """Scale the effect of a DoRA, whose weight m (W + V) / |W + V| with V = B A does not scale by V alone.
+
+    Row by row, with c = m / |W + V|: W + scale * (c (W + V) - W) = a (W + V') with a = 1 - scale + scale * c and
+    V' = scale * c / a * V, which is the DoRA of V' whose magnitude is a |W + V'|.
+    """
+    (name,) = layer.active_adapters
+    dora, down, up = layer.lora_magnitude_vector[name], layer.lora_A[name], layer.lora_B[name]
+    base = layer.get_base_layer().weight.float()
+
+    def measure() -> Tensor:
+        change = (up.weight.flatten(1) @ down.weight.flatten(1)).reshape(base.shape)
+        norm: Tensor = dora.get_weight_norm(base, change, scaling=layer.scaling[name])
+        return norm.reshape(dora.weight.shape)
+
+    ratio = dora.weight / measure()
+    rows = 1 - scale + scale * ratio
+    rows = torch.where(rows.abs() < TINY, TINY, rows)
+    up.weight *= (scale * ratio / rows).reshape(-1, *[1] * (up.weight.ndim - 1))
+    dora.weight.copy_(rows * measure())
 
 
 def check_lora(network: nn.Module, path: Path) -> None:
@@ -213,7 +228,7 @@ def restore_lora(network: nn.Module, folder: Path) -> None:
     Raises:
         IvideoError: no adapter there, a damaged one, or one of another shape.
     """
-    weights = _read_lora(folder)[1]
+    weights = read_lora(folder)[1]
     with explain_damage(f"adapter {folder} has other weights than the adapter of this run", tell_reason=False):
         _set_weights(network, weights)
 
@@ -222,8 +237,11 @@ def _set_weights(network: nn.Module, weights: dict[str, Tensor]) -> None:
     from peft import set_peft_model_state_dict
 
     unexpected = set_peft_model_state_dict(network, weights).unexpected_keys
-    if unexpected or len(weights) != len(lora_parameters(network)):
-        raise ValueError("weights of other places")
+    lacking = {name.replace(".default", "") for name in named_lora_parameters(network)} - {
+        f"{name}.weight" if name.endswith("lora_magnitude_vector") else name for name in weights
+    }
+    if unexpected or lacking:
+        raise ValueError(f"weights of other places: {show_names([*unexpected, *sorted(lacking)])}")
 
 
 def merge_lora(network: nn.Module) -> None:
@@ -241,7 +259,12 @@ def merge_lora(network: nn.Module) -> None:
     del cast(Any, network).peft_config
 
 
-def _read_lora(folder: Path) -> tuple[Any, dict[str, Tensor]]:
+def read_lora(folder: Path) -> tuple[Any, dict[str, Tensor]]:
+    """The configuration of PEFT's folder, and the weights in its names without its prefix.
+
+    Raises:
+        IvideoError: no adapter there, or a damaged one.
+    """
     from peft import LoraConfig
     from safetensors.torch import load_file
 

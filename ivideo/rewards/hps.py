@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from ivideo.errors import IvideoError, UsageError
+from ivideo.errors import UsageError
 from ivideo.models.loading import explain_damage, read_weights
 from ivideo.rewards.cosine import CosineReward, Preprocessing, find_given_file
 
@@ -83,23 +82,16 @@ def find_hps_checkpoint(version: str) -> Path:
     for path in (root / file_name, (root / file_name).with_suffix(".safetensors")):
         if path.is_file():
             return path
-    found = find_on_hub(HPS_REPOSITORY, file_name)
-    if found is None:
-        raise IvideoError(
-            f"reward {version}: {file_name} is not on this machine; put it into {root} (or set HPS_ROOT), "
-            f"from https://huggingface.co/{HPS_REPOSITORY}"
-        )
-    return found
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
-
-def find_on_hub(repository: str, file_name: str) -> Path | None:
-    """A file of a Hugging Face repository: in the cache, else from the hub; None if it is in neither."""
-    from huggingface_hub import hf_hub_download
-
-    for cached_only in (True, False):
-        with suppress(OSError):  # not there, or no hub to be reached
-            return Path(hf_hub_download(repository, file_name, local_files_only=cached_only))
-    return None
+    if isinstance(cached := try_to_load_from_cache(HPS_REPOSITORY, file_name), str):
+        return Path(cached)
+    with explain_damage(
+        f"reward {version}: {file_name} is not on this machine",
+        f"; put it into {root} (or set HPS_ROOT), from https://huggingface.co/{HPS_REPOSITORY}",
+        tell_reason=False,
+    ):
+        return Path(hf_hub_download(HPS_REPOSITORY, file_name))
 
 
 def assemble_network(config: Mapping[str, object], state: Mapping[str, Tensor]) -> nn.Module:

@@ -168,3 +168,29 @@ def test_a_write_that_fails_leaves_nothing(trained_run: Path, tmp_path: Path, mo
     with pytest.raises(IvideoError, match="No space left on device"):
         ivideo.merge_adapter(trained_run, tmp_path / "merged")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipelines_adapter_is_merged_and_its_variants_become_plain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from diffusers import DiffusionPipeline
+    from safetensors.torch import save_file
+
+    from tests.models.pipelines import tiny
+
+    monkeypatch.setenv("IVIDEO_CACHE", str(tmp_path / "cache"))
+    base = tiny.write("wan", tmp_path / "base")
+    for part in ("vae", "transformer"):
+        file = base / part / "diffusion_pytorch_model.safetensors"
+        file.rename(file.with_suffix(".fp16.safetensors"))
+    layer = "blocks.0.attn1.to_q"
+    sides = {"lora_A": torch.ones(2, 24), "lora_B": 0.1 * torch.ones(24, 2)}
+    save_file({f"transformer.{layer}.{side}.weight": one for side, one in sides.items()}, tmp_path / "a.safetensors")
+    merged = ivideo.merge_adapter(tmp_path / "a.safetensors", tmp_path / "merged", model=str(base))
+    change = (
+        DiffusionPipeline.from_pretrained(merged).transformer.get_submodule(layer).weight
+        - DiffusionPipeline.from_pretrained(base, variant="fp16").transformer.get_submodule(layer).weight
+    )
+    torch.testing.assert_close(change, torch.full((24, 24), 0.2))
+    folder = ivideo.save_adapter(tmp_path / "a.safetensors", tmp_path / "peft", model=str(base))
+    assert {"adapter_config.json", "pytorch_lora_weights.safetensors"} <= {path.name for path in folder.iterdir()}

@@ -13,11 +13,11 @@ from ivideo.models.lora import (
     adapter_merged,
     adapter_off,
     add_lora,
-    load_lora,
     lora_parameters,
     named_lora_parameters,
     save_lora,
 )
+from ivideo.models.lora_files import load_lora
 
 
 def predict(unet):

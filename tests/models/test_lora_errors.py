@@ -9,7 +9,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from ivideo.errors import IvideoError
-from ivideo.models.lora import CONFIG_FILE, WEIGHTS_FILE, check_lora, load_lora
+from ivideo.models.lora import CONFIG_FILE, WEIGHTS_FILE, check_lora
+from ivideo.models.lora_files import load_lora
 
 
 def rewrite_config(**changes):
@@ -71,8 +72,8 @@ def rename_a_weight(folder):
         (write_weights(b""), "is damaged: "),
         (write_weights(b"no tensors here, just words"), "is damaged: "),
         (cut_weights, "is damaged: "),
-        (drop_a_weight, "was trained on another model"),
-        (rename_a_weight, "was trained on another model"),
+        (drop_a_weight, "no part of a pair of matrices"),
+        (rename_a_weight, "no part of a pair of matrices"),
     ],
 )
 def test_a_broken_adapter_is_told_in_one_line(adapter, make_unet, change, message):
@@ -110,6 +111,6 @@ def test_an_adapter_that_makes_no_numbers_is_named(adapter, make_unet, value):
     ],
 )
 def test_an_adapter_of_another_model_is_told_in_one_line(adapter, make_unet, sizes):
-    with pytest.raises(IvideoError, match=r"was trained on another model: its weights do not fit this one$") as caught:
+    with pytest.raises(IvideoError, match=r"was trained on another model: .*blocks\.") as caught:
         load_lora(make_unet(**sizes), adapter)
     assert "\n" not in str(caught.value)

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from ivideo.errors import UsageError
 from ivideo.models.contract import TextToVideoModel
-from ivideo.models.lora import load_lora, save_lora
+from ivideo.models.lora import save_lora
+from ivideo.models.lora_files import load_lora
 
 __all__ = [
     "choose_preset",

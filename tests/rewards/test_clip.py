@@ -107,7 +107,9 @@ def test_offline_it_says_which_file_to_put_where(name, monkeypatch, tmp_path):
     with pytest.raises(IvideoError) as caught:
         load_reward(name, CPU)
     assert str(caught.value) == (
-        f"reward {name}: its weights are not on this machine; fetch the weights file for open_clip "
+        f"reward {name}: its weights are not on this machine: "
+        "it is not in the cache, and HF_HUB_OFFLINE is set: unset it; "
+        "fetch the weights file for open_clip "
         "(open_clip_model.safetensors or open_clip_pytorch_model.bin) from "
         "https://huggingface.co/laion/CLIP-ViT-B-32-laion2B-s34B-b79K and name it: clip:ViT-B-32:FILE"
     )

@@ -136,7 +136,9 @@ def test_a_missing_checkpoint_says_which_file_to_put_where(root, name):
     with pytest.raises(IvideoError) as caught:
         load_reward(name, CPU)
     assert str(caught.value) == (
-        f"reward {name}: {FILES[name]} is not on this machine; put it into {root} (or set HPS_ROOT), "
+        f"reward {name}: {FILES[name]} is not on this machine: "
+        "it is not in the cache, and HF_HUB_OFFLINE is set: unset it; "
+        f"put it into {root} (or set HPS_ROOT), "
         "from https://huggingface.co/xswu/HPSv2"
     )
 

@@ -96,7 +96,9 @@ def test_offline_it_says_which_files_to_put_where(monkeypatch, tmp_path):
     with pytest.raises(IvideoError) as caught:
         load_reward("pickscore", CPU)
     assert str(caught.value) == (
-        "reward pickscore: the weights of yuvalkirstain/PickScore_v1 are not on this machine; put config.json and "
+        "reward pickscore: the weights of yuvalkirstain/PickScore_v1 are not on this machine: "
+        "it is not in the cache, and HF_HUB_OFFLINE is set: unset it; "
+        "put config.json and "
         "model.safetensors from https://huggingface.co/yuvalkirstain/PickScore_v1 and tokenizer.json, "
         "tokenizer_config.json and preprocessor_config.json from "
         "https://huggingface.co/laion/CLIP-ViT-H-14-laion2B-s32B-b79K into a folder and name it: pickscore:FOLDER"

@@ -23,11 +23,13 @@ from ivideo.models.loading import (
     load_part,
     read_index,
 )
-from ivideo.models.lora import load_lora, save_lora
-from ivideo.models.pipelines.lora_formats import load_lora_file, write_formats
+from ivideo.models.lora import save_lora
+from ivideo.models.lora_files import load_lora
+from ivideo.models.pipelines.lora_formats import write_formats
 from ivideo.models.pipelines.model import as_loaded, check_call_arguments, explain_call, step_callback, tells_steps
 from ivideo.models.pixels import to_pixels
 from ivideo.models.vae import enable_tiling
+from ivideo.models.variants import choose_variants
 
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 NETWORKS = ("transformer", "unet")  # where adapters go
@@ -78,11 +80,9 @@ class AnyPipeline(ClipMaker):
         return to_pixels(frames[0], self.name, self.part, last.get("latents"))
 
     def load_adapter(self, path: Path, scale: float = 1.0) -> None:
-        """Put an adapter into the network: a folder in PEFT's format, or a safetensors file in whoever's names."""
-        if path.is_file():
-            load_lora_file(self.network, path, type(self.pipeline).__name__, self.part, scale)
-        else:
-            load_lora(self.network, path, scale)
+        """Put an adapter into the network: PEFT's folder, or a safetensors file in whoever's names."""
+        kind = type(self.pipeline).__name__
+        self.remarks = [*self.remarks, *load_lora(self.network, path, scale, pipeline=kind)]
         self.network.to(self.device)
 
 
@@ -126,9 +126,12 @@ class AnyPipelineFamily:
         """Load every part, as `DiffusionPipeline.from_pretrained` does."""
         if options.get("expert") is not None:
             raise UsageError(f"`expert` {options['expert']}: {name} cannot be trained, and is taken as it is")
+        parts = [part for part, one in read_index(name, location).items() if isinstance(one, list | tuple)]
+        variants, remarks = choose_variants(name, location, parts, options.get("variant"))
         with explain_damage(f"model {name!r} cannot be loaded"):
+            import_quietly("transformers")
             kind = getattr(import_quietly("diffusers"), self.kind)
-            pipeline = kind.from_pretrained(location, torch_dtype=dtype)
+            pipeline = kind.from_pretrained(location, torch_dtype=dtype, variant=next(iter(variants.values()), None))
         for part, loaded in pipeline.components.items():
             if isinstance(loaded, nn.Module):
                 check_finite(loaded.state_dict(), f"model {name!r}: its {part} is damaged")
@@ -136,7 +139,9 @@ class AnyPipelineFamily:
             check_schedule(name, pipeline.scheduler)
         if options.get("vae_tiling"):
             enable_tiling(name, getattr(pipeline, "vae", None))
-        return AnyPipeline(name, pipeline.to(device), device)
+        model = AnyPipeline(name, pipeline.to(device), device)
+        model.remarks = remarks
+        return model
 
     def network_folder(self, name: str, location: str, options: Mapping[str, Any] = NO_OPTIONS) -> str:
         """The folder of the network."""
@@ -149,18 +154,16 @@ class AnyPipelineFamily:
         part = self.network_folder(name, location)
         kind = getattr(import_quietly("diffusers"), read_index(name, location)[part][1])
         if dtype is not None:
-            network: nn.Module = load_part(kind, name, location, part, torch_dtype=dtype)
+            variant = choose_variants(name, location, [part], options.get("variant"))[0].get(part)
+            network: nn.Module = load_part(kind, name, location, part, variant=variant, torch_dtype=dtype)
             return network
         with explain_part(name, part), torch.device("meta"):
             empty: nn.Module = kind.from_config(kind.load_config(location, subfolder=part))
         return empty
 
-    def load_adapter(self, network: Any, path: Path, /, scale: float = 1.0) -> None:
+    def load_adapter(self, network: Any, path: Path, /, scale: float = 1.0) -> Sequence[str]:
         """Put an adapter into such a network."""
-        if path.is_file():
-            load_lora_file(network, path, self.kind, NETWORKS[0], scale)
-        else:
-            load_lora(network, path, scale)
+        return load_lora(network, path, scale, pipeline=self.kind)
 
     def save_adapter(
         self, network: Any, folder: Path, base_model: str, options: Mapping[str, Any] = NO_OPTIONS, /

@@ -15,11 +15,13 @@ from ivideo.errors import IvideoError, UsageError
 from ivideo.files.cache import find_cache_folder, identify_files
 from ivideo.models.contract import TextToVideoModel
 from ivideo.models.loading import check_finite, check_schedule, explain_part, import_quietly, load_part, read_index
-from ivideo.models.lora import load_lora, save_lora
-from ivideo.models.pipelines.lora_formats import is_lora_file, load_lora_file, write_formats
+from ivideo.models.lora import save_lora
+from ivideo.models.lora_files import is_lora_file, load_lora
+from ivideo.models.pipelines.lora_formats import write_formats
 from ivideo.models.pipelines.model import PipelineModel
 from ivideo.models.pipelines.texts import Embeds, TextCache, embed_texts
 from ivideo.models.pipelines.wan import check_expert, read_notes, write_notes
+from ivideo.models.variants import choose_variants
 
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
@@ -54,7 +56,8 @@ class PipelineFamily:
         diffusers = import_quietly("diffusers")
         index = self.check_parts(name, location)
         part = self.network_part(name, index, options)
-        embeds = self.embed(name, location, index, device, dtype, texts)
+        variants, remarks = self.choose_variants(name, location, index, options)
+        embeds = self.embed(name, location, index, device, dtype, texts, variants)
         parts: dict[str, Any] = dict.fromkeys(self.kind.TEXT_CLASSES)
         for tokenizer in self.kind.TEXT_CLASSES:
             if tokenizer.startswith("tokenizer"):
@@ -65,7 +68,7 @@ class PipelineFamily:
             with explain_part(name, found):
                 network = getattr(diffusers, index[found][1] if here else self.kind.CLASSES[found])
             place, subfolder = (location, found) if here else (self.kind.ELSEWHERE[found], "")
-            parts[found] = load_part(network, name, place, found, subfolder, torch_dtype=own)
+            parts[found] = load_part(network, name, place, found, subfolder, variants.get(found), torch_dtype=own)
         with explain_part(name, "scheduler"):
             scheduler = getattr(diffusers, index["scheduler"][1]).from_pretrained(location, subfolder="scheduler")
             parts["scheduler"] = check_schedule(name, self.kind.adapt_scheduler(scheduler, index))
@@ -74,7 +77,16 @@ class PipelineFamily:
                 kind = getattr(import_quietly("diffusers").guiders, index["guider"][1])
                 parts["guider"] = kind.from_pretrained(location, subfolder="guider")
         pipeline = getattr(diffusers, self.kind.PIPELINE)(**parts, **self.flags(index))
-        return self.kind(name, pipeline, embeds, device, part, options)
+        model = self.kind(name, pipeline, embeds, device, part, options)
+        model.remarks = remarks
+        return model
+
+    def choose_variants(
+        self, name: str, location: str, index: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> tuple[dict[str, str], list[str]]:
+        """Which weights each part is loaded from, and what is to be told of that; see `choose_variants`."""
+        parts = [*self.networks(index), *self.kind.TEXT_CLASSES]
+        return choose_variants(name, location, parts, options.get("variant"))
 
     def networks(self, index: Mapping[str, Any]) -> list[str]:
         """The parts that are loaded as networks, but for text encoders."""
@@ -134,14 +146,17 @@ class PipelineFamily:
         device: torch.device,
         dtype: torch.dtype,
         texts: Sequence[str],
+        variants: Mapping[str, str],
     ) -> dict[str, Embeds]:
         """The embeddings of the prompts, from the cache as far as it has them."""
         encoder = identify_files(location, list(self.kind.TEXT_CLASSES))
-        told = None if encoder is None else {"files": encoder, "dtype": str(dtype), "device": device.type}
-        cache = TextCache(find_cache_folder() / "prompts", told and {**told, "family": self.kind.PIPELINE})
+        told: dict[str, Any] = {"files": encoder, "dtype": str(dtype), "device": device.type}
+        if own := {part: one for part, one in variants.items() if part in self.kind.TEXT_CLASSES}:
+            told["variants"] = own
+        cache = TextCache(find_cache_folder() / "prompts", {**told, "family": self.kind.PIPELINE} if encoder else None)
 
         def load_encoders() -> Any:
-            encoders = self.load_encoders(name, location, index, device, dtype)
+            encoders = self.load_encoders(name, location, index, device, dtype, variants)
             return lambda text: self.kind.encode_text(encoders, text, dtype)
 
         found = embed_texts(texts, cache, load_encoders)
@@ -153,7 +168,13 @@ class PipelineFamily:
         return found
 
     def load_encoders(
-        self, name: str, location: str, index: Mapping[str, Any], device: torch.device, dtype: torch.dtype
+        self,
+        name: str,
+        location: str,
+        index: Mapping[str, Any],
+        device: torch.device,
+        dtype: torch.dtype,
+        variants: Mapping[str, str],
     ) -> Any:
         """The family's pipeline with nothing but its text encoders and tokenizers."""
         diffusers, transformers = import_quietly("diffusers"), import_quietly("transformers")
@@ -161,13 +182,15 @@ class PipelineFamily:
             [*self.networks(index), "scheduler", *(["guider"] if "guider" in index else [])]
         )
         for part in self.kind.ENCODERS_NEED:
-            parts[part] = load_part(getattr(diffusers, index[part][1]), name, location, part, torch_dtype=dtype)
+            kind = getattr(diffusers, index[part][1])
+            parts[part] = load_part(kind, name, location, part, variant=variants.get(part), torch_dtype=dtype)
         for part in self.kind.TEXT_CLASSES:
             if part.startswith("tokenizer"):
                 parts[part] = self.load_tokenizer(name, location, index, part)
             else:
                 kind = getattr(transformers, index[part][1])
-                parts[part] = load_part(kind, name, location, part, dtype=dtype).eval().to(device)
+                encoder = load_part(kind, name, location, part, variant=variants.get(part), dtype=dtype)
+                parts[part] = encoder.eval().to(device)
         return getattr(diffusers, self.kind.PIPELINE)(**parts)
 
     # What adapters need without a model
@@ -191,18 +214,16 @@ class PipelineFamily:
         part = self.network_part(name, index, options)
         kind = getattr(import_quietly("diffusers"), index[part][1])
         if dtype is not None:
-            network: nn.Module = load_part(kind, name, location, part, torch_dtype=dtype)
+            variant = self.choose_variants(name, location, index, options)[0].get(part)
+            network: nn.Module = load_part(kind, name, location, part, variant=variant, torch_dtype=dtype)
             return network
         with explain_part(name, part), torch.device("meta"):
             empty: nn.Module = kind.from_config(kind.load_config(location, subfolder=part))
         return empty
 
-    def load_adapter(self, network: Any, path: Path, /, scale: float = 1.0) -> None:
-        """Put an adapter into such a module: a folder in PEFT's format, or a safetensors file in whoever's names."""
-        if path.is_file():
-            load_lora_file(network, path, self.kind.PIPELINE, next(iter(self.kind.CLASSES)), scale)
-        else:
-            load_lora(network, path, scale)
+    def load_adapter(self, network: Any, path: Path, /, scale: float = 1.0) -> Sequence[str]:
+        """Put an adapter into such a module: PEFT's folder, or a safetensors file in whoever's names."""
+        return load_lora(network, path, scale, pipeline=self.kind.PIPELINE)
 
     def save_adapter(
         self, network: Any, folder: Path, base_model: str, options: Mapping[str, Any] = NO_OPTIONS, /

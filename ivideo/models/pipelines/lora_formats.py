@@ -9,22 +9,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import Tensor
 
-from ivideo.errors import IvideoError
-from ivideo.models.loading import explain_damage, import_quietly
-from ivideo.models.lora import PEFT_PREFIX, WEIGHTS_FILE, lora_parameters, scale_lora
+from ivideo.models.loading import import_quietly
+from ivideo.models.lora import PEFT_PREFIX, WEIGHTS_FILE
+from ivideo.models.lora_files import DIFFUSERS_FILE, find_scale
 
-DIFFUSERS_FILE, COMFYUI_FILE = "pytorch_lora_weights.safetensors", "comfyui_lora.safetensors"
+COMFYUI_FILE = "comfyui_lora.safetensors"
 PARTS = ("transformer", "transformer_2")  # of A14B, where an adapter may go into both
 DOWN, UP = ".lora_A.weight", ".lora_B.weight"
+HUNYUAN_LAYERS = ("to_q", "to_k", "to_v", "to_out.0")
 
 
 def write_formats(folder: Path, pipeline: str, part: str) -> list[Path]:
@@ -54,8 +53,12 @@ def write_formats(folder: Path, pipeline: str, part: str) -> list[Path]:
             told = {f"{prefix}_lora_layers": own, f"{prefix}_lora_adapter_metadata": config.to_dict()}
             kind.save_lora_weights(folder, weight_name=_number(DIFFUSERS_FILE, ending), **told)
             written.append(folder / _number(DIFFUSERS_FILE, ending))
-        if rename := ORIGINAL_NAMES.get(pipeline):
-            renamed = rename(own, config.lora_alpha / config.r)
+        rename = None if config.use_dora else ORIGINAL_NAMES.get(pipeline)  # ComfyUI reads DoRA otherwise than PEFT
+        scaled = {
+            name: one * find_scale(config, name.removesuffix(UP)) if name.endswith(UP) else one
+            for name, one in own.items()
+        }
+        if rename and (renamed := rename(scaled)):
             contiguous = {f"diffusion_model.{name}": one.contiguous() for name, one in renamed.items()}
             (folder / _number(COMFYUI_FILE, ending)).write_bytes(save(contiguous, metadata={"format": "pt"}))
             written.append(folder / _number(COMFYUI_FILE, ending))
@@ -73,26 +76,34 @@ def _split(weights: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
     ]
 
 
-def _name_wan(weights: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]:
+def _name_wan(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     names = {"attn1": "self_attn", "attn2": "cross_attn", "to_q": "q", "to_k": "k", "to_v": "v"}
     renamed = {}
     for name, one in weights.items():
-        parts = [names.get(part, part) for part in name.replace("to_out.0", "o").split(".")]
-        renamed[".".join(parts)] = one * scale if name.endswith(UP) else one
+        if not name.startswith("blocks."):
+            return {}
+        joined = name.replace("to_out.0", "o").replace("ffn.net.0.proj", "ffn.0").replace("ffn.net.2", "ffn.2")
+        renamed[".".join(names.get(part, part) for part in joined.split("."))] = one
     return renamed
 
 
-def _name_ltx(weights: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]:
-    return {name: one * scale if name.endswith(UP) else one for name, one in weights.items()}
+def _name_ltx(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    is_alike = all(name.startswith("transformer_blocks.") for name in weights)
+    return dict(weights) if is_alike else {}
 
 
-def _name_hunyuan(weights: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]:
+def _name_hunyuan(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Queries, keys and values are one matrix in the original: three pairs become one of three times the rank."""
+    for name in weights:
+        block, is_there, layer = name.rpartition(".attn.")
+        whole = all(f"{block}.attn.{one}{DOWN}" in weights for one in ("to_q", "to_k", "to_v"))
+        if not is_there or not whole or layer.removesuffix(DOWN).removesuffix(UP) not in HUNYUAN_LAYERS:
+            return {}
     renamed: dict[str, Tensor] = {}
     for block in dict.fromkeys(name.rpartition(".attn.")[0] for name in weights):
         pairs = {
-            layer: (weights[f"{block}.attn.{layer}{DOWN}"], scale * weights[f"{block}.attn.{layer}{UP}"])
-            for layer in ("to_q", "to_k", "to_v", "to_out.0")
+            layer: (weights[f"{block}.attn.{layer}{DOWN}"], weights[f"{block}.attn.{layer}{UP}"])
+            for layer in HUNYUAN_LAYERS
             if f"{block}.attn.{layer}{DOWN}" in weights
         }
         number = block.rpartition(".")[2]
@@ -103,57 +114,16 @@ def _name_hunyuan(weights: Mapping[str, Tensor], scale: float) -> dict[str, Tens
             place, up = f"single_blocks.{number}.linear1", torch.cat([up, up.new_zeros(4 * width, up.shape[1])])
         else:
             place = f"double_blocks.{number}.img_attn_qkv"
-            out = f"double_blocks.{number}.img_attn_proj"
-            renamed |= {f"{out}{DOWN}": pairs["to_out.0"][0], f"{out}{UP}": pairs["to_out.0"][1]}
+            if "to_out.0" in pairs:
+                out = f"double_blocks.{number}.img_attn_proj"
+                renamed |= {f"{out}{DOWN}": pairs["to_out.0"][0], f"{out}{UP}": pairs["to_out.0"][1]}
         renamed |= {f"{place}{DOWN}": down, f"{place}{UP}": up}
     return renamed
 
 
-ORIGINAL_NAMES: dict[str, Callable[[Mapping[str, Tensor], float], dict[str, Tensor]]] = {
+# By pipeline: weights in the original network's names; none where it has no name for one of them.
+ORIGINAL_NAMES: dict[str, Callable[[Mapping[str, Tensor]], dict[str, Tensor]]] = {
     "WanPipeline": _name_wan,
     "LTXPipeline": _name_ltx,
     "HunyuanVideoPipeline": _name_hunyuan,
 }
-
-
-def is_lora_file(path: Path) -> bool:
-    """Whether a path names a safetensors file with the weights of a LoRA, in whoever's names."""
-    if path.suffix != ".safetensors" or not path.is_file():
-        return False
-    try:
-        with safe_open(path, framework="pt") as file:
-            return any(re.search(r"lora_(A|B|up|down)\b|lora_unet_", name) for name in file.keys())
-    except Exception:  # what is no such file is told where it is read
-        return False
-
-
-def load_lora_file(network: nn.Module, path: Path, pipeline: str, part: str, scale: float = 1.0) -> None:
-    """Put the LoRA of a file into a network, by diffusers' own converters: its names, the original's, kohya's.
-
-    Args:
-        network: changed in place.
-        path: a safetensors file.
-        pipeline: class of the pipeline.
-        part: the pipeline's part that the network is.
-        scale: multiplies the adapter's effect; 0 is the base model.
-
-    Raises:
-        IvideoError: a damaged file, or weights of another model.
-    """
-    kind = getattr(import_quietly("diffusers"), pipeline)
-    prefix = "unet" if part == "unet" else "transformer"
-    if not hasattr(kind, "lora_state_dict"):
-        raise IvideoError(f"{path}: diffusers reads no LoRA files for a {pipeline}; give a folder in PEFT's format")
-    misfit = f"adapter {path} was trained on another model: its weights do not fit this one"
-    with explain_damage(f"adapter {path} cannot be read for a {pipeline}"):
-        found = kind.lora_state_dict(str(path), return_lora_metadata=True)
-    weights, metadata = found[0], found[-1]
-    own = {name: one for name, one in weights.items() if name.startswith(f"{prefix}.")}
-    with explain_damage(misfit, tell_reason=False):
-        network.load_lora_adapter(own, prefix=prefix, adapter_name="default", metadata=metadata)  # type: ignore[operator]
-    loaded = lora_parameters(network)
-    if not own or len(own) != len(weights) or len(loaded) != len(own):
-        raise IvideoError(misfit)
-    for parameter in loaded:
-        parameter.data = parameter.data.float()
-    scale_lora(network, scale)

@@ -24,8 +24,9 @@ from ivideo.core.sampler import Denoise
 from ivideo.errors import UsageError
 from ivideo.models.contract import ClipRequest, TextToVideoModel, one_each
 from ivideo.models.loading import explain_damage
-from ivideo.models.lora import load_lora, lora_parameters, save_lora
-from ivideo.models.pipelines.lora_formats import load_lora_file, write_formats
+from ivideo.models.lora import lora_parameters, save_lora
+from ivideo.models.lora_files import load_lora
+from ivideo.models.pipelines.lora_formats import write_formats
 from ivideo.models.pipelines.texts import Embeds, pad, stack
 from ivideo.models.pixels import to_pixels
 from ivideo.models.recomputing import Recomputed
@@ -346,11 +347,8 @@ class PipelineModel(TextToVideoModel):
         return write_formats(folder, self.PIPELINE, self.network_part)
 
     def load_adapter(self, path: Path, scale: float = 1.0) -> None:
-        """Put an adapter into the network: a folder in PEFT's format, or a safetensors file in whoever's names."""
-        if path.is_file():
-            load_lora_file(self.network, path, self.PIPELINE, self.network_part, scale)
-        else:
-            load_lora(self.network, path, scale)
+        """Put an adapter into the network: PEFT's folder, or a safetensors file in whoever's names."""
+        self.remarks = [*self.remarks, *load_lora(self.network, path, scale, pipeline=self.PIPELINE)]
         self.network.to(self.device)
 
     def note_options(self, folder: Path) -> None:

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from ivideo.errors import IvideoError, UsageError
 from ivideo.models.loading import PICKLE_SUFFIXES, explain_damage, read_weights
-from ivideo.models.lora import full_lora_config, load_lora, put_lora, save_lora
+from ivideo.models.lora import full_lora_config, put_lora, save_lora
+from ivideo.models.lora_files import load_lora
 
 ZIP_MAGIC = b"PK\x03\x04"  # torch.save writes zip files
 BASE_FILE = "base_unet.json"  # in an adapter's folder, not PEFT's: names the file of the base's U-Net
@@ -96,6 +97,12 @@ def _rename(name: str, modules: Mapping[str, str]) -> str:
         if prefix in modules:
             return ".".join([modules[prefix], *parts[length:]])
     raise IvideoError(f"the U-Net has {name}, for which the authors' network has no place")
+
+
+def name_layers(unet: Any) -> dict[str, str]:
+    """Diffusers' name of every layer of a UNet3DConditionModel that has a weight, by the authors' name."""
+    names = name_weights(unet).items()
+    return {theirs.removesuffix(".weight"): ours.removesuffix(".weight") for ours, theirs in names if ".weight" in ours}
 
 
 def name_lora(unet: Any) -> dict[str, str]:
@@ -236,13 +243,13 @@ def _count(names: Collection[str]) -> str:
     return f"{len(names)} {noun} ({', '.join(named)}{more})"
 
 
-def load_adapter(unet: Any, path: Path, scale: float = 1.0) -> None:
-    """Load an adapter in PEFT's format, or the one that a file of the authors brings; see `load_lora`."""
-    if not path.is_file():
-        load_lora(unet, path, scale)
-        return
+def load_adapter(unet: Any, path: Path, scale: float = 1.0) -> list[str]:
+    """Load the adapter that a file of the authors brings, or one of any other program; see `load_lora`."""
+    if not is_checkpoint(path):
+        return load_lora(unet, path, scale, name_layers=name_layers)
     rank, weights = read_authors_lora(unet, path)
     put_lora(unet, full_lora_config(rank, rank), weights, path, scale)
+    return []
 
 
 def save_adapter(unet: Any, folder: Path, base_model: str, options: Mapping[str, Any] = MappingProxyType({})) -> None:

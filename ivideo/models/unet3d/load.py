@@ -13,7 +13,15 @@ from typing import Any
 import torch
 
 from ivideo.errors import IvideoError, UsageError
-from ivideo.models.loading import check_finite, check_schedule, explain_part, import_quietly, load_part, load_tokenizer
+from ivideo.models.loading import (
+    check_finite,
+    check_schedule,
+    explain_part,
+    import_quietly,
+    load_part,
+    load_tokenizer,
+    read_index,
+)
 from ivideo.models.unet3d.authors_weights import (
     find_lora_rank,
     is_checkpoint,
@@ -25,6 +33,7 @@ from ivideo.models.unet3d.authors_weights import (
 from ivideo.models.unet3d.blocks import arrange_for_cpu
 from ivideo.models.unet3d.model import UNet3DModel
 from ivideo.models.unet3d.schedule import DDIMStepper, build_scheduler, to_ddim
+from ivideo.models.variants import choose_variants
 
 __all__ = [
     "choose_preset",
@@ -76,16 +85,24 @@ def load_model(
     diffusers, transformers = import_quietly("diffusers"), import_quietly("transformers")
     classes = check_parts(name, location)
     other_dtype = torch.float32 if device.type == "cpu" else dtype
+    own = [part for part in CLASSES if part != NETWORK_PART or options.get("unet") is None]
+    variants, remarks = choose_variants(name, location, own, options.get("variant"))
     unet = load_network(name, location, dtype, options)
-    vae = load_part(diffusers.AutoencoderKL, name, location, "vae", torch_dtype=other_dtype)
-    text_encoder = load_part(transformers.CLIPTextModel, name, location, "text_encoder", dtype=other_dtype)
+    vae = load_part(
+        diffusers.AutoencoderKL, name, location, "vae", variant=variants.get("vae"), torch_dtype=other_dtype
+    )
+    text_encoder = load_part(
+        *(transformers.CLIPTextModel, name, location, "text_encoder"),
+        variant=variants.get("text_encoder"),
+        dtype=other_dtype,
+    )
     with explain_part(name, "tokenizer"):
         tokenizer = load_tokenizer(transformers.CLIPTokenizer, location, "tokenizer")
     with explain_part(name, "scheduler"):
         kind = getattr(diffusers, classes["scheduler"])
         scheduler = to_ddim(build_scheduler(kind, kind.load_config(location, subfolder="scheduler")))
         DDIMStepper(check_schedule(name, scheduler), 1)
-    return UNet3DModel(
+    model = UNet3DModel(
         name=name,
         unet=arrange_for_cpu(unet) if device.type == "cpu" else unet.to(device),
         vae=vae.to(device),
@@ -95,6 +112,8 @@ def load_model(
         device=device,
         unet_file=options.get("unet"),
     )
+    model.remarks = remarks
+    return model
 
 
 def choose_preset(name: str, location: str) -> str:
@@ -129,7 +148,8 @@ def load_network(name: str, location: str, dtype: torch.dtype | None, options: M
     kind = import_quietly("diffusers").UNet3DConditionModel
     weights_file = options.get("unet")
     if dtype is not None and weights_file is None:
-        return load_part(kind, name, location, NETWORK_PART, torch_dtype=dtype)
+        variant = choose_variants(name, location, CLASSES, options.get("variant"))[0].get(NETWORK_PART)
+        return load_part(kind, name, location, NETWORK_PART, variant=variant, torch_dtype=dtype)
     with explain_part(name, NETWORK_PART), torch.device("meta"):
         unet = kind.from_config(kind.load_config(location, subfolder=NETWORK_PART))
     if dtype is None or weights_file is None:
@@ -149,7 +169,7 @@ def check_parts(name: str, location: str) -> dict[str, str]:
     Raises:
         IvideoError: a part is missing, or of another class.
     """
-    index = import_quietly("diffusers").DiffusionPipeline.load_config(location)
+    index = read_index(name, location)
     found = {part: names[1] for part, names in index.items() if isinstance(names, (list, tuple)) and len(names) == 2}
     if missing := [part for part in PARTS if not found.get(part)]:
         raise IvideoError(f"model {name!r} has no {', '.join(missing)}; supported: {SUPPORTED}")

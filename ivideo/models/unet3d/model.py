@@ -234,8 +234,8 @@ class UNet3DModel(TextToVideoModel):
         return fingerprint_encoder(self.vae, self.device)
 
     def load_adapter(self, path: Path, scale: float = 1.0) -> None:
-        """Take a folder in PEFT's format, or a file of the authors that brings an adapter."""
-        load_adapter(self.unet, path, scale)
+        """Take also a file of the authors that brings an adapter."""
+        self.remarks = [*self.remarks, *load_adapter(self.unet, path, scale)]
         self.unet.to(self.device)
 
     def save_adapter(self, folder: Path) -> None:

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from ivideo.errors import IvideoError
 from ivideo.models.lora import add_lora, lora_parameters, named_lora_parameters
-from ivideo.models.pipelines.lora_formats import COMFYUI_FILE, DIFFUSERS_FILE, is_lora_file
+from ivideo.models.lora_files import DIFFUSERS_FILE, is_lora_file
+from ivideo.models.lora_names import find_layers, find_misfits, find_original_layers, sort_weights
+from ivideo.models.pipelines.lora_formats import COMFYUI_FILE, ORIGINAL_NAMES
 from tests.models.pipelines import tiny
 from tests.models.pipelines.conftest import GUIDANCE, NEGATIVE, PROMPT, call
 from tests.models.pipelines.test_every_family import draw_latents, request_for
@@ -111,8 +113,6 @@ def test_an_adapter_of_another_family_is_refused_in_one_line(open_tiny: Any, tmp
             open_tiny("wan").load_adapter(path)
         assert "\n" not in str(caught.value)
         assert str(path) in str(caught.value)
-    with pytest.raises(IvideoError, match="diffusers reads no LoRA files for a HunyuanVideo15Pipeline"):
-        open_tiny("hunyuan-1.5").load_adapter(folder / DIFFUSERS_FILE)
 
 
 def test_what_is_a_file_of_a_lora(open_tiny: Any, tmp_path: Path) -> None:
@@ -138,3 +138,45 @@ def test_both_experts_get_files_of_their_own(open_tiny: Any, open_pipeline: Any,
     again = open_tiny("wan-a14b", expert="both")
     again.load_adapter(folder)
     assert torch.equal(predict(again, "wan-a14b"), predict(model, "wan-a14b"))
+
+
+def test_kohyas_names_of_the_original_need_no_whole_network(open_tiny: Any, tmp_path: Path) -> None:
+    trained = open_tiny("wan")
+    folder = train(trained, tmp_path / "wan")  # no feed-forward layers, which diffusers' converter of these names wants
+    weights = {}
+    for name, one in load_file(folder / COMFYUI_FILE).items():
+        layer, side, _ = name.removeprefix("diffusion_model.").rsplit(".", 2)
+        start = f"lora_unet_{layer.replace('.', '_')}"
+        weights[f"{start}.lora_{'down' if side == 'lora_A' else 'up'}.weight"] = one
+        weights[f"{start}.alpha"] = torch.tensor(float(RANK))
+    save_file(weights, tmp_path / "kohya.safetensors")
+    again = open_tiny("wan")
+    again.load_adapter(tmp_path / "kohya.safetensors")
+    assert torch.allclose(predict(again, "wan"), predict(trained, "wan"), atol=2e-6)
+
+
+@pytest.mark.parametrize("is_kohya", [False, True])
+def test_hunyuans_joint_matrices_are_split(is_kohya: bool) -> None:
+    from diffusers import HunyuanVideoTransformer3DModel
+
+    with torch.device("meta"):  # at the width that diffusers' converter knows
+        network = HunyuanVideoTransformer3DModel(num_layers=1, num_single_layers=1, num_refiner_layers=1)
+    layers = [f"{kind}transformer_blocks.0.attn.{one}" for kind in ("", "single_") for one in ("to_q", "to_k", "to_v")]
+    wide = network.config.num_attention_heads * network.config.attention_head_dim
+    own = {
+        f"{layer}.lora_{side}.weight": torch.randn(*shape)
+        for layer in layers
+        for side, shape in (("A", (2, wide)), ("B", (wide, 2)))
+    }
+    names = {}
+    for name, one in ORIGINAL_NAMES["HunyuanVideoPipeline"](own).items():
+        layer, side, _ = name.rsplit(".", 2)
+        kohya = f"lora_unet_{layer.replace('.', '_')}.lora_{'down' if side == 'lora_A' else 'up'}.weight"
+        names[kohya if is_kohya else f"diffusion_model.{name}"] = one
+    _, left = find_layers(sort_weights(names).pairs, network)
+    found, left = find_original_layers(left, network, "HunyuanVideoPipeline", None)
+    assert not left
+    assert find_misfits(found, network) == []
+    for layer in layers:
+        change = own[f"{layer}.lora_B.weight"] @ own[f"{layer}.lora_A.weight"]
+        torch.testing.assert_close(found[layer].up @ found[layer].down, change)
