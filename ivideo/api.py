@@ -17,6 +17,7 @@ from ivideo.config.settings import FinetuneSettings, GenerationSettings, ScoreSe
 from ivideo.errors import UsageError
 from ivideo.inputs.adapters import Adapter, adapter_of_weights_file, find_adapter
 from ivideo.inputs.settings import resolve_settings
+from ivideo.launch import ALONE, Launch
 from ivideo.progress import Progress, Silence
 
 # Each function imports its own workflow: making a video does not wait for the plots of a training.
@@ -93,9 +94,11 @@ def generate(
     lora_scale: float | None = None,
     num_videos: int = 1,
     with_score: bool = False,
+    overwrite: bool = False,
     each: Callable[[GeneratedVideo], object] | None = None,
     config: PathLike | None = None,
     progress: Progress | None = None,
+    launch: Launch = ALONE,
     **settings: Unpack[GenerationKeywords],
 ) -> list[Path]:
     """Make videos of prompts and give their files, in order.
@@ -107,9 +110,11 @@ def generate(
         lora_scale: multiplies the adapter's effect, 1 by default; 0 is the base model.
         num_videos: videos a prompt; video k uses seed + k.
         with_score: whether `reward` scores each video, for `each` to see.
+        overwrite: whether videos that are there make way. Default: equal ones are kept, and others keep their names.
         each: gets each video (path, prompt, seed, score) as soon as it is written.
         config: TOML file of settings.
         progress: is told what happens; default: nobody.
+        launch: the processes that share the work, from `ivideo.launch.joined`; default: this one alone.
         settings: fields of `GenerationSettings`.
 
     Raises:
@@ -127,7 +132,15 @@ def generate(
         raise UsageError("`lora_scale` without `lora`: there is no adapter to scale")
     texts = [prompts] if isinstance(prompts, str) else prompts
     videos = workflow.generate(
-        texts, Path(output), resolved, adapter=adapter, num_videos=num_videos, with_score=with_score, progress=progress
+        texts,
+        Path(output),
+        resolved,
+        adapter=adapter,
+        num_videos=num_videos,
+        with_score=with_score,
+        overwrite=overwrite,
+        progress=progress,
+        launch=launch,
     )
     return [video.path for video in _collect(videos, each)]
 
@@ -136,9 +149,12 @@ def score(
     paths: Sequence[ScorePath] | PathLike,
     *,
     prompt: str | None = None,
+    output: PathLike | None = None,
+    overwrite: bool = False,
     each: Callable[[dict[str, Any]], object] | None = None,
     config: PathLike | None = None,
     progress: Progress | None = None,
+    launch: Launch = ALONE,
     **settings: Unpack[ScoreKeywords],
 ) -> list[dict[str, Any]]:
     """Score videos.
@@ -147,9 +163,12 @@ def score(
         paths: what to score, one or several: files, folders of frames, folders of videos, and patterns such as
             "videos/*.webm", each by itself or as (path, what its videos should show).
         prompt: what all of them should show; default: what is given beside the path, else what each says of itself.
+        output: .jsonl that gets the records, too; a later call with it scores only the videos that are missing there.
+        overwrite: whether an output that is there makes way.
         each: gets each record as soon as it is known.
         config: TOML file of settings.
         progress: is told what happens; default: nobody.
+        launch: the processes that share the work, from `ivideo.launch.joined`; default: this one alone.
         settings: fields of `ScoreSettings`.
 
     Returns:
@@ -159,7 +178,16 @@ def score(
     Raises:
         IvideoError: bad input other than a bad video; its message is one line.
     """
-    records = iterate_scores(paths, prompt=prompt, config=config, progress=progress, **settings)
+    records = iterate_scores(
+        paths,
+        prompt=prompt,
+        output=output,
+        overwrite=overwrite,
+        config=config,
+        progress=progress,
+        launch=launch,
+        **settings,
+    )
     return _collect(records, each)
 
 
@@ -167,8 +195,11 @@ def iterate_scores(
     paths: Sequence[ScorePath] | PathLike,
     *,
     prompt: str | None = None,
+    output: PathLike | None = None,
+    overwrite: bool = False,
     config: PathLike | None = None,
     progress: Progress | None = None,
+    launch: Launch = ALONE,
     **settings: Unpack[ScoreKeywords],
 ) -> Iterator[dict[str, Any]]:
     """The records of `score`, one by one as soon as each is known; none is kept."""
@@ -177,11 +208,13 @@ def iterate_scores(
     progress = progress or Silence()
     several = [paths] if isinstance(paths, str | Path) else paths
     given = [(Path(path[0]), path[1]) if isinstance(path, tuple) else Path(path) for path in several]
-    videos = workflow.list_videos(given, prompt)
+    videos = launch.from_first(lambda: workflow.list_videos(given, prompt))
     resolved = resolve_settings(
         ScoreSettings, config=_path(config), flags=settings, progress=progress, model_hint=workflow.find_model(videos)
     )
-    yield from workflow.score(videos, resolved, progress=progress)
+    yield from workflow.score(
+        videos, resolved, output=_path(output), overwrite=overwrite, progress=progress, launch=launch
+    )
 
 
 def compare(
@@ -195,6 +228,7 @@ def compare(
     config: PathLike | None = None,
     command: str | None = None,
     progress: Progress | None = None,
+    launch: Launch = ALONE,
     **settings: Unpack[GenerationKeywords],
 ) -> dict[str, Any]:
     """Compare candidates (model, `base`, run folder, file of the authors, or folder of videos), each with the first.
@@ -210,6 +244,7 @@ def compare(
         config: TOML file of settings.
         command: what results.json says was asked for; default: this call.
         progress: is told what happens; default: nobody.
+        launch: the processes that share the work, from `ivideo.launch.joined`; default: this one alone.
         settings: fields of `GenerationSettings`.
 
     Returns:
@@ -235,6 +270,7 @@ def compare(
         ratings=[Path(path) for path in ratings],
         command=command or f"ivideo.compare({', '.join(map(repr, names))}, ...)",
         progress=progress,
+        launch=launch,
     )
 
 

@@ -12,7 +12,8 @@ import ivideo
 from ivideo.config.presets import PRESETS
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import UsageError
-from ivideo.generating import draw_initial_noise, file_stem, generate_clip, open_model, plan_files
+from ivideo.generating import draw_initial_noise, generate_clip, open_model
+from ivideo.video.names import file_stem, plan_files
 from ivideo.video.reader import read_video
 
 SMALL = {"num_frames": 4, "num_inference_steps": 2, "model": "emoji-world"}
@@ -34,7 +35,7 @@ def test_file_stem(prompt: str, stem: str) -> None:
 
 def test_every_clip_gets_a_path_of_its_own() -> None:
     planned = plan_files(["a cat", "a cat!"], [4, 5], Path("out"), "mine")
-    assert [(prompt, seed, path.name) for prompt, seed, path in planned] == [
+    assert [(one.prompt, one.seed, one.path.name) for one in planned] == [
         ("a cat", 4, "a-cat_seed4_mine.mp4"),
         ("a cat", 5, "a-cat_seed5_mine.mp4"),
         ("a cat!", 4, "a-cat_seed4_mine_2.mp4"),
@@ -44,7 +45,7 @@ def test_every_clip_gets_a_path_of_its_own() -> None:
 
 def test_a_folder_with_a_dot_that_exists_is_a_folder(tmp_path: Path) -> None:
     (tmp_path / "v1.5").mkdir()
-    assert plan_files(["a cat"], [0], tmp_path / "v1.5", None)[0][2] == tmp_path / "v1.5" / "a-cat_seed0.mp4"
+    assert plan_files(["a cat"], [0], tmp_path / "v1.5", None)[0].path == tmp_path / "v1.5" / "a-cat_seed0.mp4"
 
 
 def test_noise_depends_on_its_own_seed_only() -> None:

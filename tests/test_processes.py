@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from ivideo.processes import is_first_process, is_true_anywhere, own_share, resume_command, tell_all
+from ivideo.launch import is_first_process
+from ivideo.processes import is_true_anywhere, own_share, resume_command, tell_all
 
 ROOT = Path(__file__).parents[1]
 ALONE: Any = SimpleNamespace(num_processes=1, process_index=0)

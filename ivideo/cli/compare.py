@@ -13,6 +13,7 @@ from ivideo.cli.output import Records, Reporter, chosen_format, known_errors, pr
 from ivideo.config.fields import Panel
 from ivideo.config.keywords import GenerationKeywords
 from ivideo.config.settings import GenerationSettings
+from ivideo.launch import joined
 
 COLUMNS = (
     "metric contestant baseline mean_a std_a mean_b std_b difference ci_low ci_high n wins ties losses win_share "
@@ -89,10 +90,10 @@ def compare_cli(
     """
     from ivideo.inputs.prompts import read_prompts
 
-    texts = read_prompts(prompts) if prompts else None
-    from ivideo.api import compare
+    with joined() as launch, Reporter(quiet or not launch.is_first, context) as reporter:
+        texts = launch.from_first(lambda: read_prompts(prompts) if prompts else None)
+        from ivideo.api import compare
 
-    with Reporter(quiet, context) as reporter:
         results = compare(
             *candidates,
             prompts=texts,
@@ -104,9 +105,11 @@ def compare_cli(
             config=config,
             command=o.spell_command(context),
             progress=reporter,
+            launch=launch,
             **settings,
         )
-        print_results(results, format)
+        if launch.is_first:
+            print_results(results, format)
         if output is not None:
             reporter.say(f"videos, pictures and results: {output}")
             reporter.say(f"report: {output / 'report.html'}")

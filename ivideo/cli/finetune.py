@@ -83,7 +83,7 @@ def finetune_cli(
     source = read_source(prompts, videos) if prompts is not None else None
     kept = read_prompts(heldout) if heldout else None
     from ivideo.api import finetune
-    from ivideo.processes import is_first_process
+    from ivideo.launch import is_first_process
 
     with Reporter(quiet or not is_first_process(), context) as reporter:
         run = finetune(

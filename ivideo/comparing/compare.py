@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from ivideo.comparing.candidates import Candidate, check_distinct, default_prompts, find_provenance
+from ivideo.comparing.candidates import Candidate, check_distinct, default_prompts
 from ivideo.comparing.pairs import Row, match_folders, plan_clips, plan_rows, read_folder
 from ivideo.comparing.results import describe_results, list_clips, read_ratings
 from ivideo.comparing.videos import VideoMaker, make_videos, name_folders, score_rows
@@ -18,6 +18,8 @@ from ivideo.files.atomic import check_folder, copy_file
 from ivideo.files.records import write_csv, write_json
 from ivideo.generating import tell_of_gifs
 from ivideo.inputs.prompts import check_prompts
+from ivideo.inputs.provenance import find_provenance
+from ivideo.launch import ALONE, Launch, check_device
 from ivideo.metrics.registry import METRICS
 from ivideo.models.devices import choose_device
 from ivideo.progress import Progress, Silence
@@ -38,13 +40,15 @@ def compare(
     ratings: Sequence[Path] = (),
     command: str = "ivideo compare",
     progress: Progress | None = None,
+    launch: Launch = ALONE,
 ) -> dict[str, Any]:
     """Compare candidates, each against the first: the work of `ivideo.compare`, whose arguments these are.
 
     Candidates are at least two from `find_candidates`, settings those of each from `settle_settings`. Models make the
     clips of `plan_clips`, or the prompts and seeds of the folders that they are compared with; folders bring theirs.
     The second one's settings say how all are scored. Clips are scored as they lie on the disk, one row at a time: made
-    now, found from an earlier call or brought along, they give the same numbers.
+    now, found from an earlier call or brought along, they give the same numbers. Several processes of a launch share
+    clips and rows, in a folder that all of them see; the first one writes what there is once.
 
     What comes back is the object of results.json, see `describe_results`.
 
@@ -55,31 +59,37 @@ def compare(
     """
     progress = progress or Silence()
     check_asked(candidates, prompts, num_seeds)
+    check_device(settings[1].device, launch)
     check_output(output, candidates, settings)
     preference = join_ratings(output, ratings, with_rating_page)
     scoring, names = settings[1], [one.name for one in candidates]
-    provenances = {i: find_provenance(one, settings[i]) for i, one in enumerate(candidates) if not one.folder}
+    provenances = launch.from_first(
+        lambda: {i: find_provenance(settings[i], one.adapter) for i, one in enumerate(candidates) if not one.folder}
+    )
     check_distinct(candidates, provenances)
     tell_of_models(candidates, settings, progress)
     if output or provenances:
         tell_of_gifs(progress)
-    rows = find_rows(candidates, settings, prompts, num_seeds or 1)
+    rows = launch.from_first(lambda: find_rows(candidates, settings, prompts, num_seeds or 1))
     rewards = load_rewards(scoring.rewards, choose_device(scoring.device))
-    with lend_folder(output) as root:
+    with lend_folder(output, launch) as root:
         folders = [root / "videos" / folder for folder in name_folders(names)]
         makers = {
             i: VideoMaker(candidates[i], settings[i], provenance, folders[i]) for i, provenance in provenances.items()
         }
-        make_videos(list(makers.values()), rows, progress)
+        make_videos(list(makers.values()), rows, progress, launch)
 
         def find_videos(row: Row) -> list[Path]:
             brought = {i: bring_video(path, folders[i], row) if output else path for i, path in row.ready.items()}
             return [makers[i].path_of(row) if i in makers else brought[i] for i in range(len(candidates))]
 
-        scored = score_rows(rows, find_videos, rewards, scoring, names=names, output=output, progress=progress)
+        scored = score_rows(
+            *(rows, find_videos, rewards, scoring), names=names, output=output, progress=progress, launch=launch
+        )
     results = describe_results(candidates, settings, rewards, scored, command=command, root=output)
     if output is not None:
         results["preference"] = preference
+    if output is not None and launch.is_first:
         write_results(output, results, with_rating_page=with_rating_page, seed=scoring.seed)
     return results
 
@@ -184,13 +194,17 @@ def find_rows(
 
 
 @contextmanager
-def lend_folder(output: Path | None) -> Iterator[Path]:
-    """The output, else a temporary folder for the time of the comparison."""
+def lend_folder(output: Path | None, launch: Launch = ALONE) -> Iterator[Path]:
+    """The output, else a temporary folder of all processes for the time of the comparison."""
     if output is not None:
         yield output
         return
-    with tempfile.TemporaryDirectory(prefix="ivideo-compare-") as folder:
-        yield Path(folder)
+    with ExitStack() as lent:
+
+        def make() -> str:
+            return lent.enter_context(tempfile.TemporaryDirectory(prefix="ivideo-compare-"))
+
+        yield Path(launch.from_first(make))
 
 
 def bring_video(source: Path, folder: Path, row: Row) -> Path:

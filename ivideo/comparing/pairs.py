@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ivideo.comparing.candidates import list_videos
 from ivideo.errors import IvideoError
-from ivideo.generating import file_stem
+from ivideo.video.names import file_stem
 from ivideo.video.reader import open_video
 
 Key = tuple[str, int]
