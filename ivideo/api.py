@@ -207,7 +207,7 @@ def iterate_scores(
 
     progress = progress or Silence()
     several = [paths] if isinstance(paths, str | Path) else paths
-    given = [(Path(path[0]), path[1]) if isinstance(path, tuple) else Path(path) for path in several]
+    given = ((Path(path[0]), path[1]) if isinstance(path, tuple) else Path(path) for path in several)
     videos = launch.from_first(lambda: workflow.list_videos(given, prompt))
     resolved = resolve_settings(
         ScoreSettings, config=_path(config), flags=settings, progress=progress, model_hint=workflow.find_model(videos)

@@ -126,8 +126,9 @@ class Launch:
             met = gather_object([(value, error and (str(error), error.exit_code))])
         except RuntimeError as lost:
             raise error or ToldError("another process of the launch is gone: killed, or out of memory", 1) from lost
-        if told := next((told for _, told in met if told is not None), None):
-            raise ToldError(*told)
+        for index, (_, told) in enumerate(met):
+            if told is not None:
+                raise ToldError(told[0] + (f" (in process {index})" if index else ""), told[1])
         return [value for value, _ in met]
 
 
@@ -136,11 +137,14 @@ ALONE = Launch()
 
 def is_first_process() -> bool:
     """Whether this process speaks for all, as the launcher's environment says."""
-    return os.environ.get("RANK", "0") == "0"
+    return not is_launched() or os.environ.get("RANK", "0") == "0"
 
 
 def is_launched() -> bool:
-    """Whether a launcher started this process with others, as its environment says."""
+    """Whether a launcher started this process with others, as its environment says.
+
+    Some clusters set RANK and WORLD_SIZE for every task; LOCAL_RANK is what accelerate goes by.
+    """
     return "LOCAL_RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 

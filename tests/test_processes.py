@@ -47,9 +47,11 @@ def test_shares_are_disjoint_and_complete() -> None:
 def test_alone_there_is_nobody_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tell_all("x", ALONE) == "x"
     assert [is_true_anywhere(flag, ALONE) for flag in (True, False)] == [True, False]
-    monkeypatch.delenv("RANK", raising=False)
-    assert is_first_process()
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
     monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert is_first_process()
+    monkeypatch.setenv("LOCAL_RANK", "1")
     assert not is_first_process()
 
 

@@ -179,7 +179,7 @@ def go_on(output: Path, kept: Kept, fresh: Iterator[dict[str, Any]]) -> Iterator
     """
     try:
         if kept.is_start:
-            if kept.end:
+            if output.exists():
                 os.truncate(output, kept.end)
             yield from _follow(output, kept, fresh)
         else:

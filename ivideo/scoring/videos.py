@@ -189,7 +189,7 @@ SHAPE = ("num_frames", "fps", "width", "height")
 FRAMES = ("frame_indices", "frame_rewards", "segment_indices")  # what `ClipScore` knows of single frames
 
 
-def list_videos(paths: Sequence[Path | tuple[Path, str | None]], prompt: str | None = None) -> list[Listed]:
+def list_videos(paths: Iterable[Path | tuple[Path, str | None]], prompt: str | None = None) -> list[Listed]:
     """The videos that paths mean, before any is opened.
 
     Args:
@@ -200,12 +200,13 @@ def list_videos(paths: Sequence[Path | tuple[Path, str | None]], prompt: str | N
         UsageError: no paths, or an empty prompt.
         IvideoError: a folder that can't be read.
     """
-    if not paths:
-        raise UsageError("no videos: give files or folders, or paths on stdin")
     if prompt is not None and not prompt.strip():
         raise UsageError("empty prompt: say what the videos should show, or leave `prompt` out")
-    pairs = [path if isinstance(path, tuple) else (path, None) for path in paths]
-    return [(str(found), prompt or own) for path, own in pairs for found in find_videos(path)]
+    pairs = (path if isinstance(path, tuple) else (path, None) for path in paths)
+    videos = [(str(found), prompt or own) for path, own in pairs for found in find_videos(path)]
+    if not videos:
+        raise UsageError("no videos: give files or folders, or paths on stdin")
+    return videos
 
 
 def find_model(videos: Sequence[Listed]) -> str | None:
