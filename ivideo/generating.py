@@ -316,8 +316,8 @@ def generate(
 
     made = launch.share(missing, make, 1)
     found = launch.share(kept, lambda videos: map(maker.look_at, videos), NUM_LOOKED_AT)
-    for planned_video in planned:
-        video = next(found if planned_video.is_kept else made)
-        if not planned_video.is_kept:
-            progress.advance(video.path.name + (f"  reward {video.score.reward:.4f}" if video.score else ""))
-        yield video
+    for video in planned:
+        done = next(found if video.is_kept else made)
+        if not video.is_kept:
+            progress.advance(done.path.name + (f"  reward {done.score.reward:.4f}" if done.score else ""))
+        yield done

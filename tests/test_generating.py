@@ -88,7 +88,7 @@ def test_no_video_is_written_over_or_made_twice(tmp_path: Path, monkeypatch: pyt
 
 def test_of_launches_at_once_each_keeps_its_videos(tmp_path: Path) -> None:
     def make(guidance_scale: float, only: Path | None = None) -> Path:
-        given = GenerationSettings(model="emoji-world", reward="r", guidance_scale=guidance_scale, fps=8, **SMALL)
+        given = GenerationSettings(reward="r", guidance_scale=guidance_scale, fps=8, **SMALL)
         maker = VideoMaker(given, None, find_provenance(given), None, frozenset({path}), only, overwrite=False)
         return maker.write(PlannedVideo("a cat", 0, path), np.full((2, 16, 16, 3), guidance_scale, np.uint8))
 
