@@ -18,6 +18,7 @@ from ivideo.errors import UsageError
 from ivideo.inputs.adapters import Adapter, adapter_of_weights_file, find_adapter
 from ivideo.inputs.prompts import Prompt, own_of, read_argument, read_prompts
 from ivideo.inputs.settings import resolve_settings
+from ivideo.launch import ALONE, Launch
 from ivideo.progress import Progress, Silence
 
 # Each function imports its own workflow: making a video does not wait for the plots of a training.
@@ -102,9 +103,11 @@ def generate(
     lora_scale: float | None = None,
     num_videos: int = 1,
     with_score: bool = False,
+    overwrite: bool = False,
     each: Callable[[GeneratedVideo], object] | None = None,
     config: PathLike | None = None,
     progress: Progress | None = None,
+    launch: Launch = ALONE,
     **settings: Unpack[GenerationKeywords],
 ) -> list[Path]:
     """Make videos of prompts and give their files, in order.
@@ -117,9 +120,11 @@ def generate(
         lora_scale: multiplies the adapter's effect, 1 by default; 0 is the base model.
         num_videos: videos a prompt; video k uses seed + k.
         with_score: whether `reward` scores each video, for `each` to see.
+        overwrite: whether videos that are there make way. Default: equal ones are kept, and others keep their names.
         each: gets each video (path, prompt, seed, score) as soon as it is written.
         config: TOML file of settings.
         progress: is told what happens; default: nobody.
+        launch: the processes that share the work, from `ivideo.launch.joined`; default: this one alone.
         settings: fields of `GenerationSettings`.
 
     Raises:
@@ -146,7 +151,9 @@ def generate(
             adapter=adapter,
             num_videos=num_videos,
             with_score=with_score,
+            overwrite=overwrite,
             progress=progress,
+            launch=launch,
         )
         return [video.path for video in _collect(videos, each)]
 
@@ -156,9 +163,12 @@ def score(
     *,
     prompt: str | None = None,
     captions: PathLike | None = None,
+    output: PathLike | None = None,
+    overwrite: bool = False,
     each: Callable[[dict[str, Any]], object] | None = None,
     config: PathLike | None = None,
     progress: Progress | None = None,
+    launch: Launch = ALONE,
     **settings: Unpack[ScoreKeywords],
 ) -> list[dict[str, Any]]:
     """Score videos.
@@ -169,9 +179,12 @@ def score(
         prompt: what all of them should show; default: what is given beside the path, else what `captions` has for its
             name, else what each says of itself or the `.json` or `.txt` beside it says, else its name as VBench has it.
         captions: JSON file of an object of names and prompts: {"1.mp4": "a cat"}.
+        output: .jsonl that gets the records, too; a later call with it scores only the videos that are missing there.
+        overwrite: whether an output that is there makes way.
         each: gets each record as soon as it is known.
         config: TOML file of settings.
         progress: is told what happens; default: nobody.
+        launch: the processes that share the work, from `ivideo.launch.joined`; default: this one alone.
         settings: fields of `ScoreSettings`.
 
     Returns:
@@ -181,7 +194,17 @@ def score(
     Raises:
         IvideoError: bad input other than a bad video; its message is one line.
     """
-    records = iterate_scores(paths, prompt=prompt, captions=captions, config=config, progress=progress, **settings)
+    records = iterate_scores(
+        paths,
+        prompt=prompt,
+        captions=captions,
+        output=output,
+        overwrite=overwrite,
+        config=config,
+        progress=progress,
+        launch=launch,
+        **settings,
+    )
     return _collect(records, each)
 
 
@@ -190,8 +213,11 @@ def iterate_scores(
     *,
     prompt: str | None = None,
     captions: PathLike | None = None,
+    output: PathLike | None = None,
+    overwrite: bool = False,
     config: PathLike | None = None,
     progress: Progress | None = None,
+    launch: Launch = ALONE,
     **settings: Unpack[ScoreKeywords],
 ) -> Iterator[dict[str, Any]]:
     """The records of `score`, one by one as soon as each is known; none is kept."""
@@ -201,13 +227,15 @@ def iterate_scores(
     progress = progress or Silence()
     prompt = None if prompt is None else read_argument(prompt, "say the words, or list (path, prompt) pairs")
     several = [paths] if isinstance(paths, str | Path) else paths
-    given = [(Path(path[0]), path[1]) if isinstance(path, tuple) else Path(path) for path in several]
-    videos = workflow.list_videos(given, prompt, _path(captions), progress)
+    given = ((Path(path[0]), path[1]) if isinstance(path, tuple) else Path(path) for path in several)
+    videos = launch.from_first(lambda: workflow.list_videos(given, prompt, _path(captions), progress))
     resolved = resolve_settings(
         ScoreSettings, config=_path(config), flags=settings, progress=progress, model_hint=workflow.find_model(videos)
     )
     with explain_out_of_memory(resolved):
-        yield from workflow.score(videos, resolved, progress=progress)
+        yield from workflow.score(
+            videos, resolved, output=_path(output), overwrite=overwrite, progress=progress, launch=launch
+        )
 
 
 def compare(
@@ -223,6 +251,7 @@ def compare(
     config: PathLike | None = None,
     command: str | None = None,
     progress: Progress | None = None,
+    launch: Launch = ALONE,
     **settings: Unpack[GenerationKeywords],
 ) -> dict[str, Any]:
     """Compare candidates (model, `base`, run folder, file of the authors, or folder of videos), each with the first.
@@ -240,6 +269,7 @@ def compare(
         config: TOML file of settings.
         command: what results.json says was asked for; default: this call.
         progress: is told what happens; default: nobody.
+        launch: the processes that share the work, from `ivideo.launch.joined`; default: this one alone.
         settings: fields of `GenerationSettings`.
 
     Returns:
@@ -270,6 +300,7 @@ def compare(
             ratings=[Path(path) for path in ratings],
             command=command or f"ivideo.compare({', '.join(map(repr, names))}, ...)",
             progress=progress,
+            launch=launch,
         )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +17,23 @@ from ivideo.config.presets import PRESETS
 from ivideo.config.settings import GenerationSettings
 from ivideo.core.draws import draw_normal
 from ivideo.core.sampler import run_chain
-from ivideo.errors import UsageError
-from ivideo.files.atomic import check_folder
+from ivideo.errors import IvideoError, UsageError
+from ivideo.files.atomic import AlreadyThereError, check_folder
 from ivideo.inputs.adapters import Adapter
 from ivideo.inputs.prompts import check_prompts, negative_of, seed_of
+from ivideo.inputs.provenance import Provenance, find_provenance
+from ivideo.launch import ALONE, Launch, check_device
 from ivideo.models.contract import ClipMaker, ClipRequest, TextToVideoModel
 from ivideo.models.devices import choose_device, choose_dtype
 from ivideo.models.families import find_preset, load_model
 from ivideo.models.lora import adapter_merged, check_lora
 from ivideo.progress import Progress, Silence
+from ivideo.rewards.mixture import Rewards
 from ivideo.rewards.registry import load_rewards
 from ivideo.scoring.clips import ClipScore, score_clip
-from ivideo.video.writer import (
-    NO_ENCODER,
-    VIDEO_SUFFIXES,
-    can_write_mp4,
-    check_video_format,
-    default_suffix,
-    write_video,
-)
+from ivideo.video.names import PlannedVideo, find_free_path, plan_files
+from ivideo.video.reader import open_video, read_video
+from ivideo.video.writer import NO_ENCODER, can_write_mp4, check_video_format, write_video
 
 
 def open_model(settings: GenerationSettings, adapter: Adapter | None = None, prompts: Sequence[str] = ()) -> ClipMaker:
@@ -150,10 +148,18 @@ def generate_clip(
 
 
 def describe_generation(
-    settings: GenerationSettings, prompt: str, seed: int, frames: np.ndarray, adapter: Adapter | None = None
+    settings: GenerationSettings,
+    prompt: str,
+    seed: int,
+    frames: np.ndarray,
+    adapter: Adapter | None = None,
+    provenance: Provenance | None = None,
 ) -> dict[str, Any]:
-    """What a video file says of itself: enough to make it again."""
+    """What a video file says of itself: enough to make it again, and with a provenance to know it again."""
     num_frames, height, width, _ = frames.shape
+    values = provenance.values if provenance else {}
+    made = {name: values[name] for name in ("device", "dtype", "ivideo_version") if name in values}
+    hashes = {"adapter_hash": provenance.adapter_hash, "recipe": provenance.digest} if provenance else {}
     return {
         "prompt": prompt,
         "seed": seed,
@@ -170,7 +176,20 @@ def describe_generation(
         "guidance_scale": settings.guidance_scale,
         "dtype": settings.dtype,
         **({"call_arguments": list(settings.call_arguments)} if settings.call_arguments else {}),
+        **made,
+        **hashes,
     }
+
+
+def is_made(path: Path, prompt: str, seed: int, *, settings: GenerationSettings, provenance: Provenance) -> bool:
+    """Whether a video is there, and was made as it would be now; one that does not say so was not."""
+    try:
+        said = open_video(path).metadata
+    except IvideoError:
+        return False
+    negative = negative_of(prompt, settings.negative_prompt)
+    wanted = {"prompt": prompt, "seed": seed, "negative_prompt": negative, "recipe": provenance.digest}
+    return all(said.get(name) == value for name, value in wanted.items())
 
 
 @dataclass(frozen=True)
@@ -192,40 +211,71 @@ class GeneratedVideo:
     labels: dict[str, str] = field(default_factory=dict)
 
 
-def file_stem(prompt: str) -> str:
-    """A prompt as a file name: its words joined by dashes, at most 60 characters."""
-    return re.sub(r"[\W_]+", "-", prompt.lower()).strip("-")[:60].rstrip("-") or "video"
+@dataclass(frozen=True)
+class VideoMaker:
+    """Makes the videos of one call and puts them where they were planned.
 
-
-def plan_files(
-    prompts: Sequence[str], seeds: Sequence[int], output: Path, adapter_name: str | None
-) -> list[tuple[str, int, Path]]:
-    """Which clip goes where: (prompt, seed, path) for each prompt and seed, no path twice.
-
-    A prompt with a seed of its own has as many from there on.
-
-    Raises:
-        UsageError: an output file for several clips, or one that is no video.
+    Attributes:
+        settings: of all.
+        adapter: that the model has.
+        provenance: what the clips depend on.
+        rewards: what each video is scored by; None: none is.
+        taken: the files of all videos that were planned.
+        only: the file of the only video, where one was named.
+        overwrite: whether files that are there make way.
     """
-    if output.suffix and not output.is_dir():
-        if output.suffix.lower() not in VIDEO_SUFFIXES:
-            raise UsageError(f"`output` {output}: a video ends in .mp4 or .gif; a new folder has no suffix")
-        count = len(prompts) * len(seeds)
-        if count != 1:
-            raise UsageError(f"`output` {output} is one file for {count} videos; give a folder")
-        return [(prompts[0], seed_of(prompts[0], seeds[0]), output)]
-    planned: list[tuple[str, int, Path]] = []
-    suffix = default_suffix()
-    taken: set[Path] = set()
-    for prompt in prompts:
-        for seed in (seed_of(prompt, seeds[0]) + place for place in range(len(seeds))):
-            stem = "_".join(filter(None, (file_stem(prompt), f"seed{seed}", adapter_name)))
-            path, number = output / f"{stem}{suffix}", 2
-            while path in taken:
-                path, number = output / f"{stem}_{number}{suffix}", number + 1
-            taken.add(path)
-            planned.append((prompt, seed, path))
-    return planned
+
+    settings: GenerationSettings
+    adapter: Adapter | None
+    provenance: Provenance
+    rewards: Rewards | None
+    taken: frozenset[Path]
+    only: Path | None
+    overwrite: bool
+
+    def make(self, video: PlannedVideo, model: ClipMaker, progress: Progress) -> GeneratedVideo:
+        """Make a video and write it."""
+        clip = generate_clip(model, self.settings, video.prompt, video.seed, progress)
+        if len(clip) != self.settings.num_frames:
+            progress.warn(f"{model.name} made {len(clip)} frames, not {self.settings.num_frames}")
+        return self._tell(replace(video, path=self.write(video, clip)), clip, self.settings.fps)
+
+    def look_at(self, video: PlannedVideo) -> GeneratedVideo:
+        """A video that is there already; it is read where it is to be scored."""
+        if self.rewards is None:
+            return GeneratedVideo(video.path, video.prompt, video.seed)
+        found = read_video(video.path)
+        return self._tell(video, found.frames, found.fps)
+
+    def write(self, video: PlannedVideo, clip: np.ndarray) -> Path:
+        """Write a clip to its file, or to the next one that is free if another launch came first with other videos.
+
+        Raises:
+            IvideoError: the file was named, and is there.
+        """
+        about = describe_generation(
+            self.settings, video.prompt, video.seed, clip, self.adapter, provenance=self.provenance
+        )
+        fits = partial(is_made, settings=self.settings, provenance=self.provenance)
+        path = video.path
+        while True:
+            try:
+                return write_video(path, clip, self.settings.fps, about, replace=self.overwrite)
+            except AlreadyThereError:
+                if fits(path, video.prompt, video.seed):
+                    return path
+                if path == self.only:
+                    raise
+                path = find_free_path(video.path, video.prompt, video.seed, self.taken, fits)
+
+    def _tell(self, video: PlannedVideo, clip: np.ndarray, fps: float) -> GeneratedVideo:
+        if self.rewards is None:
+            return GeneratedVideo(video.path, video.prompt, video.seed)
+        score = score_clip(self.rewards, clip, video.prompt, self.settings, fps=fps)
+        return GeneratedVideo(video.path, video.prompt, video.seed, score, self.rewards.labels)
+
+
+NUM_LOOKED_AT = 16  # videos that are there, between two meetings of several processes
 
 
 def generate(
@@ -236,40 +286,59 @@ def generate(
     adapter: Adapter | None = None,
     num_videos: int = 1,
     with_score: bool = False,
+    overwrite: bool = False,
     progress: Progress | None = None,
+    launch: Launch = ALONE,
 ) -> Iterator[GeneratedVideo]:
     """Generate videos and write each as soon as it is made: the work of `ivideo.generate`, whose arguments these are.
 
-    The adapter is from `find_adapter`; video k of a prompt uses seed + k.
+    The adapter is from `find_adapter`; video k of a prompt uses seed + k, its own seed if it has one. Several processes of a launch each make some
+    of them, into one folder.
 
     Yields:
-        Each video as soon as it is written.
+        Each video, in order, as soon as it is written; one that was there is scored as it lies there.
 
     Raises:
         UsageError: an empty prompt, or an output that cannot hold the videos.
+        IvideoError: an output file that was made otherwise.
     """
     progress = progress or Silence()
     check_prompts(prompts)
+    check_device(settings.device, launch)
     if num_videos < 1:
         raise UsageError(f"`num_videos` {num_videos}: must be at least 1")
-    seeds = range(settings.seed, settings.seed + num_videos)
-    planned = plan_files(prompts, seeds, output, adapter.name if adapter else None)
-    for _, _, path in planned:
-        check_video_format(path, settings.fps)
-    check_folder(planned[0][2].parent)
-    if planned[0][2] != output:
+    wanted = [(prompt, seed_of(prompt, settings.seed) + place) for prompt in prompts for place in range(num_videos)]
+    provenance = launch.from_first(lambda: find_provenance(settings, adapter))
+    fits = None if overwrite else partial(is_made, settings=settings, provenance=provenance)
+    name = adapter.name if adapter else None
+    planned = launch.from_first(lambda: plan_files(wanted, output, name, fits))
+    for video in planned:
+        check_video_format(video.path, settings.fps)
+    check_folder(planned[0].path.parent)
+    if planned[0].path != output:
         tell_of_gifs(progress)
+    kept = [video for video in planned if video.is_kept]
+    missing = [video for video in planned if not video.is_kept]
+    if kept:
+        progress.say(f"{len(kept)} of {len(planned)} videos are there already")
     rewards = load_rewards(settings.rewards, choose_device(settings.device)) if with_score else None
-    model = open_model(settings, adapter, prompts)
-    introduce(model, prompts, progress)
-    tell_of_negatives(model, prompts, settings, progress)
-    progress.start("videos", len(planned))
-    with adapter_merged(model.network):
-        for prompt, seed, path in planned:
-            clip = generate_clip(model, settings, prompt, seed, progress)
-            if len(clip) != settings.num_frames:
-                progress.warn(f"{model.name} made {len(clip)} frames, not {settings.num_frames}")
-            write_video(path, clip, settings.fps, describe_generation(settings, prompt, seed, clip, adapter))
-            score = score_clip(rewards, clip, prompt, settings, fps=settings.fps) if rewards else None
-            progress.advance(path.name + (f"  reward {score.reward:.4f}" if score else ""))
-            yield GeneratedVideo(path, prompt, seed, score, rewards.labels if rewards else {})
+    taken, only = frozenset(video.path for video in planned), planned[0].path if planned[0].path == output else None
+    maker = VideoMaker(settings, adapter, provenance, rewards, taken, only, overwrite)
+    model = launch.after_first(lambda: open_model(settings, adapter, prompts)) if missing else None
+    if model is not None:
+        introduce(model, prompts, progress)
+        tell_of_negatives(model, prompts, settings, progress)
+    progress.start("videos", len(planned), len(kept))
+
+    def make(videos: Sequence[PlannedVideo]) -> Iterator[GeneratedVideo]:
+        if model is not None:
+            with adapter_merged(model.network):
+                yield from (maker.make(video, model, progress) for video in videos)
+
+    made = launch.share(missing, make, 1)
+    found = launch.share(kept, lambda videos: map(maker.look_at, videos), NUM_LOOKED_AT)
+    for video in planned:
+        done = next(found if video.is_kept else made)
+        if not video.is_kept:
+            progress.advance(done.path.name + (f"  reward {done.score.reward:.4f}" if done.score else ""))
+        yield done

@@ -8,7 +8,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import timedelta
 from types import FrameType
 from typing import Any, Self, TypeVar
 
@@ -17,9 +16,9 @@ from accelerate import Accelerator, InitProcessGroupKwargs
 from accelerate.utils import broadcast_object_list
 
 from ivideo.config.settings import FinetuneSettings
+from ivideo.launch import PATIENCE
 
 Value = TypeVar("Value")
-PATIENCE = timedelta(hours=6)  # that processes wait for each other: one may be generating many clips
 
 
 def join_processes(settings: FinetuneSettings) -> Accelerator:
@@ -27,14 +26,10 @@ def join_processes(settings: FinetuneSettings) -> Accelerator:
 
     What was read from disk before this call was read by all of them before any of them writes.
     """
-    accelerator = Accelerator(cpu=settings.device == "cpu", kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)])
+    is_on_cpu = settings.device == "cpu" or not torch.cuda.is_available()
+    accelerator = Accelerator(cpu=is_on_cpu, kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)])
     accelerator.wait_for_everyone()
     return accelerator
-
-
-def is_first_process() -> bool:
-    """Whether this process speaks for all, as the launcher's environment says."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def own_share(items: Sequence[Value], accelerator: Accelerator) -> list[Value]:

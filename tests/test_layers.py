@@ -19,7 +19,7 @@ FILES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted((ROOT / "ivideo").rglob("*.py"))
 }
-GROUND = {"core", "files", "progress"}
+GROUND = {"core", "files", "launch", "progress"}
 MIDDLE = {"config", "metrics", "models", "processes", "rewards", "video"}
 WORK = {"comparing", "generating", "inputs", "report", "scoring", "training"}
 MAY_IMPORT = {
@@ -40,6 +40,7 @@ MAY_IMPORT = {
     "config": {"config", *GROUND},
     "processes": {"config", *GROUND},
     "files": {"files"},
+    "launch": set(),
     "progress": set(),
     "core": {"core"},
     "errors": set(),

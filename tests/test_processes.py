@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from ivideo.processes import is_first_process, is_true_anywhere, own_share, resume_command, tell_all
+from ivideo.launch import is_first_process
+from ivideo.processes import is_true_anywhere, own_share, resume_command, tell_all
 from tests.models.pipelines import tiny
 
 ROOT = Path(__file__).parents[1]
@@ -47,9 +48,11 @@ def test_shares_are_disjoint_and_complete() -> None:
 def test_alone_there_is_nobody_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tell_all("x", ALONE) == "x"
     assert [is_true_anywhere(flag, ALONE) for flag in (True, False)] == [True, False]
-    monkeypatch.delenv("RANK", raising=False)
-    assert is_first_process()
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
     monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert is_first_process()
+    monkeypatch.setenv("LOCAL_RANK", "1")
     assert not is_first_process()
 
 

@@ -15,6 +15,7 @@ from ivideo.cli.stdout import data
 from ivideo.config.fields import Panel
 from ivideo.config.keywords import GenerationKeywords
 from ivideo.config.settings import GenerationSettings
+from ivideo.launch import joined
 
 COLUMNS = (
     "metric contestant baseline mean_a std_a mean_b std_b difference ci_low ci_high n num_left_out wins ties losses "
@@ -113,8 +114,8 @@ def compare_cli(
     """
     from ivideo.inputs.prompts import read_prompts
 
-    with Reporter(quiet, context) as reporter:
-        texts = read_prompts(prompts, reporter) if prompts else None
+    with joined() as launch, Reporter(quiet or not launch.is_first, context) as reporter:
+        texts = launch.from_first(lambda: read_prompts(prompts, reporter) if prompts else None)
         from ivideo.api import compare
 
         results = compare(
@@ -129,9 +130,11 @@ def compare_cli(
             config=config,
             command=o.spell_command(context),
             progress=reporter,
+            launch=launch,
             **settings,
         )
-        print_results(results, format)
+        if launch.is_first:
+            print_results(results, format)
         if output is not None:
             reporter.say(f"videos, pictures and results: {output}")
             reporter.say(f"report: {output / 'report.html'}")

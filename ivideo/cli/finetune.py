@@ -92,7 +92,7 @@ def finetune_cli(
     """
     from ivideo.inputs.clip_lists import read_source
     from ivideo.inputs.prompts import read_prompts
-    from ivideo.processes import is_first_process
+    from ivideo.launch import is_first_process
 
     with Reporter(quiet or not is_first_process(), context) as reporter:
         source = read_source(prompts, videos, captions.value, reporter) if prompts is not None else None

@@ -14,6 +14,7 @@ from ivideo.config.keywords import GenerationKeywords
 from ivideo.config.parts import REWARDS_HELP
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import UsageError
+from ivideo.launch import joined
 from ivideo.progress import Progress
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def generate_cli(
     num_videos: Annotated[
         int, typer.Option(min=1, help="Videos a prompt; video k uses seed + k.", rich_help_panel=Panel.CLIPS)
     ] = 1,
+    overwrite: o.OverwriteOpt = False,
     config: o.ConfigOpt = None,
     format: o.PathFormatOpt = None,
     quiet: o.QuietOpt = False,
@@ -58,26 +60,32 @@ def generate_cli(
 ) -> None:
     """Make videos of prompts, with or without an adapter. Prints each path.
 
+    A video that is there already and would be the same is kept; no other one is
+    written over: the new one gets a number (x_2.mp4).
+
     Example: ivideo generate "a cat surfing" --lora runs/mine | ivideo score -
     """
     with_score = "reward" in settings
     columns = ("path", "prompt", "seed", *(("reward", "rewards", "judge") if with_score else ()))
-    with Reporter(quiet, context) as reporter, Records(format, columns, bare="path") as records:
-        texts = collect_prompts(prompts or [], prompts_file, reporter)
+    with joined() as launch, Reporter(quiet or not launch.is_first, context) as reporter:
+        texts = launch.from_first(lambda: collect_prompts(prompts or [], prompts_file, reporter))
         from ivideo.api import generate
 
-        generate(
-            texts,
-            output,
-            lora=lora,
-            lora_scale=lora_scale,
-            num_videos=num_videos,
-            with_score=with_score,
-            each=lambda video: records.add(describe_video(video)),
-            config=config,
-            progress=reporter,
-            **settings,
-        )
+        with Records(format, columns, bare="path", is_silent=not launch.is_first) as records:
+            generate(
+                texts,
+                output,
+                lora=lora,
+                lora_scale=lora_scale,
+                num_videos=num_videos,
+                with_score=with_score,
+                overwrite=overwrite,
+                each=lambda video: records.add(describe_video(video)),
+                config=config,
+                progress=reporter,
+                launch=launch,
+                **settings,
+            )
 
 
 def describe_video(video: GeneratedVideo) -> dict[str, Any]:

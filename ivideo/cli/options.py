@@ -60,6 +60,9 @@ PathFormatOpt = Annotated[
     Format | None,
     typer.Option("--format", "-f", help="Of what stdout gets. Default: bare paths.", rich_help_panel=Panel.SHARED),
 ]
+OverwriteOpt = Annotated[
+    bool, typer.Option("--overwrite", help="What is there already makes way.", rich_help_panel=Panel.SHARED)
+]
 ConfigOpt = Annotated[
     Path | None,
     typer.Option(

@@ -19,6 +19,7 @@ import typer
 from ivideo.cli.options import Format, names_of, spell_names
 from ivideo.cli.stdout import data, keep_stdout
 from ivideo.errors import Interrupted, IvideoError
+from ivideo.launch import ToldError, is_first_process
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,10 +45,12 @@ def known_errors(command: Callable[P, R]) -> Callable[P, R]:
                 typer.echo(str(end), err=True)
             raise typer.Exit(end.exit_code) from end
         except IvideoError as error:
-            reporter.tell_error(str(error))
+            if is_first_process() or not isinstance(error, ToldError):
+                reporter.tell_error(str(error))
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt:
-            typer.echo("interrupted", err=True)
+            if is_first_process():
+                typer.echo("interrupted", err=True)
             raise typer.Exit(130) from None
         except BrokenPipeError:
             raise typer.Exit(0) from None  # the reader of the pipe has had enough
@@ -76,22 +79,28 @@ def print_json(value: Any, indent: int | None = None) -> None:
 class Records(AbstractContextManager["Records"]):
     """Prints records of one kind, as a context: what a format has to keep is printed when it ends well."""
 
-    def __init__(self, asked: Format | None, columns: Sequence[str], *, bare: str | None = None) -> None:
+    def __init__(
+        self, asked: Format | None, columns: Sequence[str], *, bare: str | None = None, is_silent: bool = False
+    ) -> None:
         """Print in the asked format.
 
         Args:
             asked: None for a table on a terminal and JSON lines in a pipe.
             columns: what tables and TSV show; see `expand`.
             bare: the one value that is printed, without a name, if no format was asked for.
+            is_silent: nothing is printed: another process does it, or nobody asked for it.
         """
         self.columns = columns
         self.bare = bare if asked is None else None
         self.format = chosen_format(asked)
+        self.is_silent = is_silent
         self._kept: list[Mapping[str, Any]] = []
         self._has_header = False
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Print a record now, or keep it where the format needs all of them."""
+        if self.is_silent:
+            return
         if self.bare:
             typer.echo(record[self.bare], file=data())
         elif self.format is Format.jsonl:
@@ -114,7 +123,7 @@ class Records(AbstractContextManager["Records"]):
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Print what was kept, unless something went wrong."""
-        if kind is not None or self.bare:
+        if kind is not None or self.bare or self.is_silent:
             return
         if self.format is Format.json:
             print_json(self._kept, indent=2)

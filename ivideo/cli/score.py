@@ -16,6 +16,7 @@ from ivideo.cli.output import LABEL, REWARDS, Records, Reporter, chosen_format, 
 from ivideo.config.keywords import ScoreKeywords
 from ivideo.config.settings import ScoreSettings
 from ivideo.errors import IvideoError, UsageError
+from ivideo.launch import ToldError, joined
 
 if TYPE_CHECKING:
     from ivideo.files.records import VBenchResults
@@ -56,10 +57,20 @@ def score_cli(
         tuple[Export, Path] | None,
         typer.Option(metavar="vbench FILE", help="Also write the figures over time as a result file of VBench (JSON)."),
     ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE.jsonl",
+            help="Gets the records, not stdout (unless --format); a later call with it scores only what is missing.",
+        ),
+    ] = None,
     plot: Annotated[
         Path | None,
         typer.Option(metavar="FILE.png", help="Also draw the reward over time: a line a video, of many their mean."),
     ] = None,
+    overwrite: o.OverwriteOpt = False,
     config: o.ConfigOpt = None,
     format: o.FormatOpt = None,
     quiet: o.QuietOpt = False,
@@ -83,33 +94,45 @@ def score_cli(
     A video that can't be scored gets a record that says why, and the exit
     code is 1; the others are scored.
     """
-    paths = collect_paths(videos)
     collectors = open_collectors(export, plot, settings.get("temporal"))
-    from ivideo.api import iterate_scores
-    from ivideo.video.display import NoteCounts
-
     columns = pick_columns(chosen_format(format))
     num_videos = num_failed = 0
-    notes = NoteCounts()
-    with Reporter(quiet, context) as reporter, Records(format, columns) as records:
-        for record in iterate_scores(
-            paths, prompt=prompt, captions=captions, config=config, progress=reporter, **settings
-        ):
-            num_videos += 1
-            notes.add(record["path"], record["notes"])
-            if record["error"] is not None:
-                num_failed += 1
-                record["error"] = reporter.spell(record["error"])
-                reporter.tell_error(record["error"])
-            records.add(record)
-            for collector in collectors.values():
-                collector.add(record)
-        for path, collector in collectors.items():
-            collector.write(path)
+    with joined() as launch, Reporter(quiet or not launch.is_first, context) as reporter:
+        paths = launch.from_first(lambda: collect_paths(videos))
+        from ivideo.api import iterate_scores
+        from ivideo.video.display import NoteCounts
+
+        notes = NoteCounts()
+        is_silent = not launch.is_first or (output is not None and format is None)
+        with Records(format, columns, is_silent=is_silent) as records:
+            for record in iterate_scores(
+                paths,
+                prompt=prompt,
+                captions=captions,
+                output=output,
+                overwrite=overwrite,
+                config=config,
+                progress=reporter,
+                launch=launch,
+                **settings,
+            ):
+                num_videos += 1
+                notes.add(record["path"], record["notes"])
+                if record["error"] is not None:
+                    num_failed += 1
+                    record["error"] = reporter.spell(record["error"])
+                if record["error"] is not None and launch.is_first:
+                    reporter.tell_error(record["error"])
+                records.add(record)
+                for collector in collectors.values():
+                    collector.add(record)
+            for path, collector in collectors.items():
+                if launch.is_first:
+                    collector.write(path)
         for line in notes.describe():
             reporter.say(line)
     if num_failed:
-        raise IvideoError(f"{num_failed} of {num_videos} videos could not be scored")
+        raise ToldError(f"{num_failed} of {num_videos} videos could not be scored", 1)
 
 
 def pick_columns(format: o.Format) -> list[str]:
@@ -156,31 +179,31 @@ def open_collectors(
     return collectors
 
 
-def collect_paths(arguments: Iterable[str]) -> list[Path | tuple[Path, str | None]]:
+def collect_paths(arguments: Iterable[str]) -> list[str | tuple[str, str | None]]:
     """The paths of arguments and stdin; a line of stdin may be a path, or a JSON object with one and a prompt."""
-    paths: list[Path | tuple[Path, str | None]] = []
+    paths: list[str | tuple[str, str | None]] = []
     for argument in arguments:
         if argument == "-":
             lines = os.fsdecode(sys.stdin.buffer.read()).split("\n")
             paths += [read_line(line.strip()) for line in lines if line.strip()]
         else:
-            paths.append(Path(argument))
+            paths.append(argument)
     return paths
 
 
-def read_line(line: str) -> tuple[Path, str | None]:
+def read_line(line: str) -> tuple[str, str | None]:
     """The path that a line names, bare or as `path` in a JSON object, and the object's `prompt` if it has one.
 
     Raises:
         UsageError: an object without a path, or with something else than a text as prompt.
     """
     if not line.startswith("{"):
-        return Path(line), None
+        return line, None
     from ivideo.files.reading import parse_json
 
     try:
         record: dict[str, Any] = parse_json(line, "stdin")
-        path, prompt = Path(record["path"]), record.get("prompt")
+        path, prompt = str(Path(record["path"])), record.get("prompt")
     except (IvideoError, KeyError, TypeError):
         raise UsageError(f"stdin: a JSON line without a path: {line[:80]}") from None
     if not isinstance(prompt, str | None):

@@ -1,9 +1,7 @@
-"""What is compared, with which settings, and what its clips depend on beside prompt and seed."""
+"""What is compared, and with which settings."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,18 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ivideo import __version__
-from ivideo.config.parts import FAMILY_SETTINGS, OWN_WEIGHTS, GenerationPart
+from ivideo.config.parts import FAMILY_SETTINGS, OWN_WEIGHTS
 from ivideo.config.presets import ADAPTERS, MODEL_SOURCES, find_location, heldout_prompts_path
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import IvideoError, UsageError
-from ivideo.files.cache import hash_content
 from ivideo.inputs.adapters import Adapter, check_adapter_name, find_adapter
 from ivideo.inputs.prompts import read_prompts
+from ivideo.inputs.provenance import Provenance
 from ivideo.inputs.settings import resolve_settings
-from ivideo.models.devices import choose_device, choose_dtype
 from ivideo.models.families import is_weights_file
-from ivideo.models.lora import CONFIG_FILE, WEIGHTS_FILE
 from ivideo.progress import Progress, Silence
 from ivideo.video.folders import is_video, list_folder
 from ivideo.video.reader import open_video
@@ -182,50 +177,6 @@ def default_prompts(candidates: Sequence[Candidate], model: str) -> list[str]:
     return read_prompts(own)
 
 
-CLIP_SETTINGS = ("model", *GenerationPart.model_fields)
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """How a model's clips are made.
-
-    Attributes:
-        values: all that they depend on beside prompt and seed; adapters and files of weights by their hash,
-            the files of a local model by their sizes and times.
-        adapter_hash: SHA-256 of the adapter's weights, in hex; None without an adapter.
-    """
-
-    values: Mapping[str, Any]
-    adapter_hash: str | None
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the values, in hex: equal provenances make equal clips of a prompt and seed, on one machine."""
-        return hashlib.sha256(json.dumps(self.values, sort_keys=True).encode()).hexdigest()
-
-
-def find_provenance(candidate: Candidate, settings: GenerationSettings) -> Provenance:
-    """The provenance of a model, with its adapter if it has one.
-
-    Raises:
-        UsageError: no such model or file.
-    """
-    device = choose_device(settings.device)
-    adapter = _hash_adapter(candidate.adapter) if candidate.adapter else {}
-    values = {
-        **{name: getattr(settings, name) for name in CLIP_SETTINGS},
-        "ivideo_version": __version__,
-        "device": device.type,
-        "dtype": str(choose_dtype(settings.dtype, device)).removeprefix("torch."),
-        "model_files": _list_files(settings.model),
-        **settings.told_options,
-        "unet": hash_content(Path(settings.weights_file)) if settings.weights_file else None,
-        "adapter": adapter,
-        "lora_scale": candidate.adapter.scale if candidate.adapter else None,
-    }
-    return Provenance(values, adapter.get("weights"))
-
-
 def check_distinct(candidates: Sequence[Candidate], provenances: Mapping[int, Provenance]) -> None:
     """Hold every candidate against those before it.
 
@@ -239,18 +190,3 @@ def check_distinct(candidates: Sequence[Candidate], provenances: Mapping[int, Pr
             why = "the same folder" if candidate.folder else "the same model with the same settings"
             raise UsageError(f"{seen[what]} and {candidate.name} are {why}: there is nothing to compare")
         seen[what] = candidate.name
-
-
-def _hash_adapter(adapter: Adapter) -> dict[str, str]:
-    """Weights and, of a PEFT folder, its configuration, which says how strongly they act; what is there of them."""
-    files = {"weights": adapter.path / WEIGHTS_FILE, "config": adapter.path / CONFIG_FILE}
-    if adapter.path.is_file():
-        files = {"weights": adapter.path}
-    return {name: hash_content(path) for name, path in files.items() if path.is_file()}
-
-
-def _list_files(model: str) -> list[tuple[str, int, int]]:
-    """Name, size and time of change of a local model's files; nothing for a model of the hub, whose id says it."""
-    folder = Path(find_location(model))
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return [(str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns) for path in files]

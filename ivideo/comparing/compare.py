@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
 from ivideo.comparing import rated_pairs
-from ivideo.comparing.candidates import Candidate, check_distinct, default_prompts, find_provenance, list_videos
+from ivideo.comparing.candidates import Candidate, check_distinct, default_prompts, list_videos
 from ivideo.comparing.pairs import ReadyVideo, Row, match_folders, plan_clips, plan_rows, read_folder
 from ivideo.comparing.rated_pairs import find_winners, write_ratings, write_winners
 from ivideo.comparing.ratings import Vote, describe_votes, read_votes
@@ -21,6 +21,8 @@ from ivideo.files.records import write_csv, write_json
 from ivideo.files.run_folder import check_unlocked, lock_folder
 from ivideo.generating import tell_of_gifs
 from ivideo.inputs.prompts import check_prompts, unique_prompts
+from ivideo.inputs.provenance import find_provenance
+from ivideo.launch import ALONE, Launch, check_device
 from ivideo.metrics.registry import METRICS
 from ivideo.models.devices import choose_device
 from ivideo.progress import Progress, Silence
@@ -51,13 +53,15 @@ def compare(
     ratings: Sequence[Path] = (),
     command: str = "ivideo compare",
     progress: Progress | None = None,
+    launch: Launch = ALONE,
 ) -> dict[str, Any]:
     """Compare candidates, each against the first: the work of `ivideo.compare`, whose arguments these are.
 
     Candidates are at least two from `find_candidates`, settings those of each from `settle_settings`. Models make the
     clips of `plan_clips`, or the prompts and seeds of the folders that they are compared with; folders bring theirs.
     The second one's settings say how all are scored. Clips are scored as they lie on the disk, one row at a time: made
-    now, found from an earlier call or brought along, they give the same numbers.
+    now, found from an earlier call or brought along, they give the same numbers. Several processes of a launch share
+    clips and rows, in a folder that all of them see; the first one writes what there is once.
 
     What comes back is the object of results.json, see `describe_results`.
 
@@ -68,34 +72,41 @@ def compare(
     """
     progress = progress or Silence()
     check_asked(candidates, prompts, num_seeds)
+    check_device(settings[1].device, launch)
     check_output(output, candidates, settings)
     check_rating(output, ratings, with_rating_page, pairs)
     rated = join_ratings(output, ratings)
     scoring, names = settings[1], [one.name for one in candidates]
-    provenances = {i: find_provenance(one, settings[i]) for i, one in enumerate(candidates) if not one.folder}
+    provenances = launch.from_first(
+        lambda: {i: find_provenance(settings[i], one.adapter) for i, one in enumerate(candidates) if not one.folder}
+    )
     check_distinct(candidates, provenances)
     tell_of_models(candidates, settings, progress)
     if output or provenances:
         tell_of_gifs(progress)
     by_name = Captions(captions) if captions else None
-    rows = find_rows(candidates, settings, prompts, num_seeds or 1, captions=by_name, progress=progress)
+    rows = launch.from_first(
+        lambda: find_rows(candidates, settings, prompts, num_seeds or 1, captions=by_name, progress=progress)
+    )
     rewards = load_rewards(scoring.rewards, choose_device(scoring.device))
-    with lend_folder(output) as root:
+    with lend_folder(output, launch) as root:
         folders = [root / VIDEOS / folder for folder in name_folders(names)]
         refuse_links([*(root / name for name in (VIDEOS, *OTHER_FOLDERS)), *folders])
         makers = {
             i: VideoMaker(candidates[i], settings[i], provenance, folders[i]) for i, provenance in provenances.items()
         }
-        make_videos(list(makers.values()), rows, progress)
+        make_videos(list(makers.values()), rows, progress, launch)
 
         def find_videos(row: Row) -> list[Path]:
             brought = {i: bring_video(path, folders[i], row) if output else path for i, path in row.ready.items()}
             return [makers[i].path_of(row) if i in makers else brought[i] for i in range(len(candidates))]
 
-        scored = score_rows(rows, find_videos, rewards, scoring, names=names, output=output, progress=progress)
+        scored = score_rows(
+            *(rows, find_videos, rewards, scoring), names=names, output=output, progress=progress, launch=launch
+        )
         results = describe_results(candidates, settings, rewards, scored, command=command, root=output)
         tell_of_left_out(results, progress)
-        if output is not None:
+        if output is not None and launch.is_first:
             if rated:
                 add_ratings(output, results, *rated, progress)
             write_results(output, results)
@@ -259,8 +270,8 @@ def tell_of_folders(
 
 
 @contextmanager
-def lend_folder(output: Path | None) -> Iterator[Path]:
-    """The output, kept to this comparison, else a temporary folder for its time.
+def lend_folder(output: Path | None, launch: Launch = ALONE) -> Iterator[Path]:
+    """The output, kept to this comparison, else a temporary folder of all processes for its time.
 
     Raises:
         IvideoError: another process is at work there, or no folder can be made.
@@ -269,8 +280,8 @@ def lend_folder(output: Path | None) -> Iterator[Path]:
         with lock_folder(prepare_folder(output)):
             yield output
         return
-    with temporary_folder("ivideo-compare-") as folder:
-        yield folder
+    with ExitStack() as lent:
+        yield launch.from_first(lambda: lent.enter_context(temporary_folder("ivideo-compare-")))
 
 
 def bring_video(source: Path, folder: Path, row: Row) -> Path:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ivideo.comparing.candidates import list_videos
 from ivideo.errors import IvideoError, UsageError
-from ivideo.generating import file_stem
 from ivideo.inputs.prompts import identify, own_of, seed_of
 from ivideo.video.captions import Captions, find_prompt
+from ivideo.video.names import file_stem
 from ivideo.video.reader import open_video
 
 Key = tuple[str, int]

@@ -10,8 +10,8 @@ from typing import Any
 from ivideo.comparing.ratings import Vote
 from ivideo.files.atomic import atomic_folder, copy_file, remove_folder, write_text
 from ivideo.files.records import write_csv, write_json_lines
-from ivideo.generating import file_stem
 from ivideo.progress import Progress
+from ivideo.video.names import file_stem
 
 COLUMNS = "rater item prompt seed question a b answer winner video_a video_b seconds".split()
 FOLDER, LIST, WINNER, LOSER = "rated_pairs", "pairs.jsonl", "winner", "loser"

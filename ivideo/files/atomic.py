@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -14,6 +15,7 @@ from safetensors import SafetensorError
 
 from ivideo.errors import IvideoError
 
+NO_LINKS_HERE = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 TEMPORARY = ".ivideo-"  # how the names of half-written files and folders begin
 
 
@@ -168,8 +170,16 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
+class AlreadyThereError(IvideoError):
+    """A file that must not be replaced came first."""
+
+    def __init__(self, path: Path) -> None:
+        """Name it."""
+        super().__init__(f"{path} is there already")
+
+
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, replace: bool = True) -> Iterator[Path]:
     """Lend a temporary path that becomes `path` when the block ends well and vanishes when it doesn't.
 
     The temporary file lies in the same folder (created where missing) under the same suffix, is flushed to the disk
@@ -178,12 +188,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     Args:
         path: the file to create or replace.
+        replace: whether a file may be there; where not, of several processes that write it at once one succeeds.
 
     Yields:
         The path to write to; the block must create a file there.
 
     Raises:
         IvideoError: `path` is a folder, or the file can't be written.
+        AlreadyThereError: a file is there that may not be replaced.
     """
     temporary = prepare_folder(path.parent) / f"{TEMPORARY}{secrets.token_hex(8)}{path.suffix}"
     try:
@@ -192,11 +204,30 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
+        if not replace:
+            _claim(temporary, path)
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         raise explain_os_error("write", path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _claim(temporary: Path, path: Path) -> None:
+    """Take a name that nobody has, for a file that is whole; where a file system has no hard links, empty at first.
+
+    Raises:
+        AlreadyThereError: somebody has it.
+    """
+    try:
+        try:
+            os.link(temporary, path)
+        except OSError as error:
+            if error.errno not in NO_LINKS_HERE:
+                raise
+            path.open("x").close()
+    except FileExistsError:
+        raise AlreadyThereError(path) from None
 
 
 def write_text(path: Path, text: str) -> Path:

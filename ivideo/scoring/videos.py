@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -17,6 +17,7 @@ import torch
 from ivideo.config.parts import check_prompt_length
 from ivideo.config.settings import ScoreSettings
 from ivideo.errors import IvideoError, UsageError
+from ivideo.launch import ALONE, Launch, check_device
 from ivideo.metrics.by_reward import ByReward
 from ivideo.metrics.over_time import OverPairs
 from ivideo.metrics.registry import TemporalMeter, measures
@@ -25,6 +26,7 @@ from ivideo.progress import Progress, Silence
 from ivideo.rewards.mixture import Rewards
 from ivideo.rewards.registry import load_rewards
 from ivideo.scoring.clips import MAX_BATCH_BYTES, Frame, FrameBatcher, PendingClip, plan_clip
+from ivideo.scoring.kept import Listed, check_output, find_kept, go_on, lock_records
 from ivideo.video.captions import Captions, find_prompt, note_foreign
 from ivideo.video.folders import describe_left_out, find_folders, find_videos
 from ivideo.video.reader import VideoReader, open_video
@@ -105,7 +107,7 @@ class Part:
 
 
 def read_parts(
-    videos: Sequence[VideoToScore], rewards: Rewards, settings: ScoreSettings
+    videos: Iterable[VideoToScore], rewards: Rewards, settings: ScoreSettings
 ) -> Generator[Part, None, None]:
     """Read videos in their order; one that can't be scored gets an `error`, and the next one follows.
 
@@ -190,11 +192,11 @@ FRAMES = ("frame_indices", "frame_rewards", "segment_indices")  # what `ClipScor
 
 
 def list_videos(
-    paths: Sequence[Path | tuple[Path, str | None]],
+    paths: Iterable[Path | tuple[Path, str | None]],
     prompt: str | None = None,
     captions: Path | None = None,
     progress: Progress | None = None,
-) -> list[VideoToScore]:
+) -> list[Listed]:
     """The videos that paths mean, before any is opened.
 
     Args:
@@ -208,61 +210,102 @@ def list_videos(
         UsageError: no paths, an empty prompt, or captions of other videos.
         IvideoError: a folder or the captions can't be read.
     """
-    if not paths:
-        raise UsageError("no videos: give files or folders, or paths on stdin")
     if prompt is not None and not prompt.strip():
         raise UsageError("empty prompt: say what the videos should show, or leave `prompt` out")
     if prompt is not None:
         check_prompt_length(prompt)
     progress = progress or Silence()
     by_name = Captions(captions) if captions else None
-    videos = []
+    videos: list[Listed] = []
     for path, own in (path if isinstance(path, tuple) else (path, None) for path in paths):
         found = find_videos(path)
-        videos += [VideoToScore(one, prompt or own, captions=by_name) for one in found]
+        videos += [(str(one), prompt or own or (by_name.find(one) if by_name else None)) for one in found]
         for left_out in filter(None, (describe_left_out(folder, found) for folder in find_folders(path))):
             progress.say(left_out)
-    if by_name and (unused := by_name.check(video.path for video in videos)):
+    if not videos:
+        raise UsageError("no videos: give files or folders, or paths on stdin")
+    if by_name and (unused := by_name.check(Path(path) for path, _ in videos)):
         progress.warn(unused)
     return videos
 
 
-def find_model(videos: Sequence[VideoToScore]) -> str | None:
+def find_model(videos: Sequence[Listed]) -> str | None:
     """The model that the first readable video says it was made by, if it says one."""
-    for video in videos:
+    for path, _ in videos:
         with suppress(IvideoError):
-            model = open_video(video.path).metadata.get("model")
+            model = open_video(Path(path)).metadata.get("model")
             return model if isinstance(model, str) else None
     return None
 
 
+NUM_AT_ONCE = 16  # videos that each of several processes scores between two meetings
+
+
 def score(
-    videos: Sequence[VideoToScore], settings: ScoreSettings, *, progress: Progress | None = None
+    videos: Sequence[Listed],
+    settings: ScoreSettings,
+    *,
+    output: Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    launch: Launch = ALONE,
 ) -> Iterator[dict[str, Any]]:
     """Score videos, one record each in their order, as soon as it is known.
 
-    Videos are read in a thread of their own, a little ahead of the reward models, and never held whole.
+    Videos are read in a thread of their own, a little ahead of the reward models, and never held whole. Several
+    processes of a launch share them, and the first one gets the records that an output has already.
 
     Args:
         videos: from `list_videos`.
         settings: rewards, segments, attenuation, batch size, device, and what to read.
+        output: .jsonl that gets the records; videos that have theirs there are not scored again.
+        overwrite: whether an output makes way instead.
         progress: is told what happens.
+        launch: the processes that share the work.
 
     Yields:
         schema_version, path, prompt, num_frames, fps, width, height, the fields of `ClipScore`, every metric among
         them (null where not every frame is read, for those over time), notes (what was done to show it, and what is
-        odd about it, a line each), error (null), judge (how the reward is to be read) and judges (the same by name).
-        Of a video that can't be scored `error` says why, and every number is null.
+        odd about it, a line each), error (null), judge (how the reward is to be read), judges (the same by name) and
+        settings. Of a video that can't be scored `error` says why, and every number is null.
 
     Raises:
-        UsageError, IvideoError: a reward model that cannot be loaded, or that breaks its contract.
+        UsageError, IvideoError: a reward model that cannot be loaded, or that breaks its contract, or an output that
+            is of another call.
     """
     progress = progress or Silence()
+    check_device(settings.device, launch)
+    left = videos
+    with ExitStack() as held:
+        if output is not None:
+            check_output(output)
+            if launch.is_first:
+                held.enter_context(lock_records(output))
+            told = tell_settings(settings)
+            kept = launch.from_first(lambda: find_kept(output, videos, told, overwrite=overwrite))
+            left = [video for video, place in zip(videos, kept.places, strict=True) if place < 0]
+            if len(left) < len(videos):
+                progress.say(f"{len(videos) - len(left)} of {len(videos)} records are in {output} already")
+        records = _score_all(left, settings, progress, launch) if left else iter(())
+        yield from go_on(output, kept, records) if output is not None and launch.is_first else records
+
+
+def _score_all(
+    videos: Sequence[Listed], settings: ScoreSettings, progress: Progress, launch: Launch
+) -> Iterator[dict[str, Any]]:
     rewards = load_rewards(settings.rewards, choose_device(settings.device))
+    progress.start("scoring", len(videos))
+    for record in launch.share(videos, lambda own: score_own(own, rewards, settings), NUM_AT_ONCE):
+        progress.advance(Path(record["path"]).name)
+        yield record
+
+
+def score_own(videos: Sequence[Listed], rewards: Rewards, settings: ScoreSettings) -> Iterator[dict[str, Any]]:
+    """The records of `score`, of this process's videos."""
     batcher = FrameBatcher(rewards, settings.batch_size)
     waiting: deque[VideoToScore] = deque()  # read, but not all of their frames scored
-    progress.start("scoring", len(videos))
-    with leave_a_core(), closing(read_ahead(read_parts(videos, rewards, settings), NUM_PARTS_AHEAD)) as parts:
+    to_score = (VideoToScore(Path(path), prompt) for path, prompt in videos)
+    with leave_a_core(), closing(read_ahead(read_parts(to_score, rewards, settings), NUM_PARTS_AHEAD)) as parts:
         for part in parts:
             for index, frame in part.frames:
                 assert part.video.clip is not None
@@ -271,12 +314,16 @@ def score(
                 waiting.append(part.video)
             del part  # with its frames, before the next one comes
             while waiting and is_done(waiting[0]):
-                progress.advance(waiting[0].path.name)
                 yield describe(waiting.popleft(), rewards, settings)
     batcher.flush()
     for video in waiting:
-        progress.advance(video.path.name)
         yield describe(video, rewards, settings)
+
+
+def tell_settings(settings: ScoreSettings) -> dict[str, Any]:
+    """The settings that a record's numbers depend on."""
+    names = ("num_segments", "attenuation_rate", "temporal", "max_curve_frames")
+    return {"reward": list(settings.rewards), **{name: getattr(settings, name) for name in names}}
 
 
 def is_done(video: VideoToScore) -> bool:
@@ -302,4 +349,5 @@ def describe(video: VideoToScore, rewards: Rewards, settings: ScoreSettings) -> 
         "error": video.error,
         "judge": rewards.label,
         "judges": rewards.labels,
+        "settings": tell_settings(settings),
     }

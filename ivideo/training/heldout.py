@@ -15,7 +15,7 @@ from ivideo.config.presets import heldout_prompts_path
 from ivideo.config.settings import FinetuneSettings, generation_settings
 from ivideo.errors import IvideoError
 from ivideo.files.run_folder import RunFolder
-from ivideo.generating import describe_generation, file_stem, generate_clip, tell_of_gifs
+from ivideo.generating import describe_generation, generate_clip, tell_of_gifs
 from ivideo.inputs.adapters import Adapter
 from ivideo.inputs.prompts import read_prompts, seed_of, unique_prompts
 from ivideo.metrics.registry import compared
@@ -26,6 +26,7 @@ from ivideo.progress import Progress
 from ivideo.rewards.mixture import Rewards, parse_rewards
 from ivideo.rewards.registry import find_second_reward
 from ivideo.scoring.clips import ClipScore, mean_of, score_clip
+from ivideo.video.names import file_stem
 from ivideo.video.panels import label_clip, stack_side_by_side
 from ivideo.video.writer import check_video_format, default_suffix, write_video
 

@@ -49,7 +49,7 @@ def nearest_fps(suffix: str, fps: float) -> float:
     return min(fps, MAX_GIF_FPS) if suffix == ".gif" else fps
 
 
-def write_video(path: Path, frames: Frames, fps: float, metadata: Mapping[str, Any]) -> Path:
+def write_video(path: Path, frames: Frames, fps: float, metadata: Mapping[str, Any], *, replace: bool = True) -> Path:
     """Write a clip as .mp4 or .gif, whole or not at all; the same input gives the same bytes.
 
     An .mp4 is H.264 in yuv420p, which needs even sides: an odd height or width is filled up by repeating the last row
@@ -61,8 +61,10 @@ def write_video(path: Path, frames: Frames, fps: float, metadata: Mapping[str, A
         frames: (num_frames, height, width, 3), uint8, RGB, at least one frame.
         fps: frames per second, kept to 1/100 (.gif: at most 50, in delays of 1/100 s).
         metadata: what `json.dumps` takes; "prompt", if it is there, is text.
+        replace: whether a file may be there, video or metadata.
 
     Raises:
+        AlreadyThereError: a file is there that may not be replaced.
         UsageError: another suffix, a frame rate that the format does not know, or .mp4 without an encoder.
         IvideoError: the file can't be written.
         ValueError: frames of another shape or type.
@@ -71,10 +73,11 @@ def write_video(path: Path, frames: Frames, fps: float, metadata: Mapping[str, A
         raise ValueError(f"frames must be uint8 (num_frames, height, width, 3), got {frames.dtype} {frames.shape}")
     check_video_format(path, fps)
     if path.suffix.lower() == ".mp4":
-        with atomic_path(path) as temporary:
+        with atomic_path(path, replace=replace) as temporary:
             _write_mp4(temporary, frames, fps, metadata)
     else:
-        with atomic_path(path) as temporary, atomic_path(path.with_suffix(".json")) as sidecar:
+        said = path.with_suffix(".json")
+        with atomic_path(path, replace=replace) as temporary, atomic_path(said, replace=replace) as sidecar:
             write_gif(temporary, frames, fps)
             write_json(sidecar, dict(metadata))
     return path

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import ivideo as ivideo_package
+from ivideo.models.devices import choose_device, choose_dtype
 from ivideo.video.reader import read_video
 
 MODEL = ("--model", "emoji-world")
@@ -39,6 +41,9 @@ def test_metadata_says_how_to_make_it_again(ivideo, small, tmp_path: Path, train
     video = read_video(output)
     assert video.frames.shape == (4, 32, 64, 3)
     assert video.fps == 4
+    hashes = [video.metadata.pop(name) for name in ("adapter_hash", "recipe")]
+    assert [len(digest) for digest in hashes] == [64, 64]
+    device = choose_device("auto")
     assert video.metadata == {
         "prompt": "a cat surfing",
         "seed": 7,
@@ -53,7 +58,9 @@ def test_metadata_says_how_to_make_it_again(ivideo, small, tmp_path: Path, train
         "fps": 4.0,
         "num_inference_steps": 2,
         "guidance_scale": 2.0,
-        "dtype": "auto",
+        "dtype": str(choose_dtype("auto", device)).removeprefix("torch."),
+        "device": device.type,
+        "ivideo_version": ivideo_package.__version__,
     }
 
 

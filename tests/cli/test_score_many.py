@@ -82,6 +82,20 @@ def test_a_pattern_a_folder_and_a_list_are_the_same_videos(ivideo, base_videos: 
     assert len({result.stdout for result in several}) == 1
 
 
+def test_records_go_into_a_file_that_a_later_call_goes_on_with(ivideo, mixed: Path, tmp_path: Path) -> None:
+    paths, output = [mixed / name for name in ("1.mp4", "2.mp4", "7.gif")], tmp_path / "new" / "r.jsonl"
+    first = ivideo("score", *paths, "-o", output)
+    assert (first.exit_code, first.stdout) == (1, "")  # 2.mp4 is no video
+    assert output.read_text() == ivideo("score", *paths).stdout
+    again = ivideo("score", *paths, "-o", output, "--format", "jsonl")
+    assert again.stdout == output.read_text()
+    assert f"2 of 3 records are in {output} already" in again.stderr.splitlines()
+    assert "scoring 0/1" in again.stderr.splitlines()
+    other = ivideo("score", *paths, "-o", output, "--no-temporal")
+    assert other.exit_code == 1
+    assert "(line 1: temporal true): choose another --output, or --overwrite" in other.stderr
+
+
 def test_batches_change_no_score(ivideo, mixed: Path) -> None:
     paths = [mixed / name for name in ("1.mp4", "3.mp4", "7.gif", "10.mp4")]
     one, other = (

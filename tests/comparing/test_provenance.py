@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ivideo.comparing.candidates import Candidate, check_distinct, find_candidate, find_provenance, settle_settings
+from ivideo.comparing.candidates import Candidate, check_distinct, find_candidate, settle_settings
 from ivideo.comparing.videos import name_folders
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import UsageError
+from ivideo.inputs.provenance import find_provenance
 from ivideo.progress import Silence
 
 BASE = Candidate("base")
@@ -24,7 +25,7 @@ def settle(**flags: object) -> GenerationSettings:
 
 
 def digest(candidate: Candidate = BASE, **flags: object) -> str:
-    return find_provenance(candidate, settle(**flags)).digest
+    return find_provenance(settle(**flags), candidate.adapter).digest
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_an_adapter_is_its_weights_its_configuration_and_its_scale(trained_run: 
     run = find_candidate(str(trained_run))
     assert run.adapter is not None
     weights = (run.adapter.path / "adapter_model.safetensors").read_bytes()
-    assert find_provenance(run, settle()).adapter_hash == hashlib.sha256(weights).hexdigest()
+    assert find_provenance(settle(), run.adapter).adapter_hash == hashlib.sha256(weights).hexdigest()
     copy = shutil.copytree(trained_run, tmp_path / "copy")
     assert digest(find_candidate(str(copy))) == digest(run) != digest()
     assert digest(find_candidate(str(copy), 0.5)) != digest(run)
@@ -80,7 +81,7 @@ def test_a_u_net_file_is_its_content_and_a_local_model_its_files(
 
 def test_nobody_is_compared_with_themselves(trained_run: Path, tmp_path: Path) -> None:
     run, again = find_candidate(str(trained_run)), find_candidate(str(trained_run), 1.0)
-    provenances = {i: find_provenance(one, settle()) for i, one in enumerate([run, BASE, again])}
+    provenances = {i: find_provenance(settle(), one.adapter) for i, one in enumerate([run, BASE, again])}
     check_distinct([run, BASE], provenances)
     with pytest.raises(UsageError, match="are the same model with the same settings"):
         check_distinct([run, BASE, again], provenances)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -13,6 +14,7 @@ from safetensors import SafetensorError
 
 from ivideo.errors import IvideoError
 from ivideo.files.atomic import (
+    AlreadyThereError,
     atomic_folder,
     atomic_path,
     check_folder,
@@ -36,6 +38,29 @@ def test_atomic_path_lends_a_neighbour_with_the_same_suffix(tmp_path: Path) -> N
         assert not target.exists()
     assert target.read_bytes() == b"new"
     assert os.listdir(target.parent) == ["clip.mp4"]
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_of_two_that_write_a_new_file_one_succeeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_links: bool
+) -> None:
+    def fail(source: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", fail)
+    target = tmp_path / "a.txt"
+
+    def write_while_another_does() -> None:
+        with atomic_path(target, replace=False) as slow:
+            with atomic_path(target, replace=False) as quick:
+                quick.write_text("quick")
+            slow.write_text("slow")
+
+    with pytest.raises(AlreadyThereError, match="is there already"):
+        write_while_another_does()
+    assert target.read_text() == "quick"
+    assert os.listdir(tmp_path) == ["a.txt"]
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])

@@ -25,12 +25,13 @@ from ivideo.config.presets import find_location
 from ivideo.config.settings import GenerationSettings
 from ivideo.errors import IvideoError
 from ivideo.files.atomic import atomic_path, explain_os_error
-from ivideo.generating import file_stem, generate_clip, open_model
+from ivideo.generating import generate_clip, open_model
 from ivideo.inputs.adapters import Adapter
 from ivideo.models.devices import choose_device, choose_dtype, map_on_cores
 from ivideo.models.lora import CONFIG_FILE, WEIGHTS_FILE
 from ivideo.progress import Progress
 from ivideo.scoring.clips import frames_to_tensor
+from ivideo.video.names import file_stem
 
 Wanted: TypeAlias = tuple[str, int]  # prompt and seed
 Maker: TypeAlias = Callable[[str, int], np.ndarray]
