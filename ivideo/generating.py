@@ -292,8 +292,8 @@ def generate(
 ) -> Iterator[GeneratedVideo]:
     """Generate videos and write each as soon as it is made: the work of `ivideo.generate`, whose arguments these are.
 
-    The adapter is from `find_adapter`; video k of a prompt uses seed + k, its own seed if it has one. Several processes of a launch each make some
-    of them, into one folder.
+    The adapter is from `find_adapter`; video k of a prompt uses seed + k, its own seed if it has one. Several processes
+    of a launch each make some of them, into one folder.
 
     Yields:
         Each video, in order, as soon as it is written; one that was there is scored as it lies there.
