@@ -73,7 +73,7 @@ def compare(
     progress = progress or Silence()
     check_asked(candidates, prompts, num_seeds)
     check_device(settings[1].device, launch)
-    check_output(output, candidates, settings)
+    launch.from_first(lambda: check_output(output, candidates, settings))
     check_rating(output, ratings, with_rating_page, pairs)
     rated = join_ratings(output, ratings)
     scoring, names = settings[1], [one.name for one in candidates]
@@ -276,12 +276,15 @@ def lend_folder(output: Path | None, launch: Launch = ALONE) -> Iterator[Path]:
     Raises:
         IvideoError: another process is at work there, or no folder can be made.
     """
-    if output is not None:
-        with lock_folder(prepare_folder(output)):
-            yield output
-        return
     with ExitStack() as lent:
-        yield launch.from_first(lambda: lent.enter_context(temporary_folder("ivideo-compare-")))
+
+        def lend() -> Path:
+            if output is None:
+                return lent.enter_context(temporary_folder("ivideo-compare-"))
+            lent.enter_context(lock_folder(prepare_folder(output)))
+            return output
+
+        yield launch.from_first(lend)
 
 
 def bring_video(source: Path, folder: Path, row: Row) -> Path:
