@@ -18,7 +18,7 @@ from ivideo.config.settings import GenerationSettings
 from ivideo.errors import IvideoError, UsageError
 from ivideo.files.atomic import check_folder, copy_file, prepare_folder, refuse_links, temporary_folder
 from ivideo.files.records import write_csv, write_json
-from ivideo.files.run_folder import check_unlocked, lock_folder
+from ivideo.files.run_folder import check_unlocked, lock_folder, remove_unused
 from ivideo.generating import tell_of_gifs
 from ivideo.inputs.prompts import check_prompts, unique_prompts
 from ivideo.inputs.provenance import find_provenance
@@ -281,6 +281,8 @@ def lend_folder(output: Path | None, launch: Launch = ALONE) -> Iterator[Path]:
         def lend() -> Path:
             if output is None:
                 return lent.enter_context(temporary_folder("ivideo-compare-"))
+            if not output.exists():
+                lent.callback(remove_unused, output)
             lent.enter_context(lock_folder(prepare_folder(output)))
             return output
 

@@ -45,11 +45,13 @@ def several_or_none(value: object) -> object:
 
 
 def readable_text(value: str) -> str:
-    """The text, unless it has what the command line could not read."""
+    """The text, unless it has what the command line could not read, or is too long for a prompt."""
     try:
         value.encode()
     except UnicodeEncodeError:
         raise ValueError("no UTF-8 text: check the terminal's encoding") from None
+    if len(value) > MAX_PROMPT_LENGTH:
+        raise ValueError(f"should have at most {MAX_PROMPT_LENGTH} characters")
     return value
 
 
@@ -160,7 +162,7 @@ class GenerationPart(Part):
     num_inference_steps: int = clips(ge=1, le=1000, help="Steps of a full chain.", unit="steps")
     guidance_scale: float = clips(ge=0, help="Classifier-free guidance; 1 is none.")
     negative_prompt: Annotated[str, AfterValidator(readable_text)] = clips(
-        "", max_length=MAX_PROMPT_LENGTH, help="What clips should not show.", metavar="TEXT", resume=Resume.CLIPS
+        "", help="What clips should not show.", metavar="TEXT", resume=Resume.CLIPS
     )
     call_arguments: Annotated[
         tuple[str, ...] | None, BeforeValidator(several_or_none, json_schema_input_type=str | Sequence[str])

@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ivideo.errors import IvideoError
-from ivideo.files.atomic import check_folder, explain_os_error, refuse_links
+from ivideo.files.atomic import check_folder, explain_os_error, refuse_links, remove_folder
 
 LOCK_FILE = ".lock"  # stays when the lock is gone; names the process that held it last
 NO_LOCKS_HERE = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # some network file systems
@@ -58,6 +58,12 @@ def check_unlocked(folder: Path) -> None:
     if (folder / LOCK_FILE).exists():
         with lock_folder(folder, name_holder=False):  # it may be a file of somebody else's
             pass
+
+
+def remove_unused(folder: Path) -> None:
+    """Remove a folder that was made for nothing: one that holds its lock alone."""
+    if folder.is_dir() and {path.name for path in folder.iterdir()} <= {LOCK_FILE}:
+        remove_folder(folder)
 
 
 class _Inside:

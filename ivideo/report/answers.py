@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from ivideo.errors import IvideoError
 from ivideo.files.reading import parse_as, read_text
@@ -46,6 +46,12 @@ class RatingKey(_Strict):
     pairs: Pairs | None = None
     contestants: list[str]
     items: dict[str, Placement]
+
+    @model_validator(mode="after")
+    def _candidates_are_there(self) -> Self:
+        if any(max(item.left, item.right) >= len(self.contestants) for item in self.items.values()):
+            raise ValueError("an item is of a candidate that is not there")
+        return self
 
 
 class Rating(_Strict):

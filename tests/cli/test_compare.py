@@ -128,6 +128,7 @@ def test_pictures_and_results_lie_in_the_output(compared) -> None:
     results, output, said = compared
     names = ["000_a-pig_seed0.mp4", "001_a-fox-surfing_seed1.mp4"]
     assert sorted(path.name for path in output.iterdir()) == [
+        ".lock",
         "contact_sheet.png",
         "report.html",
         "results.csv",

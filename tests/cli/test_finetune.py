@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from ivideo.cli.finetune import read_summary
+from ivideo.cli.finetune import find_results
 from ivideo.config.presets import MODEL_SOURCES
 from ivideo.metrics.registry import compared
 from ivideo.video.reader import read_video
@@ -79,7 +79,7 @@ def test_the_summary_says_what_changed_and_where_it_is(trained_run: Path) -> Non
 
 def test_a_moved_run_tells_where_it_is_now(trained_run: Path, tmp_path: Path) -> None:
     moved = shutil.copytree(trained_run, tmp_path / "moved")
-    summary = read_summary(moved)
+    summary = find_results(moved)
     assert summary["run"] == str(moved)
     paths = [summary["adapter"], summary["curve"], *summary["videos"]]
     assert all(Path(path).is_relative_to(moved) and Path(path).exists() for path in paths)

@@ -23,7 +23,7 @@ FIELDS = [
     *("schema_version", "path", "prompt", "num_frames", "fps", "width", "height"),
     *("reward", "rewards", "attenuated_reward", "frame_indices", "frame_rewards", "segment_indices", "consistency"),
     *("motion", "flicker", "motion_smoothness_proxy", "dynamic_degree", "is_dynamic"),
-    *("notes", "error", "judge", "judges"),
+    *("notes", "error", "judge", "judges", "settings"),
 ]
 
 

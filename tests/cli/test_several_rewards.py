@@ -140,8 +140,8 @@ def test_a_run_does_not_bring_its_code_along(run: list[str], ivideo, base_videos
 
 def test_a_file_of_settings_names_one_or_several(ivideo, base_videos: Path, folder: Path) -> None:
     video = min(base_videos.iterdir())
-    (folder / "c.toml").write_text('reward = ["reward.py:even", "emoji-preference"]\n')
+    (folder / "c.toml").write_text('reward = ["emoji-clip", "emoji-preference"]\n')
     record = json.loads(ivideo("score", video, "--config", "c.toml").stdout)
-    assert list(record["rewards"]) == ["reward.py:even", "emoji-preference"]
+    assert list(record["rewards"]) == ["emoji-clip", "emoji-preference"]
     flag = json.loads(ivideo("score", video, "--config", "c.toml", "--reward", "reward.py:bright").stdout)
     assert list(flag["rewards"]) == ["reward.py:bright"]

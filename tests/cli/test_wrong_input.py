@@ -146,7 +146,7 @@ CASES = [
     ("compare base run --seeds 0", 2, "--seeds 0: must be at least 1"),
     ("compare base run --rate", 2, "give their folder by --output"),
     ("compare base run --ratings good.mp4", 2, "give their folder by --output"),
-    ("compare base run -o new --ratings good.mp4", 1, "new has no rating_key.json"),
+    ("compare base run -o new --ratings good.mp4", 1, "good.mp4 is no UTF-8 text"),
     ("compare one other --seeds 2", 2, "--seeds 2: the videos in one say the seeds"),
     ("compare one base other", 1, "one and other share no video"),
     ("compare speechless base", 1, "the videos in speechless do not say their prompts and seeds"),

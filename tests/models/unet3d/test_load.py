@@ -88,7 +88,7 @@ def test_a_file_is_no_model(tmp_path):
 def test_a_hub_id_without_a_hub(monkeypatch, tmp_path, name):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(
-        IvideoError, match=rf"^model '{name}' .* cannot be loaded: .*HF_HUB_OFFLINE is set: unset it; or on a machine"
+        IvideoError, match=rf"^model '{name}'.* cannot be loaded: .*HF_HUB_OFFLINE is set: unset it; or on a machine"
     ) as caught:
         load_model(name, CPU, torch.float32)
     assert "\n" not in str(caught.value)
