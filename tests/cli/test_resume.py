@@ -344,7 +344,18 @@ MOMENTS: dict[str, tuple[Any, str]] = {
 }
 
 
-def test_a_killed_run_comes_out_the_same(root: Path, authors_folder: Path, whole: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "moments",
+    [
+        # A clip gets its name, a checkpoint gets its name, and before an evaluation.
+        (("name a file", 5), ("name a folder", 3), ("evaluate", 1)),
+        # A checkpoint's second file reaches the disk, and in the middle of the training.
+        pytest.param((("reach the disk", 6), ("train", 2)), marks=pytest.mark.slow),
+    ],
+)
+def test_a_killed_run_comes_out_the_same(
+    moments: tuple[tuple[str, int], ...], root: Path, authors_folder: Path, whole: Path, tmp_path: Path
+) -> None:
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["ivideo.training.run", "ivideo.training.resume"])
     settings = {**SETTINGS, "model": str(authors_folder), "reward": f"{root / 'reward.py'}:brightness"}
@@ -356,8 +367,7 @@ def test_a_killed_run_comes_out_the_same(root: Path, authors_folder: Path, whole
         process.join()
         return process.exitcode
 
-    # A clip gets its name, a checkpoint's second file reaches the disk, a checkpoint gets its name, and two more.
-    for place, call in (("name a file", 5), ("reach the disk", 6), ("name a folder", 3), ("train", 2), ("evaluate", 1)):
+    for place, call in moments:
         assert train(place, call) == -signal.SIGKILL, place
     assert train("train", 0) == 0
     assert results_of(run) == results_of(whole)
