@@ -4,7 +4,7 @@
 |---|---|---|---|
 | adapter_model.safetensors | PEFT, ivideo | the network's in diffusers | in adapter_config.json |
 | pytorch_lora_weights.safetensors | `pipe.load_lora_weights(folder)` | the same, after the part's | in its metadata |
-| comfyui_lora.safetensors | ComfyUI, and diffusers' converters | the original network's | multiplied into the weights |
+| comfyui_lora.safetensors | ComfyUI, diffusers' converters | the original's; CogVideoX: kohya's | in the weights |
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def write_formats(folder: Path, pipeline: str, part: str) -> list[Path]:
             for name, one in own.items()
         }
         if rename and (renamed := rename(scaled)):
-            contiguous = {f"diffusion_model.{name}": one.contiguous() for name, one in renamed.items()}
+            prefix = PREFIXES.get(pipeline, "diffusion_model.")
+            contiguous = {f"{prefix}{name}": one.contiguous() for name, one in renamed.items()}
             (folder / _number(COMFYUI_FILE, ending)).write_bytes(save(contiguous, metadata={"format": "pt"}))
             written.append(folder / _number(COMFYUI_FILE, ending))
     return written
@@ -121,9 +122,21 @@ def _name_hunyuan(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
+def _name_cogvideox(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Kohya's names of diffusers' layers, which is what ComfyUI's nodes for CogVideoX read.
+
+    Source: kijai/ComfyUI-CogVideoXWrapper, lora_utils.py; without an alpha the scale is 1.
+    """
+    sides = {DOWN: ".lora_down.weight", UP: ".lora_up.weight"}
+    layers = ((name, next(side for side in sides if name.endswith(side)), one) for name, one in weights.items())
+    return {name.removesuffix(side).replace(".", "_") + sides[side]: one for name, side, one in layers}
+
+
+PREFIXES = {"CogVideoXPipeline": "lora_unet_"}
 # By pipeline: weights in the original network's names; none where it has no name for one of them.
 ORIGINAL_NAMES: dict[str, Callable[[Mapping[str, Tensor]], dict[str, Tensor]]] = {
     "WanPipeline": _name_wan,
+    "CogVideoXPipeline": _name_cogvideox,
     "LTXPipeline": _name_ltx,
     "HunyuanVideoPipeline": _name_hunyuan,
 }

@@ -22,7 +22,7 @@ from tests.models.pipelines.test_every_family import draw_latents, request_for
 
 RANK, ALPHA = 4, 2.0  # their ratio is no 1, so that a lost alpha shows
 WITHOUT_LOADER = "hunyuan-1.5"  # in diffusers
-WITH_NAMES = ("wan", "wan-5b", "wan-a14b", "ltx", "hunyuan")
+WITH_NAMES = ("wan", "wan-5b", "wan-a14b", "ltx", "hunyuan", "cogvideox-2b", "cogvideox-5b", "cogvideox-1.5")
 
 
 def train(model: Any, folder: Path) -> Path:
