@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
-import httpx2
 import pytest
 from huggingface_hub import errors
 
@@ -12,7 +13,8 @@ from ivideo.errors import IvideoError
 from ivideo.models.hub import find_hub_trouble
 from ivideo.models.loading import explain_damage, read_index
 
-ANSWER = {"response": httpx2.Response(503, request=httpx2.Request("GET", "https://huggingface.co/a/b"))}
+httpx = import_module("httpx2" if find_spec("httpx2") else "httpx")  # huggingface_hub 2 has the one, 1 the other
+ANSWER = {"response": httpx.Response(503, request=httpx.Request("GET", "https://huggingface.co/a/b"))}
 LOG_IN = "log in by hf auth login or HF_TOKEN"
 ADVICE = "; or on a machine that is online: hf download a/b --local-dir FOLDER, and name that folder here"
 TROUBLES: list[tuple[BaseException, str]] = [
@@ -30,7 +32,7 @@ TROUBLES: list[tuple[BaseException, str]] = [
     ),
     (errors.HfHubHTTPError("x", **ANSWER), f"the hub answers 503: try again later{ADVICE}"),
     (
-        httpx2.ConnectError("refused"),
+        httpx.ConnectError("refused"),
         f"it is not in the cache, and the hub cannot be reached: mend the connection{ADVICE}",
     ),
 ]
