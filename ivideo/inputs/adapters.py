@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import os
 import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ def check_adapter_name(path: Path) -> None:
     Raises:
         UsageError: nothing is there, and one is called almost so.
     """
-    close = [] if path.exists() else difflib.get_close_matches(str(path), ADAPTERS, 1, cutoff=0.85)
+    close = [] if os.path.exists(path) else difflib.get_close_matches(str(path), ADAPTERS, 1, cutoff=0.85)
     if close:
         raise UsageError(f"{path} does not exist; did you mean {close[0]}?")
 

@@ -80,7 +80,6 @@ class VideoToScore:
         clip: its scores so far, once the number of its frames is known.
         figures: what it does over time, once it was read.
         error: why it can't be scored, in one line.
-        captions: prompts by names, for one without a prompt of its own.
     """
 
     path: Path
@@ -89,7 +88,6 @@ class VideoToScore:
     clip: PendingClip | None = None
     figures: dict[str, float] | None = None
     error: str | None = None
-    captions: Captions | None = None
 
     @property
     def notes(self) -> list[str]:
@@ -130,7 +128,7 @@ def read_parts(
 def _read_video(video: VideoToScore, rewards: Rewards, settings: ScoreSettings) -> Generator[Part, None, None]:
     video.reader = reader = open_video(video.path, background=settings.background)
     if video.prompt is None:
-        video.prompt = find_prompt(reader, video.captions)
+        video.prompt = find_prompt(reader)
     else:
         note_foreign(reader)
     if video.prompt is None:
@@ -322,7 +320,7 @@ def score_own(videos: Sequence[Listed], rewards: Rewards, settings: ScoreSetting
 
 def tell_settings(settings: ScoreSettings) -> dict[str, Any]:
     """The settings that a record's numbers depend on."""
-    names = ("num_segments", "attenuation_rate", "temporal", "max_curve_frames")
+    names = ("num_segments", "attenuation_rate", "temporal", "max_curve_frames", "background")
     return {"reward": list(settings.rewards), **{name: getattr(settings, name) for name in names}}
 
 

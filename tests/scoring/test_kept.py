@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from ivideo.config.settings import ScoreSettings
 from ivideo.errors import IvideoError, UsageError
 from ivideo.scoring.kept import check_output, find_kept, go_on, lock_records
+from ivideo.scoring.videos import tell_settings
 
 SETTINGS = {"reward": ["r"], "num_segments": 4}
 
@@ -132,3 +134,13 @@ def test_records_are_kept_in_json_lines_only(tmp_path: Path) -> None:
     for output in ("r.csv", "-", "x.jsonl"):
         with pytest.raises(UsageError, match="`output`"):
             check_output(tmp_path / output)
+
+
+def test_records_say_every_setting_that_their_numbers_depend_on() -> None:
+    elsewhere = {"model", "seed", "device", "dtype", "batch_size"}  # where and how fast the same is computed
+    settings = ScoreSettings(
+        model="emoji-world", reward="emoji-preference", num_segments=4, attenuation_rate=1.0, background="white"
+    )
+    told = tell_settings(settings)
+    assert set(told) == set(ScoreSettings.model_fields) - elsewhere
+    assert told["background"] == "white"
